@@ -38,6 +38,10 @@ class UnreadableImageError(InputError):
     """An image file could not be decoded."""
 
 
+class OutputError(ActiveIndexError, OSError):
+    """A file could not be written."""
+
+
 class NoTargetError(InputError):
     """An index of this kind has no reconstruction that an image could be aimed at."""
 

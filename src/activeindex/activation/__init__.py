@@ -1,0 +1,45 @@
+"""Activation: the step before release that moves an image's feature towards its target.
+
+The fourth room on the path of an image, and the reason for the others. :func:`activate` takes
+images, an extractor and the quantiser of an index, and returns the images to release.
+"""
+
+from activeindex.activation.activate import (
+    PAPER,
+    ActivatedImage,
+    ActivationResult,
+    Step,
+    activate,
+)
+from activeindex.activation.folder import (
+    RECORDS_FILE,
+    FolderActivation,
+    activate_folder,
+    activation_record,
+    read_pixels,
+)
+from activeindex.activation.jnd import jnd_map
+from activeindex.activation.settings import (
+    FEATURE_LOSSES,
+    PRESETS,
+    TARGETS,
+    ActivationSettings,
+)
+
+__all__ = [
+    "FEATURE_LOSSES",
+    "PAPER",
+    "PRESETS",
+    "RECORDS_FILE",
+    "TARGETS",
+    "ActivatedImage",
+    "ActivationResult",
+    "ActivationSettings",
+    "FolderActivation",
+    "Step",
+    "activate",
+    "activate_folder",
+    "activation_record",
+    "jnd_map",
+    "read_pixels",
+]

@@ -1,0 +1,118 @@
+"""The command line: ``activeindex COMMAND …`` and the seed's ``python -m activeindex.COMMAND …``.
+
+Commands read options, call the library and print; they hold no logic. Each is a module with
+``add_options(parser)`` and ``run(options)`` that is imported only when it is asked for, so that
+``activeindex --help`` answers at once.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from activeindex import __version__
+from activeindex.errors import ActiveIndexError
+
+COMMANDS = {
+    "activate": "activate a folder of images against an index, before their release",
+    "demo": "the experiment in small, on photographs that ship in packages",
+    "extract_fts": "extract the features of a folder of images",
+    "main": "run an experiment: index, activate, edit, search, evaluate",
+    "prepare_disc": "split a DISC21 folder into the parts of the experiment (symbolic links)",
+    "table": "show the result tables of finished runs side by side",
+}
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+_DESCRIPTION = """\
+Active image indexing (Fernandez et al., ICLR 2023): change pictures imperceptibly before release,
+so that an approximate index finds their edited copies far more often."""
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """The console command ``activeindex``; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    name = given[0].replace("-", "_") if given else ""
+    if name in COMMANDS:
+        return run_command(name, given[1:], f"activeindex {given[0]}")
+    parser = argparse.ArgumentParser(
+        prog="activeindex",
+        description=_DESCRIPTION,
+        epilog="activeindex COMMAND --help explains a command",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"activeindex {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command, text in COMMANDS.items():
+        commands.add_parser(command, help=text)
+    parser.parse_args(given)
+    return USER_ERROR
+
+
+def run_command(name: str, arguments: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Runs one command; returns the exit code.
+
+    Args:
+        name: One of ``COMMANDS``.
+        arguments: What follows the command; the process's own arguments by default.
+        prog: What the command is called in messages.
+    """
+    command: ModuleType = importlib.import_module(f"activeindex.commands.{name}")
+    prog = prog or f"python -m activeindex.{name}"
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=command.__doc__,
+        formatter_class=_HelpFormatter,
+        allow_abbrev=False,
+    )
+    command.add_options(parser)
+    options = parser.parse_args(with_underscores(sys.argv[1:] if arguments is None else arguments))
+    try:
+        command.run(options)
+    except ActiveIndexError as error:
+        if getattr(options, "debug", False):
+            raise
+        print(f"{prog}: error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except OSError as error:
+        # What the system refuses (permissions, a vanished disk) is the user's to mend as well.
+        if error.strerror is None or getattr(options, "debug", False):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"{prog}: error: {where}{error.strerror}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print(f"\n{prog}: interrupted; the same command goes on where it was", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def with_underscores(arguments: Sequence[str]) -> list[str]:
+    """Spells ``--data-dir`` as ``--data_dir``, and leaves values alone."""
+    spelled = []
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        if option.startswith("--"):
+            option = "--" + option[2:].replace("-", "_")
+        spelled.append(f"{option}{equals}{value}")
+    return spelled
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Paragraphs of the description are kept; options show their defaults."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30, width=100)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n\n".join(
+            super(_HelpFormatter, self)._fill_text(part, width, indent)
+            for part in text.split("\n\n")
+        )
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default is None or action.required:
+            return action.help
+        return super()._get_help_string(action)

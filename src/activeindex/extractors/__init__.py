@@ -1,0 +1,36 @@
+"""Extractors: differentiable maps from images to features.
+
+The second room on the path of an image. An :class:`Extractor` declares its dimension and input
+size, takes images in [0, 1] and normalises them itself. :func:`load_extractor` finds one by name
+or file; :func:`extract_folder` streams the features of a folder to disk.
+"""
+
+from activeindex.extractors.base import Extractor, ExtractorIdentity
+from activeindex.extractors.extraction import (
+    Extraction,
+    OnUnreadable,
+    extract_folder,
+    features_of,
+    features_of_files,
+)
+from activeindex.extractors.feature_files import FeatureFile, read_features
+from activeindex.extractors.named import (
+    DEFAULT_EXTRACTOR,
+    DEFAULT_INPUT_SIZE,
+    load_extractor,
+)
+
+__all__ = [
+    "DEFAULT_EXTRACTOR",
+    "DEFAULT_INPUT_SIZE",
+    "Extraction",
+    "Extractor",
+    "ExtractorIdentity",
+    "FeatureFile",
+    "OnUnreadable",
+    "extract_folder",
+    "features_of",
+    "features_of_files",
+    "load_extractor",
+    "read_features",
+]

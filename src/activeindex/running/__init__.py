@@ -1,0 +1,1 @@
+"""How a long run behaves: files that appear whole, a journal to resume from, progress, workers."""

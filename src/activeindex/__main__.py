@@ -1,0 +1,8 @@
+"""``python -m activeindex …`` is ``activeindex …``."""
+
+import sys
+
+from activeindex.commands import run
+
+if __name__ == "__main__":
+    sys.exit(run())

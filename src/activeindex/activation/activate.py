@@ -1,0 +1,243 @@
+"""Activation: moves images' features towards their targets by a distortion that is not seen.
+
+The loop of the paper (algorithm 1): shape the free tensor into a distortion, add it to the image,
+extract the feature, compare it with the target, step. Each image is optimised for itself: its loss
+is not averaged with those of others and its noise is seeded by its number, so the result depends
+on neither the batch nor the order.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from activeindex.activation.distortion import (
+    add_distortion,
+    initial_distortion,
+    shape_distortion,
+)
+from activeindex.activation.jnd import jnd_map
+from activeindex.activation.losses import total_loss
+from activeindex.activation.optimisers import build_optimiser, build_scheduler
+from activeindex.activation.settings import ActivationSettings
+from activeindex.activation.targets import choose_targets
+from activeindex.errors import InputError, ShapeError
+from activeindex.extractors import Extractor, features_of
+from activeindex.images import (
+    Pixels,
+    Quality,
+    measure_quality,
+    resize_square,
+    to_pixels,
+    to_tensor,
+)
+from activeindex.indexing import Quantiser
+
+PAPER = ActivationSettings()
+
+
+@dataclass(frozen=True)
+class ActivatedImage:
+    """One image after activation.
+
+    Attributes:
+        pixels: What is to be released, 8-bit RGB ``(H, W, 3)``.
+        quality: PSNR, SSIM and L-infinity of ``pixels`` against the 8-bit original.
+        code: The code that the index stores: that of the *original*'s feature.
+        distance_before: Euclidean distance of the original's feature to the target.
+        distance_after: Euclidean distance of the feature of ``pixels`` to the target.
+    """
+
+    pixels: Pixels
+    quality: Quality
+    code: bytes
+    distance_before: float
+    distance_after: float
+
+
+@dataclass(frozen=True)
+class ActivationResult:
+    """A batch of activated images, in the order they came."""
+
+    images: tuple[ActivatedImage, ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def psnr(self) -> float:
+        """Mean PSNR in dB."""
+        return float(np.mean([image.quality.psnr for image in self.images]))
+
+    @property
+    def ssim(self) -> float:
+        """Mean SSIM."""
+        return float(np.mean([image.quality.ssim for image in self.images]))
+
+    @property
+    def linf(self) -> float:
+        """Mean L-infinity in 8-bit levels."""
+        return float(np.mean([image.quality.linf for image in self.images]))
+
+    @property
+    def distance_before(self) -> float:
+        """Mean distance of the original features to their targets."""
+        return float(np.mean([image.distance_before for image in self.images]))
+
+    @property
+    def distance_after(self) -> float:
+        """Mean distance of the activated images' features to the same targets."""
+        return float(np.mean([image.distance_after for image in self.images]))
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self)} images: PSNR {self.psnr:.2f} dB, SSIM {self.ssim:.3f}, "
+            f"L-inf {self.linf:.1f}, distance to target {self.distance_before:.3f} -> "
+            f"{self.distance_after:.3f}"
+        )
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where the optimisation of one image stands, for logs.
+
+    Attributes:
+        number: The image's number.
+        iteration: Steps taken so far, counted from 0.
+        loss: The total loss before the step.
+        loss_f: The feature loss in it, without its weight.
+        loss_i: The image loss in it, without its weight.
+    """
+
+    number: int
+    iteration: int
+    loss: float
+    loss_f: float
+    loss_i: float
+
+
+def activate(
+    images: Sequence[torch.Tensor],
+    extractor: Extractor,
+    quantiser: Quantiser,
+    settings: ActivationSettings = PAPER,
+    *,
+    seed: int = 0,
+    numbers: Sequence[int] | None = None,
+    on_step: Callable[[Step], None] | None = None,
+) -> ActivationResult:
+    """Activates images of any sizes.
+
+    Args:
+        images: Tensors ``(3, H, W)`` in [0, 1]; each may have its own size.
+        extractor: The extractor that the index was built with.
+        quantiser: The quantiser of the index that will be searched.
+        settings: What to optimise and how; the paper's by default.
+        seed: Seeds the noise that the distortions start from.
+        numbers: A number per image that seeds its noise together with ``seed``; 0, 1, … by
+            default. The same number gives the same result in any batch.
+        on_step: Called for each image before each of its steps.
+
+    Returns:
+        The activated images in the same order.
+
+    Raises:
+        ShapeError: If an image is not ``(3, H, W)``, or the extractor's features have another
+            dimension than the index.
+        NoTargetError: If the index has no target of the kind asked for.
+        InputError: If there are not as many numbers as images.
+    """
+    numbers = range(len(images)) if numbers is None else numbers
+    if len(numbers) != len(images):
+        raise InputError(f"numbers: expected {len(images)}, one per image, found {len(numbers)}")
+    for image in images:
+        if image.dim() != 3 or image.shape[0] != 3:
+            raise ShapeError("image", (3, "H", "W"), image.shape)
+    return ActivationResult(
+        tuple(
+            _activate_one(image, extractor, quantiser, settings, seed, number, on_step)
+            for image, number in zip(images, numbers, strict=True)
+        )
+    )
+
+
+def _activate_one(
+    image: torch.Tensor,
+    extractor: Extractor,
+    quantiser: Quantiser,
+    settings: ActivationSettings,
+    seed: int,
+    number: int,
+    on_step: Callable[[Step], None] | None,
+) -> ActivatedImage:
+    original = image.unsqueeze(0).to(extractor.device)
+    feature = features_of(extractor, resize_square(original, extractor.input_size))
+    code = quantiser.encode(feature)
+    target = choose_targets(settings.target, feature, quantiser)
+    generator = torch.Generator().manual_seed(image_seed(seed, number))
+    changed = optimise(original, target, extractor, settings, generator, number, on_step)
+    pixels = to_pixels(changed.squeeze(0))
+    released = resize_square(to_tensor(pixels).unsqueeze(0), extractor.input_size)
+    return ActivatedImage(
+        pixels=pixels,
+        quality=measure_quality(to_pixels(image), pixels),
+        code=code.tobytes(),
+        distance_before=float(np.linalg.norm(feature - target)),
+        distance_after=float(np.linalg.norm(features_of(extractor, released) - target)),
+    )
+
+
+def image_seed(seed: int, number: int) -> int:
+    """The seed of one image's noise."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def optimise(
+    image: torch.Tensor,
+    target: npt.NDArray[np.float32],
+    extractor: Extractor,
+    settings: ActivationSettings,
+    generator: torch.Generator,
+    number: int = 0,
+    on_step: Callable[[Step], None] | None = None,
+) -> torch.Tensor:
+    """Optimises the distortion of one image.
+
+    Args:
+        image: ``(1, 3, H, W)`` in [0, 1], on the extractor's device.
+        target: ``(1, d)``.
+        extractor: Maps the image to its feature.
+        settings: What to optimise and how.
+        generator: Draws the noise at the start.
+        number: The image's number, for ``on_step``.
+        on_step: Called before each step.
+
+    Returns:
+        The distorted image ``(1, 3, H, W)``, not yet clamped or rounded.
+    """
+    goal = torch.from_numpy(target).to(image.device)
+    jnd = jnd_map(image) if settings.use_attenuation else torch.zeros_like(image[:, :1])
+    free = initial_distortion(image.shape, generator).to(image.device).requires_grad_()
+    optimiser = build_optimiser(settings.optimizer, [free])
+    advance = build_scheduler(settings.scheduler, optimiser)
+
+    def closure() -> torch.Tensor:
+        optimiser.zero_grad()
+        distortion = shape_distortion(free, jnd, settings)
+        feature = extractor(resize_square(add_distortion(image, distortion), extractor.input_size))
+        image_loss = distortion.square().mean(dim=(1, 2, 3))
+        loss = total_loss(feature, goal, image_loss, settings).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        if on_step is not None:
+            loss_i = float(image_loss)
+            loss_f = (float(loss) - settings.lambda_i * loss_i) / (settings.lambda_f or 1.0)
+            on_step(Step(number, iteration, float(loss), loss_f, loss_i))
+        return loss
+
+    for iteration in range(settings.iterations):
+        optimiser.step(closure)  # type: ignore[arg-type]
+        advance(iteration + 1)
+    with torch.no_grad():
+        return add_distortion(image, shape_distortion(free, jnd, settings))

@@ -1,0 +1,39 @@
+"""What the optimisation makes small, image by image (paper, equations 3 to 5)."""
+
+import torch
+import torch.nn.functional as F
+
+from activeindex.activation.settings import ActivationSettings, FeatureLoss
+
+
+def feature_loss(kind: FeatureLoss, features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """The loss ``(B,)`` of features ``(B, d)`` against targets ``(B, d)``.
+
+    Args:
+        kind: ``cossim``: minus the cosine, in [-1, 1]; ``mse``: squared Euclidean distance.
+        features: Features of the images as they are now.
+        targets: Where they should be.
+    """
+    match kind:
+        case "cossim":
+            return -F.cosine_similarity(features, targets, dim=1)
+        case "mse":
+            return (features - targets).square().sum(dim=1)
+
+
+def total_loss(
+    features: torch.Tensor,
+    targets: torch.Tensor,
+    image_losses: torch.Tensor,
+    settings: ActivationSettings,
+) -> torch.Tensor:
+    """``lambda_f`` times the feature loss plus ``lambda_i`` times the image loss, ``(B,)``.
+
+    Args:
+        features: ``(B, d)``.
+        targets: ``(B, d)``.
+        image_losses: ``(B,)``, the mean squared distortion of each image in normalised space.
+        settings: Gives the feature loss and the weights.
+    """
+    losses = feature_loss(settings.loss_f, features, targets)
+    return settings.lambda_f * losses + settings.lambda_i * image_losses

@@ -1,0 +1,87 @@
+"""Optimisers and schedulers from strings such as ``Adam,lr=1e-0``."""
+
+import ast
+import importlib
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from activeindex.errors import InputError, MissingExtraError
+
+
+def parse_call(text: str, option: str) -> tuple[str, dict[str, Any]]:
+    """Splits ``"Name,key=value,..."`` into the name and its arguments (Python literals).
+
+    Commas inside brackets belong to the value: ``"Adam,lr=1e-0,betas=(0.9,0.99)"``.
+
+    Raises:
+        InputError: If the text has another form.
+    """
+    name, _, arguments = text.partition(",")
+    try:
+        call = ast.parse(f"f({arguments})", mode="eval").body
+        if not isinstance(call, ast.Call) or call.args or not name.strip().isidentifier():
+            raise ValueError(text)
+        values = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
+    except (SyntaxError, ValueError):
+        raise InputError(
+            f"{option}: expected a name and arguments such as 'Adam,lr=1e-0', found {text!r}"
+        ) from None
+    return name.strip(), values
+
+
+def build_optimiser(text: str, tensors: list[torch.Tensor]) -> torch.optim.Optimizer:
+    """A torch or timm optimiser over ``tensors``.
+
+    Raises:
+        InputError: If there is none of that name, or it refuses its arguments.
+    """
+    name, arguments = parse_call(text, "optimizer")
+    make = _find(name, "optimizer", torch.optim, "timm.optim")
+    optimiser: torch.optim.Optimizer = _call(make, "optimizer", text, tensors, arguments)
+    return optimiser
+
+
+def build_scheduler(text: str | None, optimiser: torch.optim.Optimizer) -> Callable[[int], None]:
+    """A torch or timm learning-rate scheduler.
+
+    Returns:
+        A function to call after each step with the number of steps taken so far; it does nothing
+        when ``text`` is None.
+
+    Raises:
+        InputError: If there is none of that name, or it refuses its arguments.
+    """
+    if text is None:
+        return lambda _: None
+    name, arguments = parse_call(text, "scheduler")
+    make = _find(name, "scheduler", torch.optim.lr_scheduler, "timm.scheduler")
+    scheduler = _call(make, "scheduler", text, optimiser, arguments)
+    if isinstance(scheduler, torch.optim.lr_scheduler.LRScheduler):
+        return lambda _: scheduler.step()
+    return lambda steps: scheduler.step(steps)
+
+
+def _find(name: str, option: str, ours: ModuleType, timms: str) -> Callable[..., Any]:
+    if not name.startswith("_") and isinstance(make := getattr(ours, name, None), type):
+        return make
+    try:
+        theirs = importlib.import_module(timms)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            error.name or "timm", "zoo", f"{option} {name!r} is not one of torch's; a timm one"
+        ) from None
+    if isinstance(make := getattr(theirs, name, None), type):
+        return make
+    raise InputError(f"{option}: expected a torch or timm {option}, found {name!r}")
+
+
+def _call(
+    make: Callable[..., Any], option: str, text: str, first: Any, arguments: dict[str, Any]
+) -> Any:
+    try:
+        return make(first, **arguments)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{option} {text!r}: {error}") from None

@@ -1,0 +1,74 @@
+"""What an activation is asked to do, checked once."""
+
+import dataclasses
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, Self, get_args
+
+from activeindex.errors import InputError
+
+Target = Literal["pq_recons", "ori_ft", "ivf_cluster", "ivf_cluster_half"]
+FeatureLoss = Literal["cossim", "mse"]
+
+TARGETS: tuple[Target, ...] = get_args(Target)
+FEATURE_LOSSES: tuple[FeatureLoss, ...] = get_args(FeatureLoss)
+
+
+@dataclass(frozen=True)
+class ActivationSettings:
+    """Settings of an activation; the defaults are the paper's (ICLR 2023, section 4 and 5).
+
+    Attributes:
+        iterations: Gradient steps per image, 0 or more.
+        optimizer: A torch or timm optimiser with its arguments, ``"Adam,lr=1e-0"``.
+        scheduler: A torch or timm learning-rate scheduler likewise, or None.
+        target: Where the feature is pushed: ``pq_recons``, what the index reconstructs for it;
+            ``ori_ft``, the original feature; ``ivf_cluster``, the centroid of its inverted list;
+            ``ivf_cluster_half``, the midpoint of that centroid and the feature.
+        loss_f: ``cossim``, minus the cosine between feature and target; ``mse``, their squared
+            Euclidean distance.
+        lambda_f: Weight of the feature loss.
+        lambda_i: Weight of the image loss, the mean squared distortion in normalised space.
+        use_tanh: Whether the distortion is squashed to (-1, 1) first.
+        scale_channels: Whether the channels are weighted by how little the eye sees them.
+        use_attenuation: Whether the distortion is scaled by ``scaling`` times the JND map.
+        scaling: Strength of the distortion, in units of the JND map.
+    """
+
+    iterations: int = 10
+    optimizer: str = "Adam,lr=1e-0"
+    scheduler: str | None = None
+    target: Target = "pq_recons"
+    loss_f: FeatureLoss = "cossim"
+    lambda_f: float = 1.0
+    lambda_i: float = 1e-2
+    use_tanh: bool = True
+    scale_channels: bool = True
+    use_attenuation: bool = True
+    scaling: float = 3.0
+
+    def __post_init__(self) -> None:
+        """Checks every field.
+
+        Raises:
+            InputError: Naming the field, what was found and what was expected.
+        """
+        if self.iterations < 0:
+            raise InputError(f"iterations: expected 0 or more, found {self.iterations}")
+        if self.target not in TARGETS:
+            raise InputError(f"target: expected one of {', '.join(TARGETS)}, found {self.target!r}")
+        if self.loss_f not in FEATURE_LOSSES:
+            raise InputError(
+                f"loss_f: expected one of {', '.join(FEATURE_LOSSES)}, found {self.loss_f!r}"
+            )
+        for name in ("lambda_f", "lambda_i", "scaling"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise InputError(f"{name}: expected 0 or more, found {getattr(self, name)}")
+
+    def replace(self, **changes: object) -> Self:
+        """The same settings with some fields changed, checked again."""
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+
+
+PRESETS = MappingProxyType({"paper": ActivationSettings()})
+"""Settings by name."""

@@ -1,0 +1,77 @@
+"""Activate a folder of images against an index, before their release.
+
+Every image below FOLDER is written to OUT as PNG under the same name, with a line in
+OUT/activation.jsonl: PSNR, SSIM and L-infinity of the 8-bit file, the code that the index stores
+for it, and how far its feature was from its target before and after. The index is the file that
+`activeindex main` leaves in its idx_dir; no reference features are needed. A killed run goes on
+where it was when the same command is given again.
+"""
+
+import argparse
+from pathlib import Path
+
+from activeindex.commands.activation_options import add_activation_options, chosen_activation
+from activeindex.commands.options import (
+    Teller,
+    add_extractor_options,
+    add_run_options,
+    bar,
+    chosen_extractor,
+    existing,
+)
+from activeindex.running.files import check_file
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="images to be released")
+    parser.add_argument("out", type=Path, metavar="OUT", help="where the activated images go")
+    parser.add_argument("--index", type=Path, required=True, help="trained FAISS index file")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise at the start")
+    parser.add_argument(
+        "--unreadable",
+        default="refuse",
+        choices=("refuse", "skip"),
+        help="stop at a file that cannot be decoded, or leave it out and name it",
+    )
+    add_activation_options(parser)
+    add_extractor_options(parser)
+    add_run_options(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    existing(options.folder, "FOLDER")
+    check_file(options.index, "index")
+    from activeindex.activation import activate_folder
+    from activeindex.experiment.summary import Distortion
+    from activeindex.images import list_images
+    from activeindex.indexing import Quantiser, check_extractor, read_index
+    from activeindex.running.files import file_hash
+    from activeindex.running.workers import Workers
+
+    tell = Teller(options.verbose)
+    settings = chosen_activation(options)
+    total = len(list_images(options.folder, "FOLDER"))
+    quantiser = Quantiser(read_index(options.index))
+    extractor = chosen_extractor(options)
+    check_extractor(options.index, str(extractor.identity))
+    tell(f"{total} images, index {options.index.name}, extractor {extractor.identity}")
+    with Workers(options.workers) as workers, bar("activate", total) as progress:
+        done = activate_folder(
+            options.folder,
+            options.out,
+            extractor,
+            quantiser,
+            settings,
+            index_hash=file_hash(options.index),
+            seed=options.seed,
+            workers=workers,
+            unreadable=options.unreadable,
+            progress=progress,
+        )
+    for line in done.skipped:
+        tell(f"skipped {line}")
+    if done.count:
+        tell(Distortion.read(done.records))
+    tell(f"{options.out}: {done.count} activated images in {tell.seconds:.1f} s")

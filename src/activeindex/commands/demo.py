@@ -1,0 +1,46 @@
+"""Run the whole experiment in small, on photographs that ship in packages.
+
+A dozen photographs are protected and the others, with crops of them, are the reference collection
+of an IVF-PQ index. Both arms are evaluated; the tables, and a contact sheet of the originals, the
+activated images and the difference between them, end up in --output_dir.
+"""
+
+import argparse
+from pathlib import Path
+
+from activeindex.commands.options import (
+    Teller,
+    add_extractor_options,
+    add_run_options,
+    bar,
+    chosen_extractor,
+)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    parser.add_argument(
+        "--output_dir", type=Path, default=Path("demo_output"), help="where everything goes"
+    )
+    add_extractor_options(parser)
+    add_run_options(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    from activeindex.commands.table import tables_of
+    from activeindex.demo import run_demo
+    from activeindex.running.workers import Workers
+
+    tell = Teller(options.verbose)
+    extractor = chosen_extractor(options)
+    tell(f"extractor {extractor.identity}")
+    with Workers(options.workers) as workers:
+        result = run_demo(options.output_dir, extractor, workers, bar)
+    folder = options.output_dir
+    tell()
+    tell(tables_of({"passive": result.passive, "active": result.active}, measures=("R@1",)))
+    tell(f"activated images   {folder / 'active' / 'imgs'}")
+    tell(f"results            {folder / 'active'}, {folder / 'passive'}")
+    tell(f"look at            {result.sheet}")
+    tell(f"after {tell.seconds:.0f} s")

@@ -1,0 +1,68 @@
+"""Extract the features of every image below a folder.
+
+Writes fts.pt (or .pth, .npy), filenames.txt with the name of each row, and fts.json, a note of the
+extractor that later commands check. Features stream to the disk; a killed run goes on where it was
+when the same command is given again.
+"""
+
+import argparse
+from pathlib import Path
+
+from activeindex.commands.options import (
+    Teller,
+    add_extractor_options,
+    add_run_options,
+    bar,
+    chosen_extractor,
+    existing,
+)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    parser.add_argument("--data_dir", type=Path, required=True, help="folder of images")
+    parser.add_argument("--output_dir", type=Path, required=True, help="where the files go")
+    parser.add_argument(
+        "--batch_size", type=int, default=256, help="images that are extracted together"
+    )
+    parser.add_argument(
+        "--format", default="pt", choices=("pt", "pth", "npy"), help="of the feature file"
+    )
+    parser.add_argument(
+        "--unreadable",
+        default="refuse",
+        choices=("refuse", "skip"),
+        help="stop at a file that cannot be decoded, or leave it out and name it",
+    )
+    add_extractor_options(parser)
+    add_run_options(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    existing(options.data_dir, "data_dir")
+    from activeindex.extractors import extract_folder
+    from activeindex.images import list_images
+    from activeindex.running.workers import Workers
+
+    tell = Teller(options.verbose)
+    extractor = chosen_extractor(options)
+    total = len(list_images(options.data_dir))
+    tell(f"{total} images, extractor {extractor.identity}")
+    with Workers(options.workers) as workers, bar("features", total) as progress:
+        extraction = extract_folder(
+            extractor,
+            options.data_dir,
+            options.output_dir,
+            batch_size=options.batch_size,
+            workers=workers,
+            unreadable=options.unreadable,
+            suffix=f".{options.format}",
+            progress=progress,
+        )
+    for line in extraction.skipped:
+        tell(f"skipped {line}")
+    tell(
+        f"{extraction.features}: {extraction.count} features of dimension {extractor.dimension} "
+        f"in {tell.seconds:.1f} s; names in {extraction.filenames}"
+    )

@@ -1,0 +1,108 @@
+"""Run one arm of an experiment, active or passive, from a folder of images to result tables.
+
+Trains the index or takes it from --idx_dir, adds the references and the originals, activates the
+images (--active True) or keeps them (--active False), edits them and searches for the edits.
+Writes retr_df.csv, icd_df.csv and, if images are kept, imgs/ into --output_dir, and prints the
+tables. A killed run goes on after its last batch when the same command is given again.
+"""
+
+import argparse
+from pathlib import Path
+
+from activeindex.commands.activation_options import add_activation_options, chosen_activation
+from activeindex.commands.options import (
+    Teller,
+    add_boolean,
+    add_extractor_options,
+    add_run_options,
+    bar,
+    chosen_extractor,
+    existing,
+)
+from activeindex.running.files import check_file
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options; names and defaults are the seed's."""
+    group = parser.add_argument_group("experiment")
+    group.add_argument("--output_dir", type=Path, default=Path("output/"), help="the results")
+    group.add_argument("--data_dir", type=Path, required=True, help="images to be released")
+    group.add_argument(
+        "--query_nonmatch_dir", type=Path, help="images that are not in the index, as queries"
+    )
+    add_boolean(group, "--active", True, "activate the images; False is the passive arm")
+    add_boolean(group, "--save_imgs", True, "keep the released images in imgs/")
+    group.add_argument("--batch_size", type=int, default=16, help="images released together")
+    group.add_argument("--seed", type=int, default=0, help="of the noise and of random edits")
+    group.add_argument(
+        "--log_freq", type=int, default=11, help="iterations between two lines of log.jsonl"
+    )
+    group = parser.add_argument_group("index")
+    group.add_argument("--idx_dir", type=Path, default=Path("indexes"), help="trained indexes")
+    group.add_argument("--idx_factory", default="IVF4096,PQ8x8", help="FAISS factory string")
+    group.add_argument("--quant", default="L2", choices=("L2", "IP"), help="metric")
+    group.add_argument("--nprobe", type=int, default=1, help="inverted lists a search visits")
+    group.add_argument("--fts_training_path", type=Path, required=True, help="trains the index")
+    group.add_argument("--fts_reference_path", type=Path, required=True, help="fills the index")
+    add_activation_options(parser)
+    group = parser.add_argument_group("evaluation")
+    group.add_argument("--kneighbors", type=int, default=100, help="neighbours per query")
+    group.add_argument("--batch_size_eval", type=int, default=128, help="queries together")
+    add_boolean(group, "--use_attacks_2", False, "the long list of edits, not the fixed one")
+    add_boolean(group, "--eval_retrieval", True, "write retr_df.csv")
+    add_boolean(group, "--eval_icd", True, "write icd_df.csv")
+    add_extractor_options(parser)
+    add_run_options(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    existing(options.data_dir, "data_dir")
+    check_file(options.fts_training_path, "fts_training_path")
+    check_file(options.fts_reference_path, "fts_reference_path")
+    if options.query_nonmatch_dir is not None:
+        existing(options.query_nonmatch_dir, "query_nonmatch_dir")
+    from activeindex.commands.table import tables_of
+    from activeindex.experiment import (
+        EvaluationSettings,
+        ExperimentSettings,
+        IndexSettings,
+        run_experiment,
+    )
+    from activeindex.running.workers import Workers
+
+    tell = Teller(options.verbose)
+    settings = ExperimentSettings(
+        data_dir=options.data_dir,
+        output_dir=options.output_dir,
+        index=IndexSettings(
+            fts_training_path=options.fts_training_path,
+            fts_reference_path=options.fts_reference_path,
+            idx_factory=options.idx_factory,
+            quant=options.quant,
+            nprobe=options.nprobe,
+            idx_dir=options.idx_dir,
+        ),
+        evaluation=EvaluationSettings(
+            kneighbors=options.kneighbors,
+            batch_size_eval=options.batch_size_eval,
+            use_attacks_2=options.use_attacks_2,
+            eval_retrieval=options.eval_retrieval,
+            eval_icd=options.eval_icd,
+            query_nonmatch_dir=options.query_nonmatch_dir,
+        ),
+        activation=chosen_activation(options),
+        active=options.active,
+        save_imgs=options.save_imgs,
+        batch_size=options.batch_size,
+        seed=options.seed,
+        log_freq=options.log_freq,
+    )
+    extractor = chosen_extractor(options)
+    arm = "active" if settings.active else "passive"
+    tell(f"{arm} run, index {options.idx_factory}, extractor {extractor.identity}")
+    with Workers(options.workers) as workers:
+        summary = run_experiment(settings, extractor, workers=workers, start_bar=bar)
+    tell()
+    tell(tables_of({arm: summary}))
+    tell(f"{options.output_dir}: results, after {tell.seconds:.0f} s")

@@ -1,0 +1,48 @@
+"""Split a DISC21 folder into the parts of the experiment.
+
+Makes folders of symbolic links: references_10k (references that the ground truth names as a
+match), references_990k (the others) and queries_40k (training images, drawn with the seed, as
+queries without a match). No image is copied or changed.
+"""
+
+import argparse
+from pathlib import Path
+
+from activeindex.commands.options import Teller, add_boolean, bar
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    parser.add_argument(
+        "--data_path",
+        "--data_dir",
+        type=Path,
+        required=True,
+        help="folder with train/, references/ and dev_queries_groundtruth.csv",
+    )
+    parser.add_argument(
+        "--output_dir", type=Path, help="where the folders of links go (default: the data folder)"
+    )
+    parser.add_argument(
+        "--num_queries", type=int, default=40_000, help="queries without a match to draw"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="which training images are drawn")
+    parser.add_argument("--verbose", type=int, default=1, help="0 prints errors only")
+    add_boolean(parser, "--debug", False, "show the traceback of errors")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    from activeindex.datasets import prepare_disc
+
+    tell = Teller(options.verbose)
+    with bar("links", 0) as progress:
+        prepared = prepare_disc(
+            options.data_path,
+            options.output_dir or options.data_path,
+            queries=options.num_queries,
+            seed=options.seed,
+            progress=progress,
+        )
+    for folder in prepared.folders:
+        tell(f"{folder.path}: {folder.count} images")

@@ -1,0 +1,68 @@
+"""Show the result tables of finished runs side by side.
+
+Give one or more output folders of `activeindex main` (or of the released program): recall per edit
+and on average, copy detection, and what activation did to the images.
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from activeindex.commands.options import add_boolean, existing
+from activeindex.errors import InputError
+
+if TYPE_CHECKING:
+    from activeindex.evaluation import Measure
+    from activeindex.experiment import RunSummary
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN", help="output folder of a run, or NAME=FOLDER"
+    )
+    parser.add_argument("--csv", type=Path, help="also write recall.csv and detection.csv here")
+    add_boolean(parser, "--debug", False, "show the traceback of errors")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    from activeindex.evaluation import write_detection, write_recall
+    from activeindex.experiment import RunSummary
+
+    summaries: dict[str, RunSummary] = {}
+    for given in options.runs:
+        name, equals, folder = str(given).rpartition("=")
+        path = existing(Path(folder if equals else given), "run")
+        name = name or path.resolve().name
+        if name in summaries:
+            raise InputError(f"run {given}: another run is called {name!r}; give NAME=FOLDER")
+        summaries[name] = RunSummary.read(path)
+    print(tables_of(summaries))
+    if options.csv is not None:
+        recall = {name: run.recall for name, run in summaries.items() if run.recall}
+        detection = {name: run.detection for name, run in summaries.items() if run.detection}
+        write_recall(options.csv / "recall.csv", recall)
+        write_detection(options.csv / "detection.csv", detection)
+
+
+def tables_of(
+    runs: Mapping[str, "RunSummary"],
+    measures: Sequence["Measure"] = ("R@1", "R@10", "R@100", "mAP"),
+) -> str:
+    """The tables of some runs as text, at most 100 columns wide.
+
+    Args:
+        runs: Name and summary of each run.
+        measures: What to show of several runs; of a single one, all four are shown.
+    """
+    from activeindex.evaluation import detection_comparison, plain_text, recall_text
+
+    parts = []
+    if recall := {name: run.recall for name, run in runs.items() if run.recall}:
+        parts.append(recall_text(recall, measures))
+    if detection := {name: run.detection for name, run in runs.items() if run.detection}:
+        parts.append(plain_text(detection_comparison(detection)))
+    parts += [f"{name}: {run.distortion}\n" for name, run in runs.items() if run.distortion]
+    return "\n".join(parts)

@@ -1,0 +1,162 @@
+"""Folders of links to images: a subset of a large set without copying it.
+
+A folder appears whole or not at all: it is built beside its place and renamed. A folder that is
+already there is replaced only if it holds nothing but links.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from activeindex.errors import ActiveIndexError, InputError
+from activeindex.running.progress import Progress
+
+if sys.platform != "win32":
+    import fcntl
+
+_REPORTED_EVERY = 2000
+
+
+@dataclass(frozen=True)
+class LinkedFolder:
+    """A folder of links that is in place."""
+
+    path: Path
+    """The folder."""
+    count: int
+    """How many links it holds."""
+    kept: bool
+    """Whether it was there already, with exactly these links."""
+
+
+@contextlib.contextmanager
+def only_run(folder: Path) -> Iterator[None]:
+    """Holds ``folder`` for this process, so that two runs do not build in it at once.
+
+    The lock goes with the process and leaves no file. File systems without locks are not held.
+
+    Raises:
+        InputError: If another run holds it.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"output_dir {folder}: expected no other run here, found one that is writing"
+            ) from None
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(handle)
+
+
+def check_replaceable(folder: Path) -> None:
+    """Makes sure that ``folder`` can be replaced without losing anything.
+
+    Raises:
+        InputError: If something other than a folder of links is there.
+    """
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        found = "a link" if folder.is_symlink() else "a file"
+        raise InputError(f"{folder}: expected nothing or a folder of links, found {found}")
+    if folder.is_dir():
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not entry.is_symlink():
+                    raise InputError(
+                        f"{folder / entry.name}: expected a folder of links only, found something "
+                        "else, which is not deleted; move it away or give another output_dir"
+                    )
+
+
+def write_links(
+    folder: Path, source: Path, names: Sequence[str], progress: Progress
+) -> LinkedFolder:
+    """Makes ``folder`` hold links to ``source / name`` under the same names, and nothing else.
+
+    Args:
+        folder: The folder to make or to replace; the folder that it is in exists.
+        source: Where the images are, absolute.
+        names: File names, without duplicates.
+        progress: Told of every link.
+
+    Raises:
+        InputError: If something other than links is in the way.
+        ActiveIndexError: If the links cannot be written.
+    """
+    check_replaceable(folder)
+    if folder.is_dir() and _holds_exactly(folder, source, names):
+        progress.advance(len(names))
+        return LinkedFolder(folder, len(names), kept=True)
+    partial = folder.with_name(f".{folder.name}.partial")
+    replaced = folder.with_name(f".{folder.name}.replaced")
+    try:
+        for left_over in (partial, replaced):  # By a run that was killed.
+            check_replaceable(left_over)
+            _remove_links(left_over)
+        try:
+            partial.mkdir()
+            _link_all(partial, source, names, progress)
+            _swap(partial, folder, replaced)
+        except BaseException:
+            _remove_links(partial)
+            raise
+        _remove_links(replaced)
+    except OSError as error:
+        raise ActiveIndexError(
+            f"{folder}: the links could not be written: {error.strerror or error}"
+        ) from error
+    return LinkedFolder(folder, len(names), kept=False)
+
+
+def _holds_exactly(folder: Path, source: Path, names: Sequence[str]) -> bool:
+    with os.scandir(folder) as entries:
+        found = {entry.name for entry in entries}
+    if len(found) != len(names) or not found.issuperset(names):
+        return False
+    inside, target = f"{folder}{os.sep}", f"{source}{os.sep}"
+    return all(os.readlink(inside + name) == target + name for name in names)  # noqa: PTH115 (a million links)
+
+
+def _link_all(folder: Path, source: Path, names: Sequence[str], progress: Progress) -> None:
+    # Plain strings: a million Path objects would take longer than the links themselves.
+    inside, target = f"{folder}{os.sep}", f"{source}{os.sep}"
+    for start in range(0, len(names), _REPORTED_EVERY):
+        block = names[start : start + _REPORTED_EVERY]
+        for name in block:
+            os.symlink(target + name, inside + name)  # noqa: PTH211
+        progress.advance(len(block))
+
+
+def _swap(partial: Path, folder: Path, replaced: Path) -> None:
+    """Puts ``partial`` in the place of ``folder``, which moves to ``replaced`` if it is there."""
+    if not folder.exists():
+        partial.rename(folder)
+        return
+    folder.rename(replaced)
+    try:
+        partial.rename(folder)
+    except BaseException:
+        replaced.rename(folder)
+        raise
+
+
+def _remove_links(folder: Path) -> None:
+    """Removes a folder of links; whatever is no link stays, and the folder with it."""
+    if not folder.is_dir() or folder.is_symlink():
+        return
+    with os.scandir(folder) as entries:
+        links = [entry.path for entry in entries if entry.is_symlink()]
+    for link in links:
+        os.unlink(link)  # noqa: PTH108
+    with contextlib.suppress(OSError):
+        folder.rmdir()

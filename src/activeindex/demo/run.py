@@ -1,0 +1,94 @@
+"""From photographs to the tables of both arms and a contact sheet."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from activeindex.demo.photographs import write_protected, write_references
+from activeindex.experiment import (
+    EvaluationSettings,
+    ExperimentSettings,
+    IndexSettings,
+    RunSummary,
+    run_experiment,
+)
+from activeindex.experiment.run import StartBar
+from activeindex.extractors import Extractor, extract_folder
+from activeindex.images import list_images, read_rgb, write_png
+from activeindex.report import Comparison, contact_sheet
+from activeindex.running.workers import Workers
+
+_REFERENCES = 1200
+_IDX_FACTORY = "IVF32,PQ8x8"
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo made.
+
+    Attributes:
+        passive: The run with untouched photographs.
+        active: The run with activated photographs.
+        sheet: The contact sheet, a PNG file.
+    """
+
+    passive: RunSummary
+    active: RunSummary
+    sheet: Path
+
+
+def run_demo(
+    output_dir: Path, extractor: Extractor, workers: Workers, start_bar: StartBar
+) -> DemoResult:
+    """Runs both arms on the photographs that ship in packages.
+
+    Args:
+        output_dir: Gets the images, the features, the index and both runs.
+        extractor: Maps images to features.
+        workers: Processes that decode and edit.
+        start_bar: Called for a progress bar at the start of each stage.
+
+    Raises:
+        MissingExtraError: If the packages with the photographs are not installed.
+    """
+    photographs, references = output_dir / "photographs", output_dir / "references"
+    write_protected(photographs)
+    with start_bar("reference images", _REFERENCES, 0) as progress:
+        write_references(references, _REFERENCES, _SEED, progress)
+    with start_bar("reference features", _REFERENCES, 0) as progress:
+        features = extract_folder(
+            extractor, references, output_dir / "fts", workers=workers, progress=progress
+        ).features
+    passive, active = (
+        run_experiment(
+            ExperimentSettings(
+                data_dir=photographs,
+                output_dir=output_dir / arm,
+                index=IndexSettings(
+                    fts_training_path=features,
+                    fts_reference_path=features,
+                    idx_factory=_IDX_FACTORY,
+                    idx_dir=output_dir / "indexes",
+                ),
+                evaluation=EvaluationSettings(eval_icd=False),
+                active=arm == "active",
+            ),
+            extractor,
+            workers=workers,
+            start_bar=start_bar,
+        )
+        for arm in ("passive", "active")
+    )
+    sheet = output_dir / "contact_sheet.png"
+    write_png(sheet, np.asarray(contact_sheet(_comparisons(photographs, output_dir / "active"))))
+    return DemoResult(passive, active, sheet)
+
+
+def _comparisons(photographs: Path, run: Path) -> list[Comparison]:
+    released = list_images(run / "imgs", "imgs")
+    return [
+        Comparison(original.stem, np.asarray(read_rgb(original)), np.asarray(read_rgb(activated)))
+        for original, activated in zip(list_images(photographs), released, strict=True)
+    ]

@@ -1,0 +1,133 @@
+"""The edits by name, as an evaluation asks for them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from activeindex.edits.blurs import gaussian_blur
+from activeindex.edits.checks import EditNotApplicableError, require_rgb
+from activeindex.edits.composition import AUTO, random_composition
+from activeindex.edits.edited import EditedImage
+from activeindex.edits.geometric import center_crop, hflip, resize, vflip
+from activeindex.edits.overlays import overlay_emoji, overlay_onto_screenshot
+from activeindex.edits.photometric import (
+    adjust_brightness,
+    adjust_contrast,
+    grayscale,
+    shift_hue,
+)
+from activeindex.edits.pixels import jpeg
+from activeindex.edits.texts import meme_format
+from activeindex.edits.warps import rotate
+from activeindex.errors import InputError
+
+NONE = "none"
+
+_PLAIN: Mapping[str, Callable[[Image.Image], Image.Image]] = MappingProxyType(
+    {
+        "meme_format": meme_format,
+        "overlay_onto_screenshot": overlay_onto_screenshot,
+        "grayscale": grayscale,
+        "hflip": hflip,
+        "vflip": vflip,
+        "overlay_emoji": overlay_emoji,
+    }
+)
+_WITH_PARAMETER: Mapping[str, Callable[[Image.Image, Any], Image.Image]] = MappingProxyType(
+    {
+        "rotation": rotate,
+        "center_crop": center_crop,
+        "resize": resize,
+        "blur": gaussian_blur,
+        "jpeg": jpeg,
+        "hue": shift_hue,
+        "contrast": adjust_contrast,
+        "brightness": adjust_brightness,
+    }
+)
+EDIT_NAMES: tuple[str, ...] = (NONE, AUTO, *_PLAIN, *_WITH_PARAMETER)
+"""Every name that an :class:`Edit` can have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """An edit with its parameter, ready to be applied to any image.
+
+    Attributes:
+        name: One of :data:`EDIT_NAMES`.
+        parameter: Degrees (rotation), kept share of the area (center_crop, resize), kernel size
+            (blur), quality (jpeg), fraction of the circle (hue) or factor (contrast,
+            brightness); None for all others.
+
+    Raises:
+        InputError: There is no such edit, or it does not take this parameter.
+    """
+
+    name: str
+    parameter: float | int | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in EDIT_NAMES:
+            raise InputError(f"edit: expected one of {', '.join(EDIT_NAMES)}, found {self.name}")
+        if self.name not in _WITH_PARAMETER:
+            if self.parameter is not None:
+                raise InputError(f"edit {self.name}: takes no parameter, found {self.parameter}")
+            return
+        if self.parameter is None:
+            raise InputError(f"edit {self.name}: expected a parameter, found none")
+        # The functions own their ranges; a pixel asks them now rather than hours into a run.
+        self._apply(Image.new("RGB", (1, 1)))
+
+    def __str__(self) -> str:
+        return self.name if self.parameter is None else f"{self.name} {self.parameter}"
+
+    def __call__(self, image: Image.Image, generator: np.random.Generator) -> EditedImage:
+        """Apply the edit.
+
+        Args:
+            image: RGB, any size; it is not changed.
+            generator: Of this image; only ``auto`` draws from it.
+
+        Returns:
+            The edited image. Where the edit cannot apply, the image as it was, with the edit
+            among those skipped.
+
+        Raises:
+            InputError: The image is not RGB.
+            MissingExtraError: The edit needs files of a package that is not installed.
+        """
+        if self.name == AUTO:
+            return random_composition(image, generator)
+        try:
+            edited = self._apply(image)
+        except EditNotApplicableError:
+            return EditedImage(image, self.name, self.parameter, skipped=(self.name,))
+        applied = () if self.name == NONE else (self.name,)
+        return EditedImage(edited, self.name, self.parameter, applied)
+
+    def _apply(self, image: Image.Image) -> Image.Image:
+        require_rgb(image)
+        if self.name in _PLAIN:
+            return _PLAIN[self.name](image)
+        if self.name in _WITH_PARAMETER:
+            return _WITH_PARAMETER[self.name](image, self.parameter)
+        return image
+
+
+def edit_by_name(name: str, parameter: float | int | None = None) -> Edit:
+    """The edit of that name.
+
+    Args:
+        name: One of :data:`EDIT_NAMES`.
+        parameter: As for :class:`Edit`. A whole number may come as a float, as from a CSV file.
+
+    Raises:
+        InputError: There is no such edit, or it does not take this parameter.
+    """
+    if name in ("blur", "jpeg") and isinstance(parameter, float) and parameter.is_integer():
+        parameter = int(parameter)
+    return Edit(name, parameter)

@@ -1,0 +1,196 @@
+"""What a run comes to: recall per edit, and copy detection in one number."""
+
+import math
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+
+from activeindex.errors import InputError
+from activeindex.evaluation.copy_detection import (
+    DetectionResult,
+    Metric,
+    ScoredPairs,
+    micro_average_precision,
+)
+from activeindex.evaluation.csv_files import RetrievalColumns, read_detection
+from activeindex.evaluation.retrieval import RetrievalResult
+
+Edit = tuple[str, float | int | None]
+"""An edit's name and its parameter; ``None`` for edits without one."""
+
+Measure = Literal["R@1", "R@10", "R@100", "mAP"]
+MEASURES: tuple[Measure, ...] = ("R@1", "R@10", "R@100", "mAP")
+
+PUBLISHED_EDITS: tuple[Edit, ...] = (
+    ("none", None),
+    ("contrast", 0.5),
+    ("contrast", 2.0),
+    ("brightness", 0.5),
+    ("brightness", 2.0),
+    ("hue", 0.2),
+    ("blur", 11),
+    ("jpeg", 50),
+    ("rotation", 25),
+    ("rotation", 90),
+    ("center_crop", 0.5),
+    ("resize", 0.5),
+    ("meme_format", None),
+    ("auto", None),
+)
+"""The edits behind the published averages (Fernandez et al., Active Image Indexing, ICLR 2023,
+Table 1). A run has one more, ``overlay_onto_screenshot``, that is not among their columns."""
+
+
+@dataclass(frozen=True)
+class RecallRow:
+    """Mean recall and average precision of the queries made by one edit, all in [0, 1]."""
+
+    attack: str
+    attack_param: float | int | None
+    queries: int
+    """How many queries the means are over."""
+    r_at_1: float
+    r_at_10: float
+    r_at_100: float
+    mean_ap: float
+
+    @property
+    def edit(self) -> Edit:
+        """The edit and its parameter."""
+        return self.attack, self.attack_param
+
+    @property
+    def label(self) -> str:
+        """The edit as a table shows it, e.g. ``"rotation 25"``."""
+        return self.attack if self.attack_param is None else f"{self.attack} {self.attack_param:g}"
+
+    def value(self, measure: Measure) -> float:
+        """One of the four measures by its name."""
+        return {
+            "R@1": self.r_at_1,
+            "R@10": self.r_at_10,
+            "R@100": self.r_at_100,
+            "mAP": self.mean_ap,
+        }[measure]
+
+
+@dataclass(frozen=True)
+class RecallTable:
+    """Recall of a run per edit, the edits in order of first appearance."""
+
+    rows: tuple[RecallRow, ...]
+
+    @classmethod
+    def from_columns(cls, columns: RetrievalColumns) -> Self:
+        """Averages the queries of each edit.
+
+        Raises:
+            InputError: If there is no row.
+        """
+        if not columns.edits:
+            raise InputError("retrieval results: expected at least one row, found none")
+        queries = np.bincount(columns.edit, minlength=len(columns.edits))
+
+        def mean(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> list[float]:
+            sums = np.bincount(columns.edit, weights=values, minlength=len(columns.edits))
+            means: list[float] = (sums / queries).tolist()
+            return means
+
+        recalls = [
+            mean((columns.rank < np.minimum(n, columns.neighbours)).astype(np.float64))
+            for n in (1, 10, 100)
+        ]
+        rows = zip(
+            columns.edits,
+            queries.tolist(),
+            *recalls,
+            mean(1.0 / (columns.rank + 1)),
+            strict=True,
+        )
+        return cls(tuple(RecallRow(*edit, *numbers) for edit, *numbers in rows))
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[RetrievalResult]) -> Self:
+        """Averages the queries of each edit; the rows may stream.
+
+        Raises:
+            InputError: If there is no row.
+        """
+        return cls.from_columns(RetrievalColumns.from_rows(rows))
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The table of a ``retr_df.csv``.
+
+        Raises:
+            InputError: If the file is malformed or holds no row.
+        """
+        columns = RetrievalColumns.read(path)
+        if not columns.edits:
+            raise InputError(f"{path}: expected at least one row, found none")
+        return cls.from_columns(columns)
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """The edits of the rows, in their order."""
+        return tuple(row.edit for row in self.rows)
+
+    def select(self, edits: Collection[Edit]) -> "RecallTable":
+        """The rows of some edits, e.g. of :data:`PUBLISHED_EDITS`, in the order they have here."""
+        return RecallTable(tuple(row for row in self.rows if row.edit in edits))
+
+    @property
+    def average(self) -> RecallRow:
+        """Mean of the edits' means, the unedited images being one of them.
+
+        Each edit counts the same, however many queries it has.
+
+        Raises:
+            InputError: If the table is empty.
+        """
+        if not self.rows:
+            raise InputError("retrieval results: expected at least one edit, found none")
+        means = [math.fsum(r.value(m) for r in self.rows) / len(self.rows) for m in MEASURES]
+        return RecallRow("avg", None, sum(row.queries for row in self.rows), *means)
+
+
+@dataclass(frozen=True)
+class DetectionSummary:
+    """Copy detection of a run in one number."""
+
+    micro_ap: float
+    """µAP over all pairs of all queries, in [0, 1]; nan without matching queries."""
+    matching: int
+    """Queries that are edits of an image in the index."""
+    non_matching: int
+    """Queries that are not."""
+    pairs: int
+    """Pairs ranked, those missed included."""
+
+    @classmethod
+    def from_pairs(cls, pairs: ScoredPairs) -> Self:
+        """Sums up scored pairs."""
+        return cls(
+            micro_average_precision(pairs), pairs.matching, pairs.non_matching, len(pairs.scores)
+        )
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[DetectionResult], metric: Metric) -> Self:
+        """Scores and sums up the rows of a run; they may stream."""
+        return cls.from_pairs(ScoredPairs.from_rows(rows, metric))
+
+    @classmethod
+    def read(cls, path: Path, metric: Metric) -> Self:
+        """The summary of an ``icd_df.csv``.
+
+        Args:
+            path: The file.
+            metric: The metric of the index; the file does not say.
+
+        Raises:
+            InputError: If the file is malformed.
+        """
+        return cls.from_rows(read_detection(path), metric)

@@ -1,0 +1,80 @@
+"""What the two arms share: a searchable index with the references and the originals in it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+from activeindex.errors import InputError
+from activeindex.experiment.settings import IndexSettings
+from activeindex.extractors import Extractor, FeatureFile, read_features
+from activeindex.indexing import Quantiser, index_path, load_or_train, set_nprobe
+
+_ROWS = 1 << 16
+"""Features that are added at a time; bounds the memory."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A trained index filled with what is to be searched.
+
+    Attributes:
+        index: The index; ids 0 … R - 1 are the references, R, R + 1, … the originals of the set.
+        quantiser: Its quantiser.
+        references: How many references there are, R.
+        identity: What was put in, for a run's notes: hashes of the features and the extractor.
+    """
+
+    index: faiss.Index
+    quantiser: Quantiser
+    references: int
+    identity: dict[str, str]
+
+
+def build_arm(settings: IndexSettings, extractor: Extractor, originals: FeatureFile) -> Arm:
+    """Trains the index or takes it from the cache, and fills it.
+
+    Args:
+        settings: Which index, and the features that it is trained on and holds.
+        extractor: The extractor of the originals; the other features must come from the same.
+        originals: Features of the set, in the order of their ids.
+
+    Raises:
+        InputError: If a feature file or the cached index does not fit the extractor.
+        NoTargetError: If the index has no reconstructions.
+    """
+    training = _features(settings.fts_training_path, "fts_training_path", extractor)
+    references = _features(settings.fts_reference_path, "fts_reference_path", extractor)
+    provenance = {"extractor": training.extractor, "training_sha256": training.hash()}
+    index = load_or_train(
+        index_path(settings.idx_dir, settings.idx_factory, settings.quant),
+        settings.idx_factory,
+        settings.quant,
+        extractor.dimension,
+        lambda: training.values,
+        provenance,
+    )
+    quantiser = Quantiser(index)
+    for features in (references, originals):
+        for start in range(0, len(features.values), _ROWS):
+            index.add(np.ascontiguousarray(features.values[start : start + _ROWS]))
+    set_nprobe(index, settings.nprobe)
+    identity = {
+        "extractor": str(extractor.identity),
+        "training_sha256": provenance["training_sha256"] or "",
+        "references_sha256": references.hash(),
+        "originals_sha256": originals.hash(),
+    }
+    return Arm(index, quantiser, len(references.values), identity)
+
+
+def _features(path: Path, option: str, extractor: Extractor) -> FeatureFile:
+    features = read_features(path, option, extractor.dimension)
+    expected = str(extractor.identity)
+    if features.extractor not in (None, expected):
+        raise InputError(
+            f"{option} {path}: expected features of the extractor {expected}, "
+            f"found features of {features.extractor}"
+        )
+    return features

@@ -1,0 +1,98 @@
+"""Queries: images edited in worker processes, brought to the extractor's size."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from activeindex.edits import Edit, EditedImage, edit_generator
+from activeindex.errors import ActiveIndexError
+from activeindex.extractors import Extractor, features_of
+from activeindex.images import Pixels, read_rgb, resize_square, to_tensor
+from activeindex.running.workers import Workers
+
+
+@dataclass(frozen=True)
+class QueryTask:
+    """An image to edit.
+
+    Attributes:
+        image: Its pixels, or the file to read them from.
+        edit: What is done to it.
+        number: Its number, which seeds random edits together with the experiment's seed.
+    """
+
+    image: Pixels | Path
+    edit: Edit
+    number: int
+
+
+@dataclass(frozen=True)
+class Query:
+    """An edited image as a feature.
+
+    Attributes:
+        feature: ``(d,)``.
+        label: The edit's name, with what was skipped.
+        full_label: The same with the edits of a composition.
+    """
+
+    feature: npt.NDArray[np.float32]
+    label: str
+    full_label: str
+
+
+@dataclass(frozen=True)
+class _Edited:
+    image: npt.NDArray[np.float32]
+    label: str
+    full_label: str
+
+
+def _edit(task: QueryTask, seed: int, size: int) -> _Edited | ActiveIndexError:
+    """Runs in a worker, which hands a user's error back as a value."""
+    try:
+        image = task.image
+        picture = read_rgb(image) if isinstance(image, Path) else Image.fromarray(image)
+        edited: EditedImage = task.edit(picture, edit_generator(seed, task.number))
+    except ActiveIndexError as error:
+        return error
+    resized = resize_square(to_tensor(edited.image), size).numpy()
+    return _Edited(resized, edited.label, edited.full_label)
+
+
+def make_queries(
+    tasks: Iterable[QueryTask],
+    extractor: Extractor,
+    batch_size: int,
+    seed: int,
+    workers: Workers,
+) -> Iterator[list[Query]]:
+    """Yields the queries of tasks, ``batch_size`` of them at a time, in order.
+
+    Raises:
+        ActiveIndexError: If an image cannot be read, or an edit lacks its files.
+    """
+    batch: list[_Edited] = []
+    for edited in workers.map(partial(_edit, seed=seed, size=extractor.input_size), tasks):
+        if isinstance(edited, ActiveIndexError):
+            raise edited
+        batch.append(edited)
+        if len(batch) == batch_size:
+            yield _extract(batch, extractor)
+            batch = []
+    if batch:
+        yield _extract(batch, extractor)
+
+
+def _extract(batch: list[_Edited], extractor: Extractor) -> list[Query]:
+    features = features_of(extractor, torch.from_numpy(np.stack([e.image for e in batch])))
+    return [
+        Query(feature, edited.label, edited.full_label)
+        for feature, edited in zip(features, batch, strict=True)
+    ]

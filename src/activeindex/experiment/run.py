@@ -1,0 +1,265 @@
+"""One arm of the experiment, from a folder of images to its results files."""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from activeindex import __version__
+from activeindex.activation import RECORDS_FILE, Step, activate, activation_record, read_pixels
+from activeindex.edits import FIXED_LIST, LONG_LIST, Edit
+from activeindex.evaluation import (
+    DETECTION_HEADER,
+    NO_MATCH,
+    RETRIEVAL_HEADER,
+    DetectionResult,
+    RetrievalResult,
+    format_row,
+)
+from activeindex.experiment.arm import Arm, build_arm
+from activeindex.experiment.queries import Query, QueryTask, make_queries
+from activeindex.experiment.settings import ExperimentSettings
+from activeindex.experiment.summary import (
+    DETECTION_FILE,
+    RETRIEVAL_FILE,
+    RunSummary,
+)
+from activeindex.extractors import Extractor, extract_folder, read_features
+from activeindex.images import Pixels, list_images, to_tensor, write_png
+from activeindex.indexing import Neighbours, search
+from activeindex.running.journal import Journal
+from activeindex.running.progress import Progress, Silent
+from activeindex.running.workers import Workers
+
+_AUTO = Edit("auto")
+_LOG_FILE = "log.jsonl"
+
+StartBar = Callable[[str, int, int], AbstractContextManager[Progress]]
+"""Starts a progress bar: its title, the number of images, how many of them are done."""
+
+
+def _no_bar(title: str, total: int, done: int) -> AbstractContextManager[Progress]:
+    return contextlib.nullcontext(Silent())
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What every step of a run uses."""
+
+    settings: ExperimentSettings
+    extractor: Extractor
+    arm: Arm
+    workers: Workers
+    journal: Journal
+
+
+def run_experiment(
+    settings: ExperimentSettings,
+    extractor: Extractor,
+    *,
+    workers: Workers | None = None,
+    start_bar: StartBar = _no_bar,
+) -> RunSummary:
+    """Runs one arm.
+
+    Killed at any moment and started again with the same settings, it goes on after the last whole
+    batch and ends with the same files. A finished run is not repeated.
+
+    Args:
+        settings: The arm.
+        extractor: The extractor that the feature files come from.
+        workers: Processes that decode and edit.
+        start_bar: Called for a progress bar at the start of each stage.
+
+    Returns:
+        The tables of the run, computed from its files: ``retr_df.csv``, ``icd_df.csv``,
+        ``activation.jsonl`` (one record per activated image), ``log.jsonl`` and ``run.json`` in
+        ``output_dir``, and ``imgs/00000.png`` … when images are kept.
+
+    Raises:
+        InputError: If an input does not fit, or ``output_dir`` holds another run.
+        UnreadableImageError: At the first image that cannot be decoded.
+        NoTargetError: If images cannot be aimed at this index.
+    """
+    workers = workers or Workers()
+    paths = list_images(settings.data_dir)
+    others = _other_images(settings)
+    with start_bar("originals", len(paths), 0) as progress:
+        extraction = extract_folder(
+            extractor,
+            settings.data_dir,
+            settings.output_dir / "originals",
+            batch_size=settings.evaluation.batch_size_eval,
+            workers=workers,
+            progress=progress,
+        )
+    originals = read_features(extraction.features, "originals", extractor.dimension)
+    arm = build_arm(settings.index, extractor, originals)
+    notes = _notes(settings, arm, others)
+    with Journal(settings.output_dir, "run", notes, _files(settings)) as journal:
+        if journal.finished:
+            return RunSummary.read(settings.output_dir)
+        run = _Run(settings, extractor, arm, workers, journal)
+        title = "activate, edit, search" if settings.active else "edit, search"
+        done = _images_done(journal, "matching")
+        with start_bar(title, len(paths), done) as progress:
+            _release_and_search(run, paths, done, progress)
+        done = _images_done(journal, "non-matching")
+        if others:
+            with start_bar("other queries", len(others), done) as progress:
+                _search_others(run, others, len(paths), done, progress)
+        journal.finish({"references": arm.references, "images": len(paths)})
+    return RunSummary.read(settings.output_dir)
+
+
+def _other_images(settings: ExperimentSettings) -> list[Path]:
+    folder = settings.evaluation.query_nonmatch_dir
+    if folder is None or not settings.evaluation.eval_icd:
+        return []
+    return list_images(folder, "query_nonmatch_dir")
+
+
+def _files(settings: ExperimentSettings) -> tuple[str, ...]:
+    evaluation = settings.evaluation
+    return (
+        *([RETRIEVAL_FILE] if evaluation.eval_retrieval else []),
+        *([DETECTION_FILE] if evaluation.eval_icd else []),
+        *([RECORDS_FILE, _LOG_FILE] if settings.active else []),
+    )
+
+
+def _notes(settings: ExperimentSettings, arm: Arm, others: list[Path]) -> dict[str, Any]:
+    """What the results depend on: a run with other notes is another run."""
+    notes = {
+        "settings": asdict(settings),
+        **arm.identity,
+        "other_queries": len(others),
+        "version": __version__,
+    }
+    return cast("dict[str, Any]", json.loads(json.dumps(notes, default=str)))
+
+
+def _images_done(journal: Journal, kind: str) -> int:
+    return sum(step["images"] for step in journal.steps if step["kind"] == kind)
+
+
+def _release_and_search(run: _Run, paths: list[Path], done: int, progress: Progress) -> None:
+    """Batch by batch: release the images, then look for their edits."""
+    settings = run.settings
+    images = run.workers.map(read_pixels, paths[done:])
+    for first in range(done, len(paths), settings.batch_size):
+        numbers = range(first, min(first + settings.batch_size, len(paths)))
+        batch = first // settings.batch_size
+        if batch == 0:
+            _write_headers(run)
+        originals = [next(images) for _ in numbers]
+        released = _activate(run, originals, numbers, paths) if settings.active else originals
+        if settings.save_imgs:
+            for number, pixels in zip(numbers, released, strict=True):
+                write_png(settings.output_dir / "imgs" / f"{number:05d}.png", pixels)
+        if settings.evaluation.eval_retrieval:
+            _search_edits(run, batch, released, numbers)
+        if settings.evaluation.eval_icd:
+            _search_copies(run, batch, released, numbers)
+        run.journal.commit({"kind": "matching", "images": len(numbers)})
+        progress.advance(len(numbers))
+
+
+def _write_headers(run: _Run) -> None:
+    if run.settings.evaluation.eval_retrieval:
+        run.journal.write(RETRIEVAL_FILE, RETRIEVAL_HEADER.encode())
+    if run.settings.evaluation.eval_icd:
+        run.journal.write(DETECTION_FILE, DETECTION_HEADER.encode())
+
+
+def _activate(
+    run: _Run, originals: list[Pixels], numbers: range, paths: list[Path]
+) -> list[Pixels]:
+    settings = run.settings
+
+    def log(step: Step) -> None:
+        if step.iteration % settings.log_freq == 0:
+            run.journal.write(_LOG_FILE, json.dumps(asdict(step)).encode() + b"\n")
+
+    result = activate(
+        [to_tensor(pixels) for pixels in originals],
+        run.extractor,
+        run.arm.quantiser,
+        settings.activation,
+        seed=settings.seed,
+        numbers=numbers,
+        on_step=log,
+    )
+    for number, image in zip(numbers, result.images, strict=True):
+        name = paths[number].relative_to(settings.data_dir).as_posix()
+        record = {"image": number, "name": name, **activation_record(image)}
+        run.journal.write(RECORDS_FILE, json.dumps(record).encode() + b"\n")
+    return [image.pixels for image in result.images]
+
+
+def _search_edits(run: _Run, batch: int, released: list[Pixels], numbers: range) -> None:
+    edits = LONG_LIST if run.settings.evaluation.use_attacks_2 else FIXED_LIST
+    tasks = [
+        QueryTask(pixels, edit, number)
+        for edit in edits
+        for number, pixels in zip(numbers, released, strict=True)
+    ]
+    for task, query, distances, ids in _search(run, tasks):
+        row = RetrievalResult.from_search(
+            batch,
+            run.arm.references + task.number,
+            query.label,
+            task.edit.parameter,
+            distances,
+            ids,
+        )
+        run.journal.write(RETRIEVAL_FILE, format_row(row).encode())
+
+
+def _search_copies(run: _Run, batch: int, released: list[Pixels], numbers: range) -> None:
+    tasks = [
+        QueryTask(pixels, _AUTO, number) for number, pixels in zip(numbers, released, strict=True)
+    ]
+    for task, query, distances, ids in _search(run, tasks):
+        original = run.arm.references + task.number
+        row = DetectionResult.from_search(batch, original, query.full_label, distances, ids)
+        run.journal.write(DETECTION_FILE, format_row(row).encode())
+
+
+def _search_others(
+    run: _Run, paths: list[Path], matching: int, done: int, progress: Progress
+) -> None:
+    """Copy detection of images that are not in the index; their numbers follow the matching."""
+    size = run.settings.evaluation.batch_size_eval
+    for first in range(done, len(paths), size):
+        numbers = range(first, min(first + size, len(paths)))
+        tasks = [QueryTask(paths[number], _AUTO, matching + number) for number in numbers]
+        for _, query, distances, ids in _search(run, tasks):
+            row = DetectionResult.from_search(
+                first // size, NO_MATCH, query.full_label, distances, ids
+            )
+            run.journal.write(DETECTION_FILE, format_row(row).encode())
+        run.journal.commit({"kind": "non-matching", "images": len(numbers)})
+        progress.advance(len(numbers))
+
+
+def _search(
+    run: _Run, tasks: list[QueryTask]
+) -> Iterator[tuple[QueryTask, Query, np.ndarray, np.ndarray]]:
+    evaluation = run.settings.evaluation
+    batches = make_queries(
+        tasks, run.extractor, evaluation.batch_size_eval, run.settings.seed, run.workers
+    )
+    remaining = iter(tasks)
+    for queries in batches:
+        features = np.stack([query.feature for query in queries])
+        found: Neighbours = search(run.arm.index, features, evaluation.kneighbors)
+        rows = zip(queries, found.distances, found.ids, strict=True)
+        # The rows come first: zip must not take a task that it then finds no row for.
+        for (query, distances, ids), task in zip(rows, remaining, strict=False):
+            yield task, query, distances, ids

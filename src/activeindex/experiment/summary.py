@@ -1,0 +1,118 @@
+"""What a run comes to."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from activeindex.activation import RECORDS_FILE
+from activeindex.errors import InputError
+from activeindex.evaluation import DetectionSummary, RecallTable
+from activeindex.running.files import read_json
+
+RETRIEVAL_FILE = "retr_df.csv"
+DETECTION_FILE = "icd_df.csv"
+RUN_FILE = "run.json"
+
+
+@dataclass(frozen=True)
+class Distortion:
+    """How much the images of a run were changed, and what that did to their features.
+
+    Attributes:
+        psnr: Mean and standard deviation in dB.
+        ssim: Mean and standard deviation.
+        linf: Mean and standard deviation in 8-bit levels.
+        distance_before: Mean distance of the originals' features to their targets.
+        distance_after: Mean distance of the released images' features to the same targets.
+    """
+
+    psnr: tuple[float, float]
+    ssim: tuple[float, float]
+    linf: tuple[float, float]
+    distance_before: float
+    distance_after: float
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Averages the records of an ``activation.jsonl``.
+
+        Raises:
+            InputError: If a line is not such a record.
+        """
+        columns: dict[str, list[float]] = {}
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            try:
+                record = json.loads(line)
+                for key in ("psnr", "ssim", "linf", "distance_before", "distance_after"):
+                    columns.setdefault(key, []).append(float(record[key]))
+            except (ValueError, KeyError, TypeError):
+                raise InputError(
+                    f"{path}, line {number}: expected a record of an activated image"
+                ) from None
+        if not columns:
+            raise InputError(f"{path}: expected records of activated images, found none")
+        return cls(
+            psnr=_mean_and_spread(columns["psnr"]),
+            ssim=_mean_and_spread(columns["ssim"]),
+            linf=_mean_and_spread(columns["linf"]),
+            distance_before=float(np.mean(columns["distance_before"])),
+            distance_after=float(np.mean(columns["distance_after"])),
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"PSNR {self.psnr[0]:.2f} ± {self.psnr[1]:.2f} dB, "
+            f"SSIM {self.ssim[0]:.3f} ± {self.ssim[1]:.3f}, "
+            f"L-inf {self.linf[0]:.1f} ± {self.linf[1]:.1f}, "
+            f"distance to target {self.distance_before:.3f} -> {self.distance_after:.3f}"
+        )
+
+
+def _mean_and_spread(values: list[float]) -> tuple[float, float]:
+    return float(np.mean(values)), float(np.std(values))
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """The tables of a run; a part that the run did not evaluate is None.
+
+    Attributes:
+        folder: The run's output folder.
+        recall: Recall per edit.
+        detection: Copy detection.
+        distortion: What activation did to the images; None in the passive arm.
+        notes: The contents of ``run.json``, empty for a run of another program.
+    """
+
+    folder: Path
+    recall: RecallTable | None
+    detection: DetectionSummary | None
+    distortion: Distortion | None
+    notes: dict[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Reads the files of a finished run.
+
+        Raises:
+            InputError: If the folder holds neither results file, or a file is malformed.
+        """
+        retrieval, detection = folder / RETRIEVAL_FILE, folder / DETECTION_FILE
+        activation, run = folder / RECORDS_FILE, folder / RUN_FILE
+        if not retrieval.exists() and not detection.exists():
+            raise InputError(
+                f"{folder}: expected the results of a run ({RETRIEVAL_FILE} or {DETECTION_FILE}), "
+                "found neither"
+            )
+        notes = read_json(run) if run.exists() else {}
+        metric = notes.get("settings", {}).get("index", {}).get("quant", "L2")
+        return cls(
+            folder,
+            RecallTable.read(retrieval) if retrieval.exists() else None,
+            DetectionSummary.read(detection, metric) if detection.exists() else None,
+            Distortion.read(activation) if activation.exists() else None,
+            notes,
+        )

@@ -1,0 +1,77 @@
+"""What every extractor declares and does."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from itertools import chain
+
+import torch
+from torch import nn
+
+from activeindex.errors import InputError, ShapeError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class ExtractorIdentity:
+    """What makes two extractors the same one: features of different ones never compare.
+
+    Attributes:
+        name: The extractor's name, or the name of its file.
+        sha256: Hash of the file that holds its weights.
+        input_size: Side in pixels of the square that images are resized to.
+    """
+
+    name: str
+    sha256: str
+    input_size: int
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.sha256[:12]}) at {self.input_size} px"
+
+
+class Extractor(nn.Module, ABC):
+    """Maps images to features, differentiably.
+
+    Called with images ``(B, 3, S, S)`` in [0, 1], RGB, where ``S`` is ``input_size``
+    (:func:`~activeindex.images.resize_square` brings them there); returns features ``(B, d)`` in
+    float32. Normalisation happens inside and nowhere else. The weights are frozen.
+
+    Args:
+        identity: Name, weights and input size.
+        dimension: The number ``d`` of values in a feature.
+    """
+
+    def __init__(self, identity: ExtractorIdentity, dimension: int) -> None:
+        super().__init__()
+        if identity.input_size < 32:
+            raise InputError(f"resize_size: expected 32 or more, found {identity.input_size}")
+        self.identity = identity
+        self.dimension = dimension
+
+    @property
+    def input_size(self) -> int:
+        """Side in pixels of the square images that this extractor takes."""
+        return self.identity.input_size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, and where images have to be."""
+        return next(chain(self.parameters(), self.buffers())).device
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Features ``(B, d)`` of images ``(B, 3, S, S)`` in [0, 1].
+
+        Raises:
+            ShapeError: If the images have another shape.
+        """
+        size = self.input_size
+        if images.dim() != 4 or images.shape[1:] != (3, size, size):
+            raise ShapeError("images", ("B", 3, size, size), images.shape)
+        # Convolutions between clamps run several times faster on the CPU when channels are last.
+        return self._features(images.contiguous(memory_format=torch.channels_last))
+
+    @abstractmethod
+    def _features(self, images: torch.Tensor) -> torch.Tensor:
+        """What :meth:`forward` returns, for images of the right shape."""

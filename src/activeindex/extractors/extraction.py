@@ -1,0 +1,197 @@
+"""Features of a folder of images, streamed to disk."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from activeindex.errors import InputError, UnreadableImageError
+from activeindex.extractors.base import Extractor
+from activeindex.extractors.feature_files import SUFFIXES, write_features
+from activeindex.images import fingerprint, list_images, read_image, resize_square
+from activeindex.running.journal import Journal
+from activeindex.running.progress import Progress, Silent
+from activeindex.running.workers import Workers
+
+OnUnreadable = Literal["refuse", "skip"]
+"""What to do with a file that cannot be decoded: stop and name it, or leave it out and name it."""
+
+_ROWS = "fts.rows"
+_NAMES = "filenames.txt"
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What :func:`extract_folder` wrote.
+
+    Attributes:
+        features: The feature file; a matrix ``(n, d)``.
+        filenames: The text file with the ``n`` names, relative to the folder.
+        count: ``n``.
+        skipped: One line for each file that was left out, with the reason.
+    """
+
+    features: Path
+    filenames: Path
+    count: int
+    skipped: tuple[str, ...]
+
+
+def read_resized(path: Path, size: int) -> npt.NDArray[np.float32] | UnreadableImageError:
+    """An image file as ``(3, size, size)`` in [0, 1], or the error that says why not.
+
+    The error is a value because it comes from a worker process, where it must not stop the others.
+    """
+    try:
+        return resize_square(read_image(path), size).numpy()
+    except UnreadableImageError as error:
+        return error
+
+
+def features_of(extractor: Extractor, images: torch.Tensor) -> npt.NDArray[np.float32]:
+    """Features ``(B, d)`` of images ``(B, 3, S, S)`` in [0, 1], as an array on the CPU."""
+    with torch.inference_mode():
+        features: npt.NDArray[np.float32] = extractor(images.to(extractor.device)).cpu().numpy()
+    return features
+
+
+def features_of_files(
+    extractor: Extractor, paths: Sequence[Path], batch_size: int, workers: Workers
+) -> Iterator[npt.NDArray[np.float32]]:
+    """Yields the features ``(B, d)`` of image files, batch by batch.
+
+    Raises:
+        UnreadableImageError: At the first file that cannot be decoded.
+    """
+    for batch in _read_batches(extractor.input_size, paths, batch_size, workers):
+        for image in batch:
+            if isinstance(image, UnreadableImageError):
+                raise image
+        yield features_of(extractor, _stack([i for i in batch if not isinstance(i, Exception)]))
+
+
+def extract_folder(
+    extractor: Extractor,
+    data_dir: Path,
+    output_dir: Path,
+    *,
+    batch_size: int = 256,
+    workers: Workers | None = None,
+    unreadable: OnUnreadable = "refuse",
+    suffix: str = ".pt",
+    progress: Progress | None = None,
+) -> Extraction:
+    """Extracts the features of every image below a folder.
+
+    Memory does not grow with the folder. Killed at any moment and started again with the same
+    arguments, it goes on after the last whole batch and ends with the same files.
+
+    Args:
+        extractor: Maps the images to features.
+        data_dir: The images; sorted by path.
+        output_dir: Gets ``fts{suffix}``, ``filenames.txt`` and ``fts.json``, a note of what made
+            them.
+        batch_size: Images that go through the extractor together.
+        workers: Processes that decode and resize.
+        unreadable: Whether to refuse or to skip files that cannot be decoded.
+        suffix: ``.pt``, ``.pth`` or ``.npy``.
+        progress: Told of every image.
+
+    Raises:
+        InputError: If the folder is missing or without images, an option is out of range, or
+            ``output_dir`` holds an unfinished run with other arguments.
+        UnreadableImageError: If a file cannot be decoded and ``unreadable`` is ``"refuse"``.
+    """
+    if suffix not in SUFFIXES:
+        raise InputError(f"format: expected one of {', '.join(SUFFIXES)}, found {suffix!r}")
+    if batch_size < 1:
+        raise InputError(f"batch_size: expected 1 or more, found {batch_size}")
+    progress = progress or Silent()
+    paths = list_images(data_dir)
+    names = [path.relative_to(data_dir).as_posix() for path in paths]
+    identity = {
+        "extractor": str(extractor.identity),
+        "data_dir": str(data_dir.resolve()),
+        "images": fingerprint(data_dir, paths),
+        "batch_size": batch_size,
+        "unreadable": unreadable,
+        "format": suffix,
+    }
+    with Journal(output_dir, "fts", identity, (_ROWS, _NAMES)) as journal:
+        features = output_dir / f"fts{suffix}"
+        if journal.note is not None:
+            progress.advance(len(paths))
+            return Extraction(
+                features,
+                output_dir / _NAMES,
+                journal.note["count"],
+                tuple(journal.note["skipped"]),
+            )
+        done = len(journal.steps) * batch_size
+        progress.advance(min(done, len(paths)))
+        batches = _read_batches(
+            extractor.input_size, paths[done:], batch_size, workers or Workers()
+        )
+        for start, batch in zip(range(done, len(paths), batch_size), batches, strict=True):
+            if unreadable == "refuse":
+                for image in batch:
+                    if isinstance(image, UnreadableImageError):
+                        raise image
+            _extract_batch(extractor, batch, names[start : start + batch_size], journal)
+            progress.advance(len(batch))
+        return _finish(extractor, data_dir, features, journal)
+
+
+def _read_batches(
+    size: int, paths: Sequence[Path], batch_size: int, workers: Workers
+) -> Iterator[list[npt.NDArray[np.float32] | UnreadableImageError]]:
+    images = workers.map(partial(read_resized, size=size), paths)
+    for start in range(0, len(paths), batch_size):
+        yield [next(images) for _ in range(min(batch_size, len(paths) - start))]
+
+
+def _stack(images: list[npt.NDArray[np.float32]]) -> torch.Tensor:
+    return torch.from_numpy(np.stack(images))
+
+
+def _extract_batch(
+    extractor: Extractor,
+    batch: list[npt.NDArray[np.float32] | UnreadableImageError],
+    names: list[str],
+    journal: Journal,
+) -> None:
+    readable = [
+        (name, image)
+        for name, image in zip(names, batch, strict=True)
+        if not isinstance(image, UnreadableImageError)
+    ]
+    if readable:
+        features = features_of(extractor, _stack([image for _, image in readable]))
+        if not np.isfinite(features).all():
+            row = int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
+            raise InputError(
+                f"{readable[row][0]}: expected finite features, the extractor "
+                f"{extractor.identity.name} gave NaN or infinity"
+            )
+        journal.write(_ROWS, features.astype("<f4").tobytes())
+        journal.write(_NAMES, "".join(f"{name}\n" for name, _ in readable).encode())
+    skipped = [str(image) for image in batch if isinstance(image, UnreadableImageError)]
+    journal.commit({"images": len(readable), "skipped": skipped})
+
+
+def _finish(extractor: Extractor, data_dir: Path, features: Path, journal: Journal) -> Extraction:
+    count = sum(step["images"] for step in journal.steps)
+    skipped = tuple(line for step in journal.steps for line in step["skipped"])
+    if count == 0:
+        raise InputError(f"data_dir {data_dir}: expected readable images, found {skipped[0]}")
+    write_features(features, journal.growing(_ROWS), (count, extractor.dimension))
+    journal.finish(
+        {"count": count, "dimension": extractor.dimension, "skipped": list(skipped)},
+        drop=(_ROWS,),
+    )
+    return Extraction(features, features.with_name(_NAMES), count, skipped)

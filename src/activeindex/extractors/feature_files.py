@@ -1,0 +1,130 @@
+"""Features on disk: a matrix in ``.pt``, ``.pth`` or ``.npy``, and a note of what made them."""
+
+import hashlib
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from activeindex.errors import InputError
+from activeindex.running.files import check_file, read_json, whole_file
+
+SUFFIXES = (".pt", ".pth", ".npy")
+
+_ROWS = 1 << 16
+"""Rows that are checked at a time; bounds the memory."""
+
+
+@dataclass(frozen=True)
+class FeatureFile:
+    """A feature file that has been checked.
+
+    Attributes:
+        path: The file.
+        values: ``(n, d)`` float32, mapped from the disk where the format allows it.
+        extractor: The identity of the extractor as noted by ``extract_fts``, or None where the
+            file has no note (made by another program).
+    """
+
+    path: Path
+    values: npt.NDArray[np.float32]
+    extractor: str | None
+
+    def hash(self) -> str:
+        """SHA-256 of the values, the same for every file format."""
+        digest = hashlib.sha256(str(self.values.shape).encode())
+        for start in range(0, len(self.values), _ROWS):
+            digest.update(self.values[start : start + _ROWS].tobytes())
+        return digest.hexdigest()
+
+
+def note_path(path: Path) -> Path:
+    """Where the note beside a feature file lies."""
+    return path.with_suffix(".json")
+
+
+def read_features(path: Path, option: str, dimension: int | None = None) -> FeatureFile:
+    """Opens a feature file and checks every value.
+
+    Args:
+        path: A ``.pt`` or ``.pth`` file with one tensor, or a ``.npy`` file.
+        option: What the user calls the file, for the messages.
+        dimension: The number of columns that is expected, if any is.
+
+    Raises:
+        InputError: If the file is missing, of another format, not a matrix of numbers, empty, of
+            another dimension, or holds NaN or infinite values.
+    """
+    check_file(path, option)
+    values = _read_npy(path, option) if path.suffix == ".npy" else _read_torch(path, option)
+    if values.ndim != 2 or values.dtype.kind != "f" or len(values) == 0:
+        raise InputError(
+            f"{option} {path}: expected a matrix (n, d) of floats, found {values.dtype} of shape "
+            f"{values.shape}"
+        )
+    if dimension is not None and values.shape[1] != dimension:
+        raise InputError(
+            f"{option} {path}: expected features of dimension {dimension}, "
+            f"found dimension {values.shape[1]}"
+        )
+    for start in range(0, len(values), _ROWS):
+        bad = np.flatnonzero(~np.isfinite(values[start : start + _ROWS]).all(axis=1))
+        if len(bad):
+            raise InputError(
+                f"{option} {path}: expected finite values, found NaN or infinity in row "
+                f"{start + bad[0]}"
+            )
+    return FeatureFile(path, values.astype(np.float32, copy=False), _noted_extractor(path))
+
+
+def _read_npy(path: Path, option: str) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(f"{option} {path}: expected a .npy matrix ({error})") from None
+
+
+def _read_torch(path: Path, option: str) -> npt.NDArray[Any]:
+    expected = f"{option} {path}: expected one tensor saved by torch.save, found"
+    try:
+        tensor = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except RuntimeError:
+        try:  # Files of PyTorch before 1.6 cannot be mapped.
+            tensor = torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError):
+            raise InputError(f"{expected} another format") from None
+    except (pickle.UnpicklingError, EOFError, ValueError):
+        raise InputError(f"{expected} something else (other objects are not unpickled)") from None
+    if not isinstance(tensor, torch.Tensor):
+        raise InputError(f"{expected} a {type(tensor).__name__}")
+    return tensor.detach().numpy()
+
+
+def _noted_extractor(path: Path) -> str | None:
+    note = note_path(path)
+    if not note.is_file():
+        return None
+    extractor = read_json(note).get("extractor")
+    return None if extractor is None else str(extractor)
+
+
+def write_features(path: Path, rows: Path, shape: tuple[int, int]) -> None:
+    """Turns a file of raw float32 rows into a feature file; the rows are mapped, not loaded.
+
+    Args:
+        path: The ``.pt``, ``.pth`` or ``.npy`` file to write, whole or not at all.
+        rows: ``shape[0] * shape[1]`` float32 values, row by row.
+        shape: ``(n, d)``.
+    """
+    with whole_file(path) as beside:
+        if path.suffix == ".npy":
+            values = np.memmap(rows, dtype=np.float32, mode="r", shape=shape)
+            with beside.open("wb") as file:
+                np.save(file, values, allow_pickle=False)
+        else:
+            tensor = torch.from_file(str(rows), size=shape[0] * shape[1], dtype=torch.float32)
+            torch.save(tensor.view(shape), beside)

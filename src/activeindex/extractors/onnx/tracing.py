@@ -1,0 +1,287 @@
+"""Values of a graph under translation, and the builder that folds or emits operations on them.
+
+Every ONNX operator is translated by a function that calls :meth:`Call.emit` with functions of
+torch. When all arguments are known at load time the function is run at once (constant folding);
+otherwise it becomes a node of a :class:`torch.fx.Graph`, and is run on the ``meta`` device, so that
+the rank, the type and a probe size of every value are known to the operators that follow.
+
+Three kinds of value exist: constants (a real tensor), tensors computed from the image, and *sizes*:
+numbers computed from shapes, which stay Python numbers at run time so that shape arithmetic
+costs nothing on a device and can be traced by ``torch.compile``.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, fx
+
+from activeindex.errors import InputError
+from activeindex.extractors.onnx.graph import GraphNode, ImageGraph
+
+Number = int | float
+Sizes = Number | tuple[Number, ...]
+
+#: Images in the probe: two, so that a batch of one baked into the graph is noticed.
+PROBE_BATCH = 2
+#: Height and width of the probe where the graph leaves them free.
+PROBE_SIZE = 224
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Quantisation:
+    """Scale and zero point of a quantised activation, kept in real units during translation."""
+
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """An edge of the graph.
+
+    Attributes:
+        example: The constant itself; for a computed tensor a ``meta`` tensor of its type and of
+            the probe's shape; for sizes their numbers in the probe.
+        node: The fx node that computes it, or None for a constant.
+        quantisation: Set between QuantizeLinear and DequantizeLinear.
+    """
+
+    example: Any
+    node: fx.Node | None = None
+    quantisation: Quantisation | None = None
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the value is known at load time."""
+        return self.node is None
+
+    @property
+    def is_sizes(self) -> bool:
+        """Whether the value is Python numbers computed from shapes."""
+        return not isinstance(self.example, Tensor)
+
+    @property
+    def rank(self) -> int:
+        """Number of axes."""
+        if isinstance(self.example, Tensor):
+            return self.example.dim()
+        return 1 if isinstance(self.example, tuple) else 0
+
+
+class Builder:
+    """Collects the fx graph and the constants that it reads.
+
+    Args:
+        source: The ONNX graph, for its path, opset and input.
+    """
+
+    def __init__(self, source: ImageGraph) -> None:
+        self.source = source
+        self.graph = fx.Graph()
+        self.constants: dict[str, Tensor] = {}
+        image = source.image
+        size = (image.height or PROBE_SIZE, image.width or PROBE_SIZE)
+        shape = (3, *size) if image.layout == "NCHW" else (*size, 3)
+        example = torch.empty(PROBE_BATCH, *shape, device="meta")
+        self.image = Value(example, self.graph.placeholder("image"))
+        self._attributes: dict[int, tuple[Value, fx.Node]] = {}
+
+    def emit(
+        self, function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
+    ) -> Value:
+        """Runs ``function`` if all its arguments are constant, else adds it to the graph."""
+        found: list[Value] = []
+        _map((args, kwargs), lambda value: found.append(value))
+        if all(value.is_constant for value in found):
+            real = _map((args, kwargs), lambda value: value.example)
+            result = function(*real[0], **real[1])
+            return Value(result if isinstance(result, Tensor) else torch.tensor(result))
+        meta = _map((args, kwargs), _probe_argument)
+        result = function(*meta[0], **meta[1])
+        nodes = _map((args, kwargs), self._reference)
+        return Value(result, self.graph.call_function(function, tuple(nodes[0]), nodes[1]))
+
+    def _reference(self, value: Value) -> fx.Node:
+        if value.node is not None:
+            return value.node
+        known = self._attributes.get(id(value))
+        if known is None:
+            name = f"constant_{len(self.constants)}"
+            # Expanded or transposed views would be registered with their whole storage.
+            self.constants[name] = value.example.contiguous()
+            with self.graph.inserting_after(self.image.node):
+                known = (value, self.graph.get_attr(name))
+            self._attributes[id(value)] = known  # keeps the value alive, hence its id unique
+        return known[1]
+
+
+def _probe_argument(value: Value) -> Any:
+    return value.example.to("meta") if isinstance(value.example, Tensor) else value.example
+
+
+def _map(tree: Any, change: Callable[[Value], Any]) -> Any:
+    if isinstance(tree, Value):
+        return change(tree)
+    if isinstance(tree, (tuple, list)):
+        return type(tree)(_map(item, change) for item in tree)
+    if isinstance(tree, dict):
+        return {key: _map(item, change) for key, item in tree.items()}
+    return tree
+
+
+@dataclass
+class Call:
+    """One node of the ONNX graph being translated: its arguments and the means to answer.
+
+    Attributes:
+        builder: Where operations go.
+        node: The record of the node.
+        inputs: Its input values, None where left out.
+    """
+
+    builder: Builder
+    node: GraphNode
+    inputs: Sequence[Value | None]
+    _read: set[str] = field(default_factory=set)
+
+    @property
+    def opset(self) -> int:
+        """Version of the operator set."""
+        return self.builder.source.opset
+
+    def refusal(self, reason: str) -> InputError:
+        """An error that names the file, the node, its operator and the reason."""
+        return InputError(
+            f"{self.builder.source.path}: node {self.node.name!r} ({self.node.operator}): {reason}"
+        )
+
+    def emit(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Value:
+        """Applies a function of torch to values and plain arguments.
+
+        Raises:
+            InputError: The function rejects the shapes or types of its arguments.
+        """
+        try:
+            return self.builder.emit(function, args, kwargs)
+        except (RuntimeError, IndexError, ValueError, NotImplementedError) as error:
+            if isinstance(error, InputError):
+                raise
+            reason = " ".join(str(error).split())[:300]
+            raise self.refusal(
+                f"does not fit its inputs for a batch of images ({reason})"
+            ) from error
+
+    def input(self, position: int) -> Value:
+        """A required input."""
+        value = self.optional(position)
+        if value is None:
+            raise self.refusal(f"input {position} is missing")
+        return value
+
+    def optional(self, position: int) -> Value | None:
+        """An input, or None when it is left out."""
+        return self.inputs[position] if position < len(self.inputs) else None
+
+    def tensor(self, position: int) -> Value:
+        """A required input as a tensor; sizes are turned into one on the image's device."""
+        return self.as_tensor(self.input(position))
+
+    def as_tensor(self, value: Value) -> Value:
+        """The value itself, or for sizes a tensor of them on the image's device."""
+        if value.is_sizes:
+            return self.emit(sizes_to_tensor, value, self.builder.image)
+        return value
+
+    def constant(self, position: int, meaning: str) -> Tensor:
+        """A required input that must be known at load time."""
+        value = self.input(position)
+        if not value.is_constant:
+            raise self.refusal(f"its {meaning} must be constant, but is computed from the image")
+        example: Tensor = value.example
+        return example
+
+    def sizes(self, value: Value, meaning: str) -> Any:
+        """Python numbers for a shape-like input: plain when constant, else a value to emit with."""
+        if value.is_constant and value.rank <= 1:
+            return to_sizes(value.example)
+        if value.is_constant:
+            raise self.refusal(f"its {meaning} has {value.rank} axes, expected a list of numbers")
+        if value.is_sizes:
+            return value
+        raise self.refusal(f"its {meaning} is computed from pixel values, which is not supported")
+
+    def scalar_or_tensor(self, position: int, rank: int) -> Any:
+        """An input for arithmetic; a constant of one element becomes a Python number.
+
+        Numbers follow the dtype of the tensor that they meet and need no device. ``rank`` is that
+        of the other operand: a constant of more axes must stay a tensor, as it widens the result.
+        """
+        value = self.input(position)
+        if value.is_constant and value.example.numel() == 1 and value.rank <= rank:
+            return value.example.item()
+        if value.is_sizes and value.rank == 0:
+            return value
+        return self.as_tensor(value)
+
+    def attribute(self, name: str, default: T) -> T:
+        """An attribute of the type of its default value.
+
+        Raises:
+            InputError: The attribute is of another type.
+        """
+        self._read.add(name)
+        found = self.node.attributes.get(name)
+        if found is None:
+            return default
+        if default is not None and not isinstance(found, type(default)):
+            raise self.refusal(f"attribute {name} has an unexpected type: {found!r}")
+        return found  # type: ignore[return-value]
+
+    def integers(self, name: str) -> tuple[int, ...] | None:
+        """An attribute that is a list of integers, or None."""
+        self._read.add(name)
+        found = self.node.attributes.get(name)
+        if found is None:
+            return None
+        if not isinstance(found, tuple):
+            raise self.refusal(f"attribute {name} has an unexpected type: {found!r}")
+        return tuple(int(item) for item in found)
+
+    def require(self, name: str, default: int | float | str, supported: Sequence[Any]) -> None:
+        """Refuses the node unless the attribute has one of the supported values."""
+        found = self.attribute(name, default)
+        if found not in supported:
+            expected = " or ".join(repr(item) for item in supported)
+            raise self.refusal(f"{name}={found!r} is not supported, expected {expected}")
+
+    def check_attributes(self) -> None:
+        """Refuses attributes that no translation has looked at."""
+        if unread := sorted(self.node.attributes.keys() - self._read):
+            raise self.refusal(f"attribute {', '.join(unread)} is not supported")
+
+
+Operator = Callable[[Call], Value | Sequence[Value]]
+
+
+def with_quantisation(value: Value, quantisation: Quantisation | None) -> Value:
+    """The value, marked as standing between QuantizeLinear and DequantizeLinear."""
+    return (
+        value if value.quantisation == quantisation else replace(value, quantisation=quantisation)
+    )
+
+
+def to_sizes(tensor: Tensor) -> Sizes:
+    """A constant of at most one axis as Python numbers."""
+    items = tensor.tolist()
+    return tuple(items) if isinstance(items, list) else items
+
+
+def sizes_to_tensor(sizes: Sizes, like: Tensor) -> Tensor:
+    """Sizes as a tensor on the device of ``like``; floats take its dtype, integers are int64."""
+    numbers = sizes if isinstance(sizes, tuple) else (sizes,)
+    dtype = like.dtype if any(isinstance(number, float) for number in numbers) else torch.int64
+    return torch.tensor(sizes, dtype=dtype, device=like.device)

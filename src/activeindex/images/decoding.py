@@ -1,0 +1,98 @@
+"""From a file to RGB.
+
+Pillow decodes; this module settles what its modes leave open: orientation from EXIF, alpha
+composed on white, palettes and CMYK to RGB, 16-bit grey scaled instead of clipped.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from activeindex.errors import InputError, UnreadableImageError
+
+Pixels = npt.NDArray[np.uint8]
+"""8-bit RGB pixels ``(H, W, 3)``."""
+
+MINIMUM_SIDE = 11
+"""Smallest side of an image in pixels: below, neither SSIM's 11-pixel window nor an edit fits."""
+
+_WHITE = (255, 255, 255, 255)
+
+
+def read_rgb(path: Path) -> Image.Image:
+    """Decodes an image file to 8-bit RGB, upright.
+
+    Grey becomes three equal channels, transparent pixels are composed on white, 16-bit values keep
+    their high byte, animations give their first frame.
+
+    Raises:
+        UnreadableImageError: If the file is missing, not an image, truncated, smaller than
+            ``MINIMUM_SIDE`` or larger than Pillow's decompression-bomb limit.
+    """
+    try:
+        with Image.open(path) as image:
+            if min(image.size) < MINIMUM_SIDE:
+                raise UnreadableImageError(
+                    f"{path}: expected an image of at least {MINIMUM_SIDE}x{MINIMUM_SIDE} pixels, "
+                    f"found {image.width}x{image.height}"
+                )
+            return to_rgb(ImageOps.exif_transpose(image))
+    except UnreadableImageError:
+        raise
+    except UnidentifiedImageError:
+        raise UnreadableImageError(f"{path}: expected an image, found another format") from None
+    except FileNotFoundError:
+        raise UnreadableImageError(f"{path}: expected an image, found nothing") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        # Pillow raises all of these for files that are broken behind an intact header.
+        raise UnreadableImageError(f"{path}: the image cannot be decoded ({error})") from None
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Converts a decoded image of any mode to 8-bit RGB; see :func:`read_rgb`."""
+    if image.mode.startswith(("I", "F")):
+        return Image.fromarray(_grey_to_8_bits(np.asarray(image))).convert("RGB")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, _WHITE), layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _grey_to_8_bits(values: npt.NDArray[np.number]) -> Pixels:
+    """Scales 16-bit integers, or floats in [0, 1], to 8 bits; Pillow's own conversion clips."""
+    is_float = values.dtype.kind == "f"
+    scaled = np.nan_to_num(values) * 255.0 if is_float else values / 257.0
+    levels: Pixels = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
+    return levels
+
+
+def to_tensor(image: Image.Image | Pixels) -> torch.Tensor:
+    """8-bit RGB pixels as a float tensor ``(3, H, W)`` in [0, 1].
+
+    Args:
+        image: An RGB image, or a uint8 array ``(H, W, 3)``.
+
+    Raises:
+        InputError: If it is not 8-bit RGB.
+    """
+    pixels = np.asarray(image)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise InputError(
+            f"image: expected 8-bit RGB (H, W, 3), found {pixels.dtype} {pixels.shape}"
+        )
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).to(torch.float32).div_(255.0)
+
+
+def to_pixels(image: torch.Tensor) -> Pixels:
+    """The 8-bit pixels ``(H, W, 3)`` of a tensor ``(3, H, W)``: clamped to [0, 1], then rounded."""
+    levels = image.detach().clamp(0.0, 1.0).mul(255.0).round().to(torch.uint8)
+    pixels: Pixels = levels.permute(1, 2, 0).contiguous().cpu().numpy()
+    return pixels
+
+
+def read_image(path: Path) -> torch.Tensor:
+    """Reads an image file as a float tensor ``(3, H, W)`` in [0, 1]; see :func:`read_rgb`."""
+    return to_tensor(read_rgb(path))

@@ -1,0 +1,63 @@
+"""Which images a folder holds."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from activeindex.errors import InputError
+from activeindex.running.files import check_folder
+
+EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+"""File names that are taken for images, in any case; other files are passed over."""
+
+
+def list_images(folder: Path, option: str = "data_dir") -> list[Path]:
+    """The image files below ``folder``, its subfolders and linked files included, sorted by path.
+
+    Args:
+        folder: The folder to look in.
+        option: What the user calls the folder, for the messages.
+
+    Returns:
+        Paths that begin with ``folder``, in the order of their relative path. Nothing is opened.
+
+    Raises:
+        InputError: If the folder is missing or holds no image.
+    """
+    check_folder(folder, option)
+    names = sorted(_walk(folder, ""))
+    if not names:
+        known = " ".join(sorted(EXTENSIONS))
+        raise InputError(f"{option} {folder}: expected images ({known}), found none")
+    return [folder / name for name in names]
+
+
+def fingerprint(folder: Path, paths: Sequence[Path]) -> str:
+    """A hash that changes when a file is added, removed, renamed or written to.
+
+    Args:
+        folder: What the names are relative to.
+        paths: As from :func:`list_images`. Contents are not read, only sizes and times.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        name = path.relative_to(folder).as_posix()
+        try:
+            stat = path.stat()
+            digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+        except OSError:
+            digest.update(f"{name}\0missing\n".encode())  # A broken link; reading it will say so.
+    return digest.hexdigest()
+
+
+def _walk(folder: Path, prefix: str) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if os.path.splitext(entry.name)[1].lower() in EXTENSIONS:  # noqa: PTH122 (a million names)
+                if not entry.is_dir():
+                    yield prefix + entry.name
+            elif entry.is_dir(follow_symlinks=False):
+                yield from _walk(folder / entry.name, f"{prefix}{entry.name}/")

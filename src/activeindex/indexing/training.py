@@ -1,0 +1,75 @@
+"""Training an index from a FAISS factory string."""
+
+import re
+from typing import Literal, get_args
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from activeindex.errors import InputError, ShapeError
+
+Metric = Literal["L2", "IP"]
+METRICS: tuple[Metric, ...] = get_args(Metric)
+
+_FAISS_METRICS = {"L2": faiss.METRIC_L2, "IP": faiss.METRIC_INNER_PRODUCT}
+_LOCATION = re.compile(r"^Error in .* at \S+:\d+: (Error: )?")
+_TOO_FEW = re.compile(r"Number of training points \((\d+)\) should be at least.*?\((\d+)\)")
+
+
+def new_index(factory: str, dimension: int, metric: Metric) -> faiss.Index:
+    """An untrained, empty index.
+
+    Args:
+        factory: A FAISS factory string, e.g. ``"IVF4096,PQ8x8"``.
+        dimension: Number of values in a feature.
+        metric: ``"L2"`` or ``"IP"`` (inner product).
+
+    Raises:
+        InputError: If FAISS does not know the factory string or cannot build it for ``dimension``.
+    """
+    if metric not in _FAISS_METRICS:
+        raise InputError(f"quant: expected one of {', '.join(METRICS)}, found {metric!r}")
+    try:
+        return faiss.index_factory(dimension, factory, _FAISS_METRICS[metric])
+    except RuntimeError as error:
+        raise InputError(
+            f"idx_factory {factory!r}: expected a FAISS factory string that fits features of "
+            f"dimension {dimension} ({faiss_reason(error)})"
+        ) from None
+
+
+def train_index(features: npt.NDArray[np.float32], factory: str, metric: Metric) -> faiss.Index:
+    """Trains an empty index.
+
+    Args:
+        features: Training features ``(n, d)``.
+        factory: A FAISS factory string.
+        metric: ``"L2"`` or ``"IP"``.
+
+    Raises:
+        InputError: If the factory string is unknown, or there are fewer features than centroids.
+        ShapeError: If the features are not a matrix.
+    """
+    if features.ndim != 2:
+        raise ShapeError("training features", ("n", "d"), features.shape)
+    index = new_index(factory, features.shape[1], metric)
+    try:
+        index.train(np.ascontiguousarray(features, dtype=np.float32))
+    except RuntimeError as error:
+        if too_few := _TOO_FEW.search(str(error)):
+            raise InputError(
+                f"idx_factory {factory!r}: expected at least {too_few[2]} training features, "
+                f"one per centroid, found {len(features)}"
+            ) from None
+        raise InputError(
+            f"idx_factory {factory!r}: {len(features)} features of dimension {features.shape[1]} "
+            f"cannot train it ({faiss_reason(error)})"
+        ) from None
+    return index
+
+
+def faiss_reason(error: BaseException) -> str:
+    """FAISS's own words on one line, without the C++ function and file before them."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return _LOCATION.sub("", lines[0]).strip()

@@ -1,0 +1,125 @@
+"""Files that appear whole or not at all, and what identifies them."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from activeindex.errors import InputError, OutputError
+
+_HASH_BLOCK = 1 << 20
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Gives a path beside ``path`` to write to; it becomes ``path`` when the block ends well.
+
+    The content is on the disk before the name is (fsync, then rename), so a reader or a crash
+    sees the old file or the new one, never a part. When the block raises, nothing is left.
+
+    Args:
+        path: The file to make or to replace. Its folder is made when missing.
+
+    Raises:
+        OutputError: If the file cannot be written, e.g. because the disk is full.
+    """
+    # The process number keeps two programs that write the same file apart; the suffix stays last
+    # because many writers choose the format by it.
+    beside = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield beside
+        with beside.open("rb+") as file:
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except (OSError, RuntimeError) as error:
+        # RuntimeError is how PyTorch and FAISS say that a write failed.
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise output_error(path, error) from error
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def output_error(path: Path, error: Exception) -> OutputError:
+    """The error for a file that could not be written, with the system's reason."""
+    if isinstance(error, OutputError):
+        return error
+    reason = error.strerror if isinstance(error, OSError) else None
+    if reason is None:
+        free = _free_bytes(path.parent)
+        reason = f"{str(error).strip().splitlines()[0]}; {free:,} bytes are free there"
+    return OutputError(f"{path}: cannot be written ({reason})")
+
+
+def _free_bytes(folder: Path) -> int:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return 0
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes ``text`` as UTF-8, whole or not at all."""
+    with whole_file(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Writes ``value`` as indented JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Raises:
+        InputError: If the file does not hold one.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(
+            f"{path}: expected a JSON object, found something else ({error})"
+        ) from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: expected a JSON object, found a {type(value).__name__}")
+    return value
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_HASH_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def check_folder(path: Path, option: str) -> Path:
+    """Returns ``path`` if it is a folder.
+
+    Args:
+        path: The folder that should be there.
+        option: What the user calls it, for the message.
+
+    Raises:
+        InputError: If there is no such folder.
+    """
+    if path.is_dir():
+        return path
+    found = "a file" if path.exists() else "nothing"
+    raise InputError(f"{option} {path}: expected a folder, found {found}")
+
+
+def check_file(path: Path, option: str) -> Path:
+    """Returns ``path`` if it is a file; see :func:`check_folder`."""
+    if path.is_file():
+        return path
+    found = "a folder" if path.is_dir() else "nothing"
+    raise InputError(f"{option} {path}: expected a file, found {found}")

@@ -1,0 +1,61 @@
+"""Progress of everything that takes more than a moment."""
+
+import sys
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+
+class Progress(Protocol):
+    """What a long function reports to: the number of items done, and what to show beside them."""
+
+    def advance(self, items: int = 1, **shown: float | str) -> None:
+        """Counts ``items`` as done and shows ``shown``, e.g. the running loss."""
+
+
+class Silent:
+    """Reports nothing; the default of every long function."""
+
+    def advance(self, items: int = 1, **shown: float | str) -> None:
+        """Does nothing."""
+
+
+class Bar:
+    """A bar with rate and time left on standard error; nothing where that is not a terminal.
+
+    Args:
+        title: What is being done, e.g. ``"features"``.
+        total: How many items there are.
+        done: How many of them an earlier, interrupted run has done.
+        unit: What an item is.
+    """
+
+    def __init__(self, title: str, total: int, done: int = 0, unit: str = "image") -> None:
+        from tqdm import tqdm
+
+        self._bar: Any = tqdm(
+            total=total,
+            initial=done,
+            desc=title,
+            unit=f" {unit}",
+            file=sys.stderr,
+            disable=None,  # None: off where standard error is not a terminal.
+            dynamic_ncols=True,
+            smoothing=0.1,
+        )
+
+    def advance(self, items: int = 1, **shown: float | str) -> None:
+        """Counts ``items`` as done and shows ``shown`` at the end of the bar."""
+        if shown:
+            self._bar.set_postfix(shown, refresh=False)
+        self._bar.update(items)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.close()

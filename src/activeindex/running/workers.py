@@ -1,0 +1,115 @@
+"""Worker processes for what would starve the extractor: decoding, resizing, edits.
+
+Workers come from a fork server that has imported nothing but the modules they need: forking the
+main process instead would copy its FAISS and PyTorch thread pools in an undefined state.
+"""
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from types import TracebackType
+from typing import Self, TypeVar
+
+from activeindex.errors import ActiveIndexError, InputError
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+_AHEAD = 4
+"""Results kept ready per worker; bounds the memory however long the input is."""
+
+
+def default_workers() -> int:
+    """As many workers as this process may use cores."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _quiet_worker() -> None:
+    """One thread per worker, and Ctrl-C left to the main process."""
+    import signal
+
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+
+
+class Workers:
+    """A pool of processes that maps a function over items, in order.
+
+    Args:
+        count: How many processes; 0 computes in the calling process, item by item.
+
+    Raises:
+        InputError: If ``count`` is negative.
+    """
+
+    def __init__(self, count: int = 0) -> None:
+        if count < 0:
+            raise InputError(f"workers: expected 0 or more, found {count}")
+        self.count = count
+        self._pool: ProcessPoolExecutor | None = None
+
+    def map(
+        self, function: Callable[[_Item], _Result], items: Iterable[_Item]
+    ) -> Iterator[_Result]:
+        """Yields ``function(item)`` in the order of ``items``, a bounded number ahead.
+
+        ``function`` and the items are pickled to the workers: a module-level function or a
+        ``functools.partial`` of one.
+
+        Raises:
+            ActiveIndexError: If a worker process dies.
+        """
+        if self.count == 0:
+            yield from map(function, items)
+            return
+        pool = self._start()
+        waiting: deque[Future[_Result]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) >= _AHEAD * self.count:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool:
+            self.close()
+            raise ActiveIndexError(
+                "a worker process ended abruptly (killed for lack of memory?); start the same "
+                "command again to go on, with fewer --workers if it repeats"
+            ) from None
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def _start(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            method = "forkserver" if os.name == "posix" else "spawn"
+            context = multiprocessing.get_context(method)
+            if method == "forkserver":
+                context.set_forkserver_preload(["torch", "faiss", "PIL.Image"])
+            self._pool = ProcessPoolExecutor(
+                self.count, mp_context=context, initializer=_quiet_worker
+            )
+        return self._pool
+
+    def close(self) -> None:
+        """Stops the processes; a later :meth:`map` starts them again."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
