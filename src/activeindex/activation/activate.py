@@ -19,7 +19,7 @@ from activeindex.activation.distortion import (
     shape_distortion,
 )
 from activeindex.activation.jnd import jnd_map
-from activeindex.activation.losses import total_loss
+from activeindex.activation.losses import feature_loss, total_loss
 from activeindex.activation.optimisers import build_optimiser, build_scheduler
 from activeindex.activation.settings import ActivationSettings
 from activeindex.activation.targets import choose_targets
@@ -227,13 +227,13 @@ def optimise(
         optimiser.zero_grad()
         distortion = shape_distortion(free, jnd, settings)
         feature = extractor(resize_square(add_distortion(image, distortion), extractor.input_size))
-        image_loss = distortion.square().mean(dim=(1, 2, 3))
-        loss = total_loss(feature, goal, image_loss, settings).sum()
+        feature_losses = feature_loss(settings.loss_f, feature, goal)
+        image_losses = distortion.square().mean(dim=(1, 2, 3))
+        loss = total_loss(feature_losses, image_losses, settings).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         if on_step is not None:
-            loss_i = float(image_loss)
-            loss_f = (float(loss) - settings.lambda_i * loss_i) / (settings.lambda_f or 1.0)
-            on_step(Step(number, iteration, float(loss), loss_f, loss_i))
+            loss_f, loss_i = (part.item() for part in (feature_losses, image_losses))
+            on_step(Step(number, iteration, loss.item(), loss_f, loss_i))
         return loss
 
     for iteration in range(settings.iterations):

@@ -90,12 +90,13 @@ def activate_folder(
         progress: Told of every image.
 
     Raises:
-        InputError: If the folder is missing or without images, the output folder is the same, or
-            holds an unfinished run with other arguments.
+        InputError: If the folder is missing or without images, the output folder is the same or
+            below it, or it holds an unfinished run with other arguments.
         UnreadableImageError: If a file cannot be decoded and ``unreadable`` is ``"refuse"``.
     """
-    if output_dir.resolve() == data_dir.resolve():
-        raise InputError(f"output_dir {output_dir}: expected another folder than the images'")
+    if output_dir.resolve().is_relative_to(data_dir.resolve()):
+        # Below it, the outputs would be among the images of the next start.
+        raise InputError(f"output_dir {output_dir}: expected a folder outside data_dir {data_dir}")
     progress, workers = progress or Silent(), workers or Workers()
     paths = list_images(data_dir)
     outputs = _output_names([path.relative_to(data_dir) for path in paths])
@@ -158,9 +159,11 @@ def _try_read(path: Path) -> Pixels | UnreadableImageError:
 
 def _output_names(names: Sequence[Path]) -> list[Path]:
     """``a.jpg`` becomes ``a.png``; ``a.jpg.png`` where another image would become ``a.png`` too."""
-    plain = [name.with_suffix(".png") for name in names]
-    taken = Counter(plain)
-    return [
-        short if taken[short] == 1 else name.with_name(f"{name.name}.png")
-        for name, short in zip(names, plain, strict=True)
-    ]
+    chosen = [name.with_suffix(".png") for name in names]
+    while max((taken := Counter(chosen)).values()) > 1:
+        # A long name can be another image's short one: ``a.jpg``, ``a.png`` and ``a.jpg.png``.
+        chosen = [
+            name.with_name(f"{name.name}.png") if taken[now] > 1 else now
+            for name, now in zip(names, chosen, strict=True)
+        ]
+    return chosen

@@ -22,18 +22,13 @@ def feature_loss(kind: FeatureLoss, features: torch.Tensor, targets: torch.Tenso
 
 
 def total_loss(
-    features: torch.Tensor,
-    targets: torch.Tensor,
-    image_losses: torch.Tensor,
-    settings: ActivationSettings,
+    feature_losses: torch.Tensor, image_losses: torch.Tensor, settings: ActivationSettings
 ) -> torch.Tensor:
     """``lambda_f`` times the feature loss plus ``lambda_i`` times the image loss, ``(B,)``.
 
     Args:
-        features: ``(B, d)``.
-        targets: ``(B, d)``.
+        feature_losses: ``(B,)``; see :func:`feature_loss`.
         image_losses: ``(B,)``, the mean squared distortion of each image in normalised space.
-        settings: Gives the feature loss and the weights.
+        settings: Gives the weights.
     """
-    losses = feature_loss(settings.loss_f, features, targets)
-    return settings.lambda_f * losses + settings.lambda_i * image_losses
+    return settings.lambda_f * feature_losses + settings.lambda_i * image_losses

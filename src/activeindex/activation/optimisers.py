@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from activeindex.errors import InputError, MissingExtraError
+from activeindex.errors import InputError
 
 
 def parse_call(text: str, option: str) -> tuple[str, dict[str, Any]]:
@@ -25,7 +25,7 @@ def parse_call(text: str, option: str) -> tuple[str, dict[str, Any]]:
         if not isinstance(call, ast.Call) or call.args or not name.strip().isidentifier():
             raise ValueError(text)
         values = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise InputError(
             f"{option}: expected a name and arguments such as 'Adam,lr=1e-0', found {text!r}"
         ) from None
@@ -59,9 +59,16 @@ def build_scheduler(text: str | None, optimiser: torch.optim.Optimizer) -> Calla
     name, arguments = parse_call(text, "scheduler")
     make = _find(name, "scheduler", torch.optim.lr_scheduler, "timm.scheduler")
     scheduler = _call(make, "scheduler", text, optimiser, arguments)
-    if isinstance(scheduler, torch.optim.lr_scheduler.LRScheduler):
-        return lambda _: scheduler.step()
-    return lambda steps: scheduler.step(steps)
+    torchs = isinstance(scheduler, torch.optim.lr_scheduler.LRScheduler)
+
+    def advance(steps: int) -> None:
+        try:
+            scheduler.step() if torchs else scheduler.step(steps)
+        except (TypeError, ValueError, RuntimeError) as error:
+            # E.g. one that wants a metric, or was made for fewer steps.
+            raise InputError(f"scheduler {text!r}: {str(error) or type(error).__name__}") from None
+
+    return advance
 
 
 def _find(name: str, option: str, ours: ModuleType, timms: str) -> Callable[..., Any]:
@@ -69,9 +76,10 @@ def _find(name: str, option: str, ours: ModuleType, timms: str) -> Callable[...,
         return make
     try:
         theirs = importlib.import_module(timms)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            error.name or "timm", "zoo", f"{option} {name!r} is not one of torch's; a timm one"
+    except ModuleNotFoundError:
+        raise InputError(
+            f"{option}: expected a torch {option}, or a timm one where the package timm is "
+            f"installed, found {name!r}"
         ) from None
     if isinstance(make := getattr(theirs, name, None), type):
         return make
@@ -83,5 +91,5 @@ def _call(
 ) -> Any:
     try:
         return make(first, **arguments)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{option} {text!r}: {error}") from None
+    except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:
+        raise InputError(f"{option} {text!r}: {str(error) or type(error).__name__}") from None

@@ -115,7 +115,7 @@ def chosen_extractor(options: argparse.Namespace) -> "Extractor":
 
 
 @contextmanager
-def bar(title: str, total: int, done: int = 0) -> Iterator[Bar]:
+def bar(title: str, total: int | None, done: int = 0) -> Iterator[Bar]:
     """A progress bar for a stage of a command."""
     with Bar(title, total, done) as shown:
         yield shown

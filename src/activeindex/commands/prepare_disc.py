@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> None:
     from activeindex.datasets import prepare_disc
 
     tell = Teller(options.verbose)
-    with bar("links", 0) as progress:
+    with bar("links", None) as progress:
         prepared = prepare_disc(
             options.data_path,
             options.output_dir or options.data_path,

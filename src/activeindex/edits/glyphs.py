@@ -53,12 +53,10 @@ def drawable_characters(path: Path) -> str:
         raise MissingExtraError("fonttools", "edits", "overlay_text") from error
     font = load_font(path, _PROBE_SIZE)
     with font_tools.TTFont(path, lazy=True) as tables:
-        missing = tables.getGlyphOrder()[0]  # TrueType: glyph 0 stands for missing characters
-        mapped = tables.getBestCmap() or {}
+        # fontTools leaves out characters mapped to glyph 0, the box for missing ones.
+        mapped = sorted(tables.getBestCmap() or {})
     characters = "".join(
-        chr(code)
-        for code, glyph in sorted(mapped.items())
-        if glyph != missing and _is_printable(chr(code)) and _has_ink(font, chr(code))
+        chr(code) for code in mapped if _is_printable(chr(code)) and _has_ink(font, chr(code))
     )
     if not characters:
         raise InputError(f"{path}: expected a font with visible characters, found none")

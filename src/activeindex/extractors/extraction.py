@@ -21,6 +21,11 @@ from activeindex.running.workers import Workers
 OnUnreadable = Literal["refuse", "skip"]
 """What to do with a file that cannot be decoded: stop and name it, or leave it out and name it."""
 
+_CPU_CHUNK = 4
+"""Images that go through the network together on the CPU. Larger activations leave the cache and
+are given back to the system after every layer: with 32 images, a third of the time is page faults
+(``benchmarks/forward_chunks.py``)."""
+
 _ROWS = "fts.rows"
 _NAMES = "filenames.txt"
 
@@ -55,8 +60,11 @@ def read_resized(path: Path, size: int) -> npt.NDArray[np.float32] | UnreadableI
 
 def features_of(extractor: Extractor, images: torch.Tensor) -> npt.NDArray[np.float32]:
     """Features ``(B, d)`` of images ``(B, 3, S, S)`` in [0, 1], as an array on the CPU."""
+    device = extractor.device
+    chunk = _CPU_CHUNK if device.type == "cpu" else len(images)
     with torch.inference_mode():
-        features: npt.NDArray[np.float32] = extractor(images.to(extractor.device)).cpu().numpy()
+        parts = [extractor(part.to(device)).cpu() for part in images.split(chunk)]
+    features: npt.NDArray[np.float32] = torch.cat(parts).numpy()
     return features
 
 

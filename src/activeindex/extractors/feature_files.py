@@ -1,7 +1,6 @@
 """Features on disk: a matrix in ``.pt``, ``.pth`` or ``.npy``, and a note of what made them."""
 
 import hashlib
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +70,8 @@ def read_features(path: Path, option: str, dimension: int | None = None) -> Feat
             f"{option} {path}: expected features of dimension {dimension}, "
             f"found dimension {values.shape[1]}"
         )
+    with np.errstate(over="ignore"):  # What float32 cannot hold is infinite, and refused below.
+        values = values.astype(np.float32, copy=False)
     for start in range(0, len(values), _ROWS):
         bad = np.flatnonzero(~np.isfinite(values[start : start + _ROWS]).all(axis=1))
         if len(bad):
@@ -78,14 +79,15 @@ def read_features(path: Path, option: str, dimension: int | None = None) -> Feat
                 f"{option} {path}: expected finite values, found NaN or infinity in row "
                 f"{start + bad[0]}"
             )
-    return FeatureFile(path, values.astype(np.float32, copy=False), _noted_extractor(path))
+    return FeatureFile(path, values, _noted_extractor(path))
 
 
 def _read_npy(path: Path, option: str) -> npt.NDArray[Any]:
     try:
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{option} {path}: expected a .npy matrix ({error})") from None
+    except Exception as error:  # The reader meets broken bytes with errors of a dozen types.
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"{option} {path}: expected a .npy matrix ({reason})") from None
 
 
 def _read_torch(path: Path, option: str) -> npt.NDArray[Any]:
@@ -95,13 +97,18 @@ def _read_torch(path: Path, option: str) -> npt.NDArray[Any]:
     except RuntimeError:
         try:  # Files of PyTorch before 1.6 cannot be mapped.
             tensor = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError):
+        except Exception:  # As below.
             raise InputError(f"{expected} another format") from None
-    except (pickle.UnpicklingError, EOFError, ValueError):
+    except Exception:  # The reader meets broken bytes with errors of a dozen types.
         raise InputError(f"{expected} something else (other objects are not unpickled)") from None
     if not isinstance(tensor, torch.Tensor):
         raise InputError(f"{expected} a {type(tensor).__name__}")
-    return tensor.detach().numpy()
+    if tensor.layout != torch.strided or tensor.is_quantized:
+        kind = "quantised" if tensor.is_quantized else "sparse"
+        raise InputError(f"{expected} a {kind} one")
+    # NumPy has no type for bfloat16 and the 8-bit floats.
+    values = tensor.detach()
+    return (values.float() if values.is_floating_point() else values).numpy()
 
 
 def _noted_extractor(path: Path) -> str | None:
@@ -127,4 +134,7 @@ def write_features(path: Path, rows: Path, shape: tuple[int, int]) -> None:
                 np.save(file, values, allow_pickle=False)
         else:
             tensor = torch.from_file(str(rows), size=shape[0] * shape[1], dtype=torch.float32)
-            torch.save(tensor.view(shape), beside)
+            # Given a path, torch.save writes its name, here one that no two runs share, into the
+            # file; the same features are to give the same bytes.
+            with beside.open("wb") as file:
+                torch.save(tensor.view(shape), file)

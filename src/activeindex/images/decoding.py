@@ -4,12 +4,13 @@ Pillow decodes; this module settles what its modes leave open: orientation from 
 composed on white, palettes and CMYK to RGB, 16-bit grey scaled instead of clipped.
 """
 
+import struct
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from activeindex.errors import InputError, UnreadableImageError
 
@@ -21,12 +22,23 @@ MINIMUM_SIDE = 11
 
 _WHITE = (255, 255, 255, 255)
 
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes each orientation that EXIF knows."""
+
 
 def read_rgb(path: Path) -> Image.Image:
     """Decodes an image file to 8-bit RGB, upright.
 
-    Grey becomes three equal channels, transparent pixels are composed on white, 16-bit values keep
-    their high byte, animations give their first frame.
+    Grey becomes three equal channels, transparent pixels are composed on white, 16-bit values are
+    scaled to 8, animations give their first frame.
 
     Raises:
         UnreadableImageError: If the file is missing, not an image, truncated, smaller than
@@ -39,16 +51,24 @@ def read_rgb(path: Path) -> Image.Image:
                     f"{path}: expected an image of at least {MINIMUM_SIDE}x{MINIMUM_SIDE} pixels, "
                     f"found {image.width}x{image.height}"
                 )
-            return to_rgb(ImageOps.exif_transpose(image))
+            return to_rgb(_upright(image))
     except UnreadableImageError:
         raise
     except UnidentifiedImageError:
         raise UnreadableImageError(f"{path}: expected an image, found another format") from None
     except FileNotFoundError:
         raise UnreadableImageError(f"{path}: expected an image, found nothing") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
         # Pillow raises all of these for files that are broken behind an intact header.
         raise UnreadableImageError(f"{path}: the image cannot be decoded ({error})") from None
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    # Pillow's exif_transpose also writes the whole EXIF block anew, and fails where another entry
+    # than the orientation is broken.
+    image.load()  # PNG may keep EXIF behind the pixels.
+    turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return image if turn is None else image.transpose(turn)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -9,8 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from activeindex.errors import InputError
+from activeindex.indexing.quantiser import transforms_of
 from activeindex.indexing.training import Metric, faiss_reason, new_index, train_index
 from activeindex.running.files import read_json, whole_file, write_json
+
+_CLASSES_IN_FILES = {
+    "IndexFlatL2": "IndexFlat",
+    "IndexFlatIP": "IndexFlat",
+    "OPQMatrix": "LinearTransform",
+}
+"""FAISS builds and reads some kinds as two classes."""
 
 
 def index_path(idx_dir: Path, factory: str, metric: Metric) -> Path:
@@ -51,8 +59,6 @@ def load_or_train(
         return index
     features = training_features()
     index = train_index(features, factory, metric)
-    with whole_file(path) as beside:
-        faiss.write_index(index, str(beside))
     note = {
         "idx_factory": factory,
         "quant": metric,
@@ -61,7 +67,10 @@ def load_or_train(
         "faiss": faiss.__version__,
         **provenance,
     }
+    # The note comes first: an index without one would pass for trained by another program.
     write_json(note_path, note)
+    with whole_file(path) as beside:
+        faiss.write_index(index, str(beside))
     return index
 
 
@@ -98,18 +107,38 @@ def _check_same_kind(
 def _structure(index: faiss.Index) -> dict[str, Any]:
     """What tells apart indexes of different factory strings, metrics and sizes."""
     metrics = {faiss.METRIC_L2: "L2", faiss.METRIC_INNER_PRODUCT: "IP"}
-    kinds = [type(faiss.downcast_index(index)).__name__]
-    inner = faiss.downcast_index(index)
-    while isinstance(inner, faiss.IndexPreTransform):
-        inner = faiss.downcast_index(inner.index)
-        kinds.append(type(inner).__name__)
+    inner: Any = faiss.downcast_index(index)
+    kinds = [_class_name(inner)]
+    while (below := _below(inner)) is not None:
+        kinds += [_class_name(transform) for transform in transforms_of(inner)]
+        inner = below
+        kinds.append(_class_name(inner))
+    pq = getattr(inner, "pq", None)
+    lists = isinstance(inner, faiss.IndexIVF)
     return {
         "metric": metrics.get(index.metric_type, str(index.metric_type)),
         "type": " > ".join(kinds),
         "inner dimension": inner.d,
-        "inverted lists": getattr(inner, "nlist", 0),
+        "inverted lists": inner.nlist if lists else 0,
+        "coarse quantiser": _class_name(faiss.downcast_index(inner.quantizer)) if lists else "none",
         "bytes per code": getattr(inner, "code_size", 0),
+        "product quantiser": f"{pq.M}x{pq.nbits}" if pq is not None else "none",
     }
+
+
+def _below(index: faiss.Index) -> faiss.Index | None:
+    """The index that this one wraps, if any."""
+    if isinstance(index, faiss.IndexPreTransform | faiss.IndexIDMap | faiss.IndexIDMap2):
+        return faiss.downcast_index(index.index)
+    if isinstance(index, faiss.IndexRefine):
+        return faiss.downcast_index(index.base_index)
+    return None
+
+
+def _class_name(part: object) -> str:
+    """The class of an index or a transform; the same before writing and after reading."""
+    name = type(part).__name__
+    return _CLASSES_IN_FILES.get(name, name)
 
 
 def check_extractor(path: Path, extractor: str) -> None:

@@ -83,7 +83,7 @@ class Quantiser:
                 f"{_kind(self._index)}: the index has no inverted lists, so there is no coarse "
                 "centroid to aim at; use the target pq_recons"
             )
-        transforms = _transforms(self._index)
+        transforms = transforms_of(self._index)
         vectors = self._checked(features)
         for transform in transforms:
             vectors = transform.apply(vectors)
@@ -110,7 +110,8 @@ def _coding_index(index: faiss.Index) -> faiss.Index:
     return inner
 
 
-def _transforms(index: faiss.Index) -> list[faiss.VectorTransform]:
+def transforms_of(index: faiss.Index) -> list[faiss.VectorTransform]:
+    """The transforms that an index applies to features before it codes them."""
     if not isinstance(index, faiss.IndexPreTransform):
         return []
     chain: Any = index.chain  # A C++ vector, whatever the stubs say.

@@ -54,6 +54,7 @@ def train_index(features: npt.NDArray[np.float32], factory: str, metric: Metric)
     if features.ndim != 2:
         raise ShapeError("training features", ("n", "d"), features.shape)
     index = new_index(factory, features.shape[1], metric)
+    _silence(index)
     try:
         index.train(np.ascontiguousarray(features, dtype=np.float32))
     except RuntimeError as error:
@@ -67,6 +68,17 @@ def train_index(features: npt.NDArray[np.float32], factory: str, metric: Metric)
             f"cannot train it ({faiss_reason(error)})"
         ) from None
     return index
+
+
+def _silence(index: faiss.Index) -> None:
+    """Keeps FAISS from printing, past Python, that it would like more training features."""
+    inner = faiss.downcast_index(index)
+    if isinstance(inner, faiss.IndexPreTransform):
+        _silence(inner.index)
+        return
+    for clustering in (getattr(inner, "cp", None), getattr(getattr(inner, "pq", None), "cp", None)):
+        if clustering is not None:
+            clustering.min_points_per_centroid = 1
 
 
 def faiss_reason(error: BaseException) -> str:

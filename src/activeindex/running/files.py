@@ -53,7 +53,8 @@ def output_error(path: Path, error: Exception) -> OutputError:
     reason = error.strerror if isinstance(error, OSError) else None
     if reason is None:
         free = _free_bytes(path.parent)
-        reason = f"{str(error).strip().splitlines()[0]}; {free:,} bytes are free there"
+        said = str(error).strip() or type(error).__name__
+        reason = f"{said.splitlines()[0]}; {free:,} bytes are free there"
     return OutputError(f"{path}: cannot be written ({reason})")
 
 

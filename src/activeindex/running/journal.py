@@ -51,12 +51,13 @@ class Journal:
         self._identity: dict[str, Any] = json.loads(json.dumps(identity))
         self._streams: dict[str, IO[bytes]] = {}
         self._file: IO[bytes] | None = None
-        if self._path.exists():
-            self._reopen(files)
-        elif self._note_path.exists():
+        if self._note_path.exists():
             note = read_json(self._note_path)
             self._check({key: note.get(key) for key in self._identity}, self._note_path)
             self.note = note
+            self._clean(files)  # The kill may have come between the note and this.
+        elif self._path.exists():
+            self._reopen(files)
         else:
             self._open(0, dict.fromkeys(files, 0))
             self._append({"identity": self._identity})
@@ -99,9 +100,7 @@ class Journal:
                 self._partial(file).replace(self._folder / file)
         note = {**self._identity, **result}
         write_json(self._note_path, note)
-        for file in drop:
-            self._partial(file).unlink(missing_ok=True)
-        self._path.unlink(missing_ok=True)
+        self._clean(drop)
         self.note = note
 
     def close(self) -> None:
@@ -122,6 +121,12 @@ class Journal:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _clean(self, files: tuple[str, ...]) -> None:
+        """Removes what only an unfinished command needs."""
+        for file in files:
+            self._partial(file).unlink(missing_ok=True)
+        self._path.unlink(missing_ok=True)
 
     def _partial(self, file: str) -> Path:
         return self._folder / f".{file}.partial"
@@ -167,6 +172,7 @@ class Journal:
                 f"{partial.stat().st_size}; delete {self._path} to start over"
             )
         stream.truncate(size)
+        stream.seek(size)  # Truncating leaves the position, from which a commit takes the size.
         return stream
 
     def _append(self, entry: Mapping[str, Any]) -> None:

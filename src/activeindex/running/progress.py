@@ -24,12 +24,12 @@ class Bar:
 
     Args:
         title: What is being done, e.g. ``"features"``.
-        total: How many items there are.
+        total: How many items there are; None where that is not known beforehand.
         done: How many of them an earlier, interrupted run has done.
         unit: What an item is.
     """
 
-    def __init__(self, title: str, total: int, done: int = 0, unit: str = "image") -> None:
+    def __init__(self, title: str, total: int | None, done: int = 0, unit: str = "image") -> None:
         from tqdm import tqdm
 
         self._bar: Any = tqdm(

