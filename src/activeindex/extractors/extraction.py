@@ -63,7 +63,7 @@ def features_of(extractor: Extractor, images: torch.Tensor) -> npt.NDArray[np.fl
     device = extractor.device
     chunk = _CPU_CHUNK if device.type == "cpu" else len(images)
     with torch.inference_mode():
-        parts = [extractor(part.to(device)).cpu() for part in images.split(chunk)]
+        parts = [extractor(part.to(device)).cpu() for part in torch.split(images, chunk)]
     features: npt.NDArray[np.float32] = torch.cat(parts).numpy()
     return features
 
