@@ -1,4 +1,4 @@
-"""A small folder in DISC21's layout, made of photographs that ship in packages and crops of them."""
+"""A small folder in DISC21's layout: photographs that ship in packages and crops of them."""
 
 import os
 import subprocess

@@ -27,11 +27,20 @@ from tests.commands.collection import (
 
 INDEX = f"idx={FACTORY}_quant=L2.index"
 IDS = [OTHER_REFERENCES + number for number in range(len(MATCHED))]
-RETRIEVAL = (
-    "batch image_index attack attack_param retrieved_distances retrieved_indices rank "
-    "r@1 r@10 r@100 ap"
-).split()
-DETECTION = "batch image_index attack retrieved_distances retrieved_ids".split()
+RETRIEVAL = [
+    "batch",
+    "image_index",
+    "attack",
+    "attack_param",
+    "retrieved_distances",
+    "retrieved_indices",
+    "rank",
+    "r@1",
+    "r@10",
+    "r@100",
+    "ap",
+]
+DETECTION = ["batch", "image_index", "attack", "retrieved_distances", "retrieved_ids"]
 EDIT_LIST = [
     ("none", ""),
     ("auto", ""),
@@ -179,7 +188,9 @@ def test_detection_rows_are_the_matching_queries_and_then_the_others(
         assert len(numbers(row["retrieved_ids"])) == NEIGHBOURS
 
 
-def test_activated_images_are_saved_in_dataset_order(sequence: Sequence, prepared: Prepared) -> None:
+def test_activated_images_are_saved_in_dataset_order(
+    sequence: Sequence, prepared: Prepared
+) -> None:
     saved = sorted((sequence.root / "output_active" / "imgs").iterdir())
     originals = sorted(prepared.images.iterdir())
     assert [path.name for path in saved] == [f"{n:05d}.png" for n in range(len(originals))]
@@ -243,5 +254,4 @@ def test_each_run_ends_with_its_table(sequence: Sequence) -> None:
 
 
 def test_nothing_but_results_is_left(sequence: Sequence) -> None:
-    hidden = [path for path in sequence.root.rglob(".*")]
-    assert hidden == []
+    assert list(sequence.root.rglob(".*")) == []

@@ -61,12 +61,19 @@ def test_a_folder_that_cannot_be_made_is_named_on_one_line(tmp_path: Path) -> No
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError) as caught:
         write_text(tmp_path / "file" / "a.txt", "text")
-    assert str(caught.value) == f"{tmp_path}/file/a.txt: cannot be written (Not a directory)"
+    assert (
+        str(caught.value)
+        == f"{tmp_path}/file/a.txt: cannot be written (a file has its folder's name)"
+    )
+    with pytest.raises(OutputError, match=r"a\.txt: cannot be written \(Not a directory\)$"):
+        write_text(tmp_path / "file" / "folder" / "a.txt", "text")
 
 
 def test_a_full_disk_is_named_and_keeps_the_old_file(tiny_disk: Path) -> None:
     write_text(tiny_disk / "a.txt", "old")
-    with pytest.raises(OutputError, match=r"^\S+a\.txt: cannot be written \(No space left") as caught:
+    with pytest.raises(
+        OutputError, match=r"^\S+a\.txt: cannot be written \(No space left"
+    ) as caught:
         write_text(tiny_disk / "a.txt", "x" * 100_000)
     assert "\n" not in str(caught.value)
     assert contents(tiny_disk) == {"a.txt": b"old"}

@@ -54,7 +54,7 @@ def scratch() -> Iterator[Path]:
 STEPS = st.lists(st.dictionaries(st.sampled_from(FILES), st.binary(max_size=20)), max_size=6)
 
 
-@settings(max_examples=150)
+@settings(max_examples=50)
 @given(data=st.data(), steps=STEPS, rest=STEPS)
 def test_after_a_kill_at_any_moment_exactly_the_committed_steps_are_there(
     scratch: Path, data: st.DataObject, steps: list[Step], rest: list[Step]
@@ -87,7 +87,9 @@ def test_after_a_kill_at_any_moment_exactly_the_committed_steps_are_there(
         journal.finish({"count": 1})
     everything = [*committed, *rest]
     assert {path.name for path in folder.iterdir()} == {*FILES, "run.json"}
-    assert {f: (folder / f).read_bytes() for f in FILES} == {f: content(everything, f) for f in FILES}
+    assert {f: (folder / f).read_bytes() for f in FILES} == {
+        f: content(everything, f) for f in FILES
+    }
 
 
 VICTIM = """
@@ -118,26 +120,21 @@ with Journal(folder, "run", {"a": 1}, ("rows", "names", "extra")) as journal:
 
 
 def test_a_run_killed_before_any_of_its_file_operations_ends_the_same(tmp_path: Path) -> None:
-    final = {"rows": b"row0row1row2", "names": b"name0name1name2"}
-    note = b'{\n  "a": 1,\n  "count": 3\n}\n'
-    code = -signal.SIGKILL
-    operations = 0
-    while code == -signal.SIGKILL:
+    killed = -signal.SIGKILL
+    code, operations = killed, 0
+    while code == killed:
         folder = tmp_path / str(operations)
-        code = subprocess.run(
-            [sys.executable, "-c", VICTIM, folder, str(operations)], check=False
-        ).returncode
-        with Journal(folder, "run", {"a": 1}, ("rows", "names", "extra")) as journal:
-            if not journal.finished:
-                for number in range(len(journal.steps), 3):
-                    for file in ("row", "name", "extra"):
-                        journal.write(file.removesuffix("a") + "a" if file == "extra" else f"{file}s", b"%s%d" % (file.encode(), number))
-                    journal.commit({"number": number})
-                journal.finish({"count": 3}, drop=("extra",))
+        command = [sys.executable, "-c", VICTIM, str(folder)]
+        code = subprocess.run([*command, str(operations)], check=False).returncode
+        subprocess.run([*command, "-1"], check=True)
         found = {path.name: path.read_bytes() for path in folder.iterdir()}
-        left = {name for name in found if not name.endswith(".partial.json")}
-        assert left == {"rows", "names", "run.json"}, f"killed before operation {operations}"
-        assert {name: found[name] for name in left} == {**final, "run.json": note}
+        # Only a note that was being written may lie there under another name.
+        found = {name: data for name, data in found.items() if ".partial.json" not in name}
+        assert found == {
+            "rows": b"row0row1row2",
+            "names": b"name0name1name2",
+            "run.json": b'{\n  "a": 1,\n  "count": 3\n}\n',
+        }, f"killed before operation {operations}"
         operations += 1
     assert code == 0
     assert operations > 10  # opening, renaming, noting and cleaning were each interrupted
@@ -154,9 +151,7 @@ def test_the_files_get_their_names_only_at_the_end(folder: Path) -> None:
     with open_journal(folder) as journal:
         do(journal, [{"rows": b"1", "names": b"a"}])
         assert not (folder / "rows").exists()
-        assert not journal.finished
         journal.finish({"count": 1}, drop=("rows",))
-        assert journal.finished
     assert {path.name for path in folder.iterdir()} == {"names", "run.json"}
 
 
@@ -177,7 +172,10 @@ def test_another_setting_is_refused_by_its_name(folder: Path, finish: bool) -> N
         do(journal, [{"rows": b"1"}])
         if finish:
             journal.finish({})
-    other = {"extractor": "sscd", "settings": {"iterations": 20, "betas": (0.9, 0.99)}}
+    other: dict[str, object] = {
+        "extractor": "sscd",
+        "settings": {"iterations": 20, "betas": (0.9, 0.99)},
+    }
     with pytest.raises(InputError) as caught:
         open_journal(folder, other)
     left = folder / ("run.json" if finish else ".run.journal")
@@ -191,7 +189,9 @@ def test_a_file_cut_behind_the_back_of_the_journal_is_told(folder: Path) -> None
     with open_journal(folder) as journal:
         do(journal, [{"rows": b"12345"}])
     (folder / ".rows.partial").write_bytes(b"123")
-    with pytest.raises(InputError, match=r"expected at least 5 bytes .* found 3; delete \S+journal"):
+    with pytest.raises(
+        InputError, match=r"expected at least 5 bytes .* found 3; delete \S+journal"
+    ):
         open_journal(folder)
 
 

@@ -1,8 +1,11 @@
 import contextlib
+import fcntl
 import os
 import pty
+import struct
 import subprocess
 import sys
+import termios
 
 SHOW = """
 import time
@@ -22,6 +25,7 @@ def test_a_log_file_gets_no_progress() -> None:
 
 def test_a_terminal_gets_the_count_the_rate_and_the_time_left() -> None:
     ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
     process = subprocess.Popen([sys.executable, "-c", SHOW], stderr=theirs, stdout=theirs)
     os.close(theirs)
     shown = b""

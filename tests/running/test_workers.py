@@ -56,7 +56,7 @@ def test_no_process_reads_nothing_ahead() -> None:
 def test_an_error_of_the_function_arrives_as_it_is(count: int) -> None:
     with Workers(count) as workers:
         results = workers.map(refuse_three, range(10))
-        with pytest.raises(InputError, match="^three: expected another number$"):
+        with pytest.raises(InputError, match=r"^three: expected another number$"):
             list(results)
 
 

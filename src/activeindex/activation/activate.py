@@ -1,9 +1,9 @@
 """Activation: moves images' features towards their targets by a distortion that is not seen.
 
-The loop of the paper (algorithm 1): shape the free tensor into a distortion, add it to the image,
-extract the feature, compare it with the target, step. Each image is optimised for itself: its loss
-is not averaged with those of others and its noise is seeded by its number, so the result depends
-on neither the batch nor the order.
+The loop of Fernandez et al., ICLR 2023: shape the free tensor into a distortion, add it to the
+image, extract the feature, compare it with the target, step. Each image is optimised for itself:
+its loss is not averaged with those of others and its noise is seeded by its number, so the result
+depends on neither the batch nor the order.
 """
 
 from collections.abc import Callable, Sequence

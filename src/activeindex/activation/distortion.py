@@ -1,4 +1,4 @@
-"""From a free tensor to a distortion that the eye forgives (paper, section 4.2).
+"""From a free tensor to a distortion that the eye forgives (Fernandez et al., ICLR 2023).
 
 The free tensor lives at the image's full size. It is squashed, weighted per channel and masked by
 the JND map; the result is added to the *normalised* image, so in pixel units it is multiplied by

@@ -2,7 +2,7 @@
 
 Wu et al., "Enhanced just noticeable difference model for images with pattern complexity", IEEE
 Transactions on Image Processing, 2017 (IEEE document 7885108), in the form of Fernandez et al.,
-"Active image indexing", ICLR 2023, appendix B: luminance adaptation and contrast masking.
+"Active image indexing", ICLR 2023: luminance adaptation and contrast masking.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""What the optimisation makes small, image by image (paper, equations 3 to 5)."""
+"""What the optimisation makes small, image by image (Fernandez et al., ICLR 2023)."""
 
 import torch
 import torch.nn.functional as F

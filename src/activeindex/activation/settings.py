@@ -16,7 +16,7 @@ FEATURE_LOSSES: tuple[FeatureLoss, ...] = get_args(FeatureLoss)
 
 @dataclass(frozen=True)
 class ActivationSettings:
-    """Settings of an activation; the defaults are the paper's (ICLR 2023, section 4 and 5).
+    """Settings of an activation; the defaults are those of Fernandez et al., ICLR 2023.
 
     Attributes:
         iterations: Gradient steps per image, 0 or more.

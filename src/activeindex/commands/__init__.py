@@ -8,7 +8,7 @@ Commands read options, call the library and print; they hold no logic. Each is a
 import argparse
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from types import ModuleType
 
 from activeindex import __version__
@@ -41,7 +41,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         prog="activeindex",
         description=_DESCRIPTION,
         epilog="activeindex COMMAND --help explains a command",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_HelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"activeindex {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -111,6 +111,10 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
             super(_HelpFormatter, self)._fill_text(part, width, indent)
             for part in text.split("\n\n")
         )
+
+    def _iter_indented_subactions(self, action: argparse.Action) -> Generator[argparse.Action]:
+        # Not indented: argparse leaves the indent out when it reckons the column of the help.
+        yield from getattr(action, "_get_subactions", list)()
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         if action.default is None or action.required:

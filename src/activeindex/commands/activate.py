@@ -15,7 +15,6 @@ from activeindex.commands.options import (
     Teller,
     add_extractor_options,
     add_run_options,
-    bar,
     chosen_extractor,
     existing,
 )
@@ -57,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
     extractor = chosen_extractor(options)
     check_extractor(options.index, str(extractor.identity))
     tell(f"{total} images, index {options.index.name}, extractor {extractor.identity}")
-    with Workers(options.workers) as workers, bar("activate", total) as progress:
+    with Workers(options.workers) as workers, tell.bar("activate", total) as progress:
         done = activate_folder(
             options.folder,
             options.out,

@@ -33,12 +33,19 @@ def chosen_activation(options: argparse.Namespace) -> "ActivationSettings":
     """The activation that the options ask for.
 
     Raises:
-        InputError: If one of them is out of range.
+        InputError: If one of them is out of range, or there is no such optimiser or scheduler.
     """
     from dataclasses import fields
 
-    from activeindex.activation import ActivationSettings
+    import torch
 
-    return ActivationSettings(
+    from activeindex.activation import ActivationSettings
+    from activeindex.activation.optimisers import build_optimiser, build_scheduler
+
+    settings = ActivationSettings(
         **{field.name: getattr(options, field.name) for field in fields(ActivationSettings)}
     )
+    # Asked for now rather than at the first image, hours after a mistyped name.
+    optimiser = build_optimiser(settings.optimizer, [torch.zeros(1, requires_grad=True)])
+    build_scheduler(settings.scheduler, optimiser)
+    return settings

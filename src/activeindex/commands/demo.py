@@ -12,7 +12,6 @@ from activeindex.commands.options import (
     Teller,
     add_extractor_options,
     add_run_options,
-    bar,
     chosen_extractor,
 )
 
@@ -36,7 +35,7 @@ def run(options: argparse.Namespace) -> None:
     extractor = chosen_extractor(options)
     tell(f"extractor {extractor.identity}")
     with Workers(options.workers) as workers:
-        result = run_demo(options.output_dir, extractor, workers, bar)
+        result = run_demo(options.output_dir, extractor, workers, tell.bar)
     folder = options.output_dir
     tell()
     tell(tables_of({"passive": result.passive, "active": result.active}, measures=("R@1",)))

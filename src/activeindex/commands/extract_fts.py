@@ -12,7 +12,6 @@ from activeindex.commands.options import (
     Teller,
     add_extractor_options,
     add_run_options,
-    bar,
     chosen_extractor,
     existing,
 )
@@ -49,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
     extractor = chosen_extractor(options)
     total = len(list_images(options.data_dir))
     tell(f"{total} images, extractor {extractor.identity}")
-    with Workers(options.workers) as workers, bar("features", total) as progress:
+    with Workers(options.workers) as workers, tell.bar("features", total) as progress:
         extraction = extract_folder(
             extractor,
             options.data_dir,

@@ -15,7 +15,6 @@ from activeindex.commands.options import (
     add_boolean,
     add_extractor_options,
     add_run_options,
-    bar,
     chosen_extractor,
     existing,
 )
@@ -102,7 +101,7 @@ def run(options: argparse.Namespace) -> None:
     arm = "active" if settings.active else "passive"
     tell(f"{arm} run, index {options.idx_factory}, extractor {extractor.identity}")
     with Workers(options.workers) as workers:
-        summary = run_experiment(settings, extractor, workers=workers, start_bar=bar)
+        summary = run_experiment(settings, extractor, workers=workers, start_bar=tell.bar)
     tell()
     tell(tables_of({arm: summary}))
     tell(f"{options.output_dir}: results, after {tell.seconds:.0f} s")

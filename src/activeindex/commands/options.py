@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from activeindex.errors import InputError
-from activeindex.running.progress import Bar
+from activeindex.running.progress import Bar, Progress, Silent
 from activeindex.running.workers import default_workers
 
 if TYPE_CHECKING:
@@ -114,15 +114,8 @@ def chosen_extractor(options: argparse.Namespace) -> "Extractor":
         raise InputError(f"device {options.device!r}: cannot be used ({reason})") from None
 
 
-@contextmanager
-def bar(title: str, total: int | None, done: int = 0) -> Iterator[Bar]:
-    """A progress bar for a stage of a command."""
-    with Bar(title, total, done) as shown:
-        yield shown
-
-
 class Teller:
-    """Prints what a command is doing, unless it was asked to be quiet.
+    """Says what a command is doing, in lines and progress bars, unless it was asked to be quiet.
 
     Args:
         verbose: 0 for errors only.
@@ -136,6 +129,15 @@ class Teller:
         """Prints a line."""
         if self._verbose > 0:
             print(text, flush=True)
+
+    @contextmanager
+    def bar(self, title: str, total: int | None, done: int = 0) -> Iterator[Progress]:
+        """A progress bar for a stage of the command."""
+        if self._verbose > 0:
+            with Bar(title, total, done) as shown:
+                yield shown
+        else:
+            yield Silent()
 
     @property
     def seconds(self) -> float:

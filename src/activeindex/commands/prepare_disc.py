@@ -8,7 +8,7 @@ queries without a match). No image is copied or changed.
 import argparse
 from pathlib import Path
 
-from activeindex.commands.options import Teller, add_boolean, bar
+from activeindex.commands.options import Teller, add_boolean
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> None:
     from activeindex.datasets import prepare_disc
 
     tell = Teller(options.verbose)
-    with bar("links", None) as progress:
+    with tell.bar("links", None) as progress:
         prepared = prepare_disc(
             options.data_path,
             options.output_dir or options.data_path,

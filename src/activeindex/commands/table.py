@@ -33,9 +33,8 @@ def run(options: argparse.Namespace) -> None:
 
     summaries: dict[str, RunSummary] = {}
     for given in options.runs:
-        name, equals, folder = str(given).rpartition("=")
-        path = existing(Path(folder if equals else given), "run")
-        name = name or path.resolve().name
+        name, path = _named(given)
+        existing(path, "run")
         if name in summaries:
             raise InputError(f"run {given}: another run is called {name!r}; give NAME=FOLDER")
         summaries[name] = RunSummary.read(path)
@@ -45,6 +44,14 @@ def run(options: argparse.Namespace) -> None:
         detection = {name: run.detection for name, run in summaries.items() if run.detection}
         write_recall(options.csv / "recall.csv", recall)
         write_detection(options.csv / "detection.csv", detection)
+
+
+def _named(given: Path) -> tuple[str, Path]:
+    """Splits ``NAME=FOLDER``; a folder that has ``=`` in its own name is taken as it is."""
+    name, equals, folder = str(given).partition("=")
+    if equals and name and folder and not given.is_dir():
+        return name, Path(folder)
+    return given.resolve().name, given
 
 
 def tables_of(
@@ -64,5 +71,5 @@ def tables_of(
         parts.append(recall_text(recall, measures))
     if detection := {name: run.detection for name, run in runs.items() if run.detection}:
         parts.append(plain_text(detection_comparison(detection)))
-    parts += [f"{name}: {run.distortion}\n" for name, run in runs.items() if run.distortion]
+    parts += [f"{name}:\n  {run.distortion}\n" for name, run in runs.items() if run.distortion]
     return "\n".join(parts)

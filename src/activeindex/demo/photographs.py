@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from activeindex.errors import MissingExtraError
-from activeindex.images import read_rgb, write_png
+from activeindex.images import Pixels, read_rgb, write_png
 from activeindex.running.progress import Progress
 
 _FOLDERS = {"skimage": "data", "sklearn": "datasets/images"}
@@ -70,15 +70,21 @@ def write_protected(folder: Path) -> None:
     for name in PROTECTED:
         image = read_rgb(find_photograph(name))
         image.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE), Image.Resampling.LANCZOS)
-        write_png(folder / f"{Path(name).stem}.png", np.asarray(image))
+        _write_once(folder / f"{Path(name).stem}.png", np.asarray(image))
 
 
 def write_references(folder: Path, count: int, seed: int, progress: Progress) -> None:
     """Writes the other photographs and random crops of them, ``count`` images in all."""
     photographs = [(Path(name).stem, read_rgb(find_photograph(name))) for name in OTHERS]
     for number, (name, image) in enumerate(_whole_then_crops(photographs, count, seed)):
-        write_png(folder / f"{number:05d}_{name}.png", np.asarray(image))
+        _write_once(folder / f"{number:05d}_{name}.png", np.asarray(image))
         progress.advance()
+
+
+def _write_once(path: Path, pixels: Pixels) -> None:
+    """Leaves a file that has these pixels as it is: written anew, it would be another input."""
+    if not path.exists() or not np.array_equal(np.asarray(read_rgb(path)), pixels):
+        write_png(path, pixels)
 
 
 def _whole_then_crops(

@@ -25,7 +25,7 @@ FIXED_LIST: tuple[Edit, ...] = (
     Edit("brightness", 0.5),
     Edit("brightness", 2.0),
 )
-"""The edits of the published tables (arXiv:2210.10620, table 1)."""
+"""The edits of the published tables (Fernandez et al., ICLR 2023)."""
 
 OFFERED: tuple[Edit, ...] = (
     Edit("grayscale"),

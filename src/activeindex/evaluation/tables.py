@@ -40,8 +40,8 @@ PUBLISHED_EDITS: tuple[Edit, ...] = (
     ("meme_format", None),
     ("auto", None),
 )
-"""The edits behind the published averages (Fernandez et al., Active Image Indexing, ICLR 2023,
-Table 1). A run has one more, ``overlay_onto_screenshot``, that is not among their columns."""
+"""The edits behind the published averages (Fernandez et al., Active Image Indexing, ICLR 2023).
+A run has one more, ``overlay_onto_screenshot``, that is not among their columns."""
 
 
 @dataclass(frozen=True)

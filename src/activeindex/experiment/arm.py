@@ -9,7 +9,13 @@ import numpy as np
 from activeindex.errors import InputError
 from activeindex.experiment.settings import IndexSettings
 from activeindex.extractors import Extractor, FeatureFile, read_features
-from activeindex.indexing import Quantiser, index_path, load_or_train, set_nprobe
+from activeindex.indexing import (
+    Quantiser,
+    check_extractor,
+    index_path,
+    load_or_train,
+    set_nprobe,
+)
 
 _ROWS = 1 << 16
 """Features that are added at a time; bounds the memory."""
@@ -47,14 +53,17 @@ def build_arm(settings: IndexSettings, extractor: Extractor, originals: FeatureF
     training = _features(settings.fts_training_path, "fts_training_path", extractor)
     references = _features(settings.fts_reference_path, "fts_reference_path", extractor)
     provenance = {"extractor": training.extractor, "training_sha256": training.hash()}
+    path = index_path(settings.idx_dir, settings.idx_factory, settings.quant)
     index = load_or_train(
-        index_path(settings.idx_dir, settings.idx_factory, settings.quant),
+        path,
         settings.idx_factory,
         settings.quant,
         extractor.dimension,
         lambda: training.values,
         provenance,
     )
+    # Features without a note do not say what they come from; the index's note may.
+    check_extractor(path, str(extractor.identity))
     quantiser = Quantiser(index)
     for features in (references, originals):
         for start in range(0, len(features.values), _ROWS):

@@ -12,6 +12,7 @@ import numpy as np
 
 from activeindex import __version__
 from activeindex.activation import RECORDS_FILE, Step, activate, activation_record, read_pixels
+from activeindex.activation.targets import choose_targets
 from activeindex.edits import FIXED_LIST, LONG_LIST, Edit
 from activeindex.evaluation import (
     DETECTION_HEADER,
@@ -100,6 +101,9 @@ def run_experiment(
         )
     originals = read_features(extraction.features, "originals", extractor.dimension)
     arm = build_arm(settings.index, extractor, originals)
+    if settings.active:
+        # A target that the index does not have is refused before the run claims output_dir.
+        choose_targets(settings.activation.target, originals.values[:1], arm.quantiser)
     notes = _notes(settings, arm, others)
     with Journal(settings.output_dir, "run", notes, _files(settings)) as journal:
         if journal.finished:

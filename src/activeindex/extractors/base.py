@@ -1,7 +1,7 @@
 """What every extractor declares and does."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import torch
@@ -27,6 +27,10 @@ class ExtractorIdentity:
     sha256: str
     input_size: int
 
+    def with_suffix(self, suffix: str) -> "ExtractorIdentity":
+        """The identity of this extractor with something more behind it."""
+        return replace(self, name=f"{self.name}+{suffix}")
+
     def __str__(self) -> str:
         return f"{self.name} ({self.sha256[:12]}) at {self.input_size} px"
 
@@ -41,7 +45,12 @@ class Extractor(nn.Module, ABC):
     Args:
         identity: Name, weights and input size.
         dimension: The number ``d`` of values in a feature.
+
+    Attributes:
+        notes: What its user should know of how it was loaded, a line each.
     """
+
+    notes: tuple[str, ...] = ()
 
     def __init__(self, identity: ExtractorIdentity, dimension: int) -> None:
         super().__init__()

@@ -5,12 +5,7 @@ from pathlib import Path
 import torch
 
 from activeindex.errors import InputError
-from activeindex.extractors.base import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Extractor,
-    ExtractorIdentity,
-)
+from activeindex.extractors.base import IMAGENET_MEAN, IMAGENET_STD, Extractor, ExtractorIdentity
 from activeindex.extractors.onnx import OnnxModule, load_onnx_module
 
 

@@ -34,6 +34,20 @@ _UPRIGHT = {
 """What undoes each orientation that EXIF knows."""
 
 
+_BROKEN = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    OSError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+"""What Pillow raises for files that are broken behind an intact header."""
+
+
 def read_rgb(path: Path) -> Image.Image:
     """Decodes an image file to 8-bit RGB, upright.
 
@@ -58,9 +72,14 @@ def read_rgb(path: Path) -> Image.Image:
         raise UnreadableImageError(f"{path}: expected an image, found another format") from None
     except FileNotFoundError:
         raise UnreadableImageError(f"{path}: expected an image, found nothing") from None
-    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
-        # Pillow raises all of these for files that are broken behind an intact header.
-        raise UnreadableImageError(f"{path}: the image cannot be decoded ({error})") from None
+    except _BROKEN as error:
+        raise UnreadableImageError(
+            f"{path}: the image cannot be decoded ({_line(error)})"
+        ) from None
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -29,6 +29,7 @@ class Quantiser:
     """
 
     def __init__(self, index: faiss.Index) -> None:
+        self._outer = index  # Kept because it owns what the next line points into.
         self._index = _coding_index(index)
         self.dimension: int = index.d
         if not index.is_trained:

@@ -51,6 +51,8 @@ def output_error(path: Path, error: Exception) -> OutputError:
     if isinstance(error, OutputError):
         return error
     reason = error.strerror if isinstance(error, OSError) else None
+    if isinstance(error, FileExistsError):
+        reason = "a file has its folder's name"
     if reason is None:
         free = _free_bytes(path.parent)
         said = str(error).strip() or type(error).__name__

@@ -27,14 +27,23 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _quiet_worker() -> None:
-    """One thread per worker, and Ctrl-C left to the main process."""
+def _start_worker() -> None:
+    """One thread per worker, Ctrl-C left to the main process, and no life after its end."""
     import signal
+    import threading
 
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
+
+
+def _end_with_parent() -> None:
+    """A main process that was killed closes no queue: its workers would wait for work for ever."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)
 
 
 class Workers:
@@ -93,7 +102,7 @@ class Workers:
             if method == "forkserver":
                 context.set_forkserver_preload(["torch", "faiss", "PIL.Image"])
             self._pool = ProcessPoolExecutor(
-                self.count, mp_context=context, initializer=_quiet_worker
+                self.count, mp_context=context, initializer=_start_worker
             )
         return self._pool
 

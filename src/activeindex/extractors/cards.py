@@ -1,0 +1,101 @@
+"""The named models: what each is, takes and gives, and where its weights come from."""
+
+from dataclasses import dataclass
+
+from activeindex.extractors.base import IMAGENET_MEAN, IMAGENET_STD
+
+DEFAULT_EXTRACTOR = "sscd_disc_mixup"
+"""SSCD trained on DISC21 with mixup (Pizzi et al., CVPR 2022): ResNet-50, 512 dimensions."""
+
+DEFAULT_INPUT_SIZE = 288
+"""Side in pixels that images are resized to; the paper's (section 5)."""
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """One named model; all are standalone TorchScript files.
+
+    Attributes:
+        name: What it is loaded by.
+        trunk: The network.
+        dimension: Values in a feature.
+        address: Where its authors, or those of the paper, publish the weights.
+        licence: Of the weights, as their authors state it.
+        input_size: Side in pixels of the square images that it takes unless told otherwise.
+        mean: Mean per channel that is subtracted from images in [0, 1].
+        std: Standard deviation per channel that they are then divided by.
+    """
+
+    name: str
+    trunk: str
+    dimension: int
+    address: str
+    licence: str
+    input_size: int = DEFAULT_INPUT_SIZE
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    @property
+    def file_name(self) -> str:
+        """The name of the weights in the user's cache: the last part of the address."""
+        return self.address.rpartition("/")[2]
+
+
+_SSCD = "https://dl.fbaipublicfiles.com/sscd-copy-detection"
+_PAPER = "https://dl.fbaipublicfiles.com/active_indexing"
+
+CARDS = {
+    card.name: card
+    for card in (
+        # Pizzi et al., A Self-Supervised Descriptor for Image Copy Detection, CVPR 2022.
+        ModelCard(
+            "sscd_disc_advanced",
+            "ResNet-50",
+            512,
+            f"{_SSCD}/sscd_disc_advanced.torchscript.pt",
+            "MIT",
+        ),
+        ModelCard(
+            DEFAULT_EXTRACTOR, "ResNet-50", 512, f"{_SSCD}/sscd_disc_mixup.torchscript.pt", "MIT"
+        ),
+        ModelCard(
+            "sscd_disc_large",
+            "ResNeXt-101",
+            1024,
+            f"{_SSCD}/sscd_disc_large.torchscript.pt",
+            "MIT",
+        ),
+        # Caron et al., Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021;
+        # trained and evaluated at 224 px.
+        ModelCard(
+            "dino_r50",
+            "ResNet-50",
+            2048,
+            f"{_PAPER}/dino_r50.torchscript.pt",
+            "Apache-2.0",
+            input_size=224,
+        ),
+        ModelCard(
+            "dino_vits",
+            "ViT-S/16",
+            384,
+            f"{_PAPER}/dino_vits16.torchscript.pt",
+            "Apache-2.0",
+            input_size=224,
+        ),
+        # Yokoo, Contrastive Learning with Large Memory Bank and Negative Embedding Subtraction for
+        # Accurate Copy Detection, 2021: first of the descriptor track of ISC21. 512 px; its
+        # EfficientNetV2 was pretrained with a mean and deviation of one half.
+        ModelCard(
+            "isc_dt1",
+            "EfficientNetV2",
+            256,
+            f"{_PAPER}/isc1.torchscript.pt",
+            "MIT",
+            input_size=512,
+            mean=(0.5, 0.5, 0.5),
+            std=(0.5, 0.5, 0.5),
+        ),
+    )
+}
+"""The models that the released program offers, by name."""

@@ -1,0 +1,44 @@
+"""Programs saved by ``torch.export.save`` (``.pt2``), read as data.
+
+``torch.export.load`` is not used: in PyTorch 2.13 it unpickles the sample inputs and flagged
+weights without restriction, evaluates the symbolic sizes as Python expressions, compiles node
+names of the file as source, and loads AOTInductor libraries, so a file can run anything. The
+format itself is plain, a zip archive of raw tensors and a JSON list of ATen calls, and is read
+here in that plain part only; a file that needs more is refused. As a gain, the program runs
+wherever its weights are moved.
+"""
+
+from pathlib import Path
+
+from activeindex.errors import InputError
+from activeindex.extractors.base import ExtractorIdentity
+from activeindex.extractors.exported.archive import read_archive
+from activeindex.extractors.exported.program import ExportedProgram
+from activeindex.extractors.network import NetworkExtractor
+from activeindex.extractors.pooling import Pooling
+
+
+def load_exported(
+    path: Path, identity: ExtractorIdentity, pooling: Pooling | None = None
+) -> NetworkExtractor:
+    """Loads a ``.pt2`` file, with ImageNet's normalisation before it.
+
+    Raises:
+        InputError: If the file is no such program, does anything but compute, was exported for
+            other images, or does not map an image to one vector with a gradient.
+    """
+    archive = read_archive(path)
+    try:
+        network = ExportedProgram(path, archive)
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: expected a torch.export program, {error!r} is amiss") from None
+    for side in (network.height, network.width):
+        if side not in (None, identity.input_size):
+            raise InputError(
+                f"{path}: the program was exported for images of {network.height}x{network.width}, "
+                f"found resize_size {identity.input_size}"
+            )
+    return NetworkExtractor(network, identity, pooling=pooling)
+
+
+__all__ = ["load_exported"]

@@ -1,0 +1,67 @@
+"""Networks that take normalised images, as extractors."""
+
+import torch
+from torch import nn
+
+from activeindex.errors import InputError
+from activeindex.extractors.base import IMAGENET_MEAN, IMAGENET_STD, Extractor, ExtractorIdentity
+from activeindex.extractors.pooling import Pooling
+
+
+class NetworkExtractor(Extractor):
+    """A network that takes normalised images ``(B, 3, S, S)``.
+
+    Args:
+        network: Gives a vector ``(B, d)`` per image, or, with ``pooling``, a map ``(B, d, h, w)``;
+            its weights are frozen.
+        identity: Name, weights and input size; pooling is added to the name.
+        mean: Mean per channel that is subtracted from images in [0, 1]; ImageNet's by default.
+        std: Standard deviation per channel that they are then divided by.
+        pooling: Makes a vector of a feature map.
+
+    Raises:
+        InputError: If the network does not map an image to one vector.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        identity: ExtractorIdentity,
+        mean: tuple[float, float, float] = IMAGENET_MEAN,
+        std: tuple[float, float, float] = IMAGENET_STD,
+        pooling: Pooling | None = None,
+    ) -> None:
+        super().__init__(identity.with_suffix(str(pooling)) if pooling else identity, dimension=0)
+        self.network = network.eval().requires_grad_(False)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.pooling = pooling
+        self.mean: torch.Tensor
+        self.std: torch.Tensor
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1))
+        self.dimension = self._probe()
+
+    def _probe(self) -> int:
+        """The dimension, found by a pass over an empty image."""
+        name, size = self.identity.name, self.input_size
+        try:
+            with torch.no_grad():
+                features = self._features(torch.zeros(1, 3, size, size, device=self.device))
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise InputError(
+                f"{name}: the network refuses an image of {size}x{size} ({reason})"
+            ) from None
+        if isinstance(features, torch.Tensor) and features.dim() == 2 and len(features) == 1:
+            return features.shape[1]
+        found = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features)
+        map_hint = (
+            "; a feature map (1, d, h, w) needs pooling gem or mean"
+            if isinstance(features, torch.Tensor) and features.dim() == 4
+            else ""
+        )
+        raise InputError(f"{name}: expected features (1, d), found {found}{map_hint}")
+
+    def _features(self, images: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.network((images - self.mean) / self.std)
+        return out if self.pooling is None else self.pooling(out)

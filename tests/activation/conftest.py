@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+import torch
+
+from activeindex.extractors import Extractor, features_of
+from activeindex.images import Pixels, resize_square, to_tensor
+from activeindex.indexing import Quantiser, train_index
+
+
+@pytest.fixture(scope="session")
+def crops(photographs: dict[str, Pixels]) -> list[torch.Tensor]:
+    """Parts of the photographs, 150 pixels and more on a side, each of another size."""
+    generator = np.random.default_rng(0)
+    parts = []
+    for number in range(56):
+        pixels = list(photographs.values())[number % len(photographs)]
+        height, width = 150 + number, 206 - number
+        top = int(generator.integers(pixels.shape[0] - height))
+        left = int(generator.integers(pixels.shape[1] - width))
+        parts.append(to_tensor(pixels[top : top + height, left : left + width]))
+    return parts
+
+
+@pytest.fixture(scope="session")
+def quantiser(small_sscd: Extractor, crops: list[torch.Tensor]) -> Quantiser:
+    """Of an index trained on the features of photographs."""
+    images = torch.stack([resize_square(crop, small_sscd.input_size) for crop in crops])
+    return Quantiser(train_index(features_of(small_sscd, images), "IVF4,PQ8x4np", "L2"))
+
+
+@pytest.fixture(scope="session")
+def images(photographs: dict[str, Pixels]) -> list[torch.Tensor]:
+    """Three photographs of different sizes, about 160 pixels."""
+    astronaut = photographs["astronaut"][40:200, 140:300]
+    return [
+        to_tensor(astronaut),
+        to_tensor(photographs["chelsea"][::2, ::2]),
+        to_tensor(photographs["rocket"][::3, ::4]),
+    ]

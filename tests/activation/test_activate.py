@@ -1,0 +1,288 @@
+"""The method as a whole, by hand on a linear extractor and for real on SSCD."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from activeindex.activation import (
+    PAPER,
+    TARGETS,
+    ActivationResult,
+    ActivationSettings,
+    Step,
+    activate,
+)
+from activeindex.errors import InputError, NoTargetError, ShapeError
+from activeindex.extractors import Extractor, features_of
+from activeindex.images import Pixels, measure_quality, resize_square, to_pixels, to_tensor
+from activeindex.indexing import Quantiser, train_index
+from tests.extractors.linear import MEAN, STD, LinearExtractor, linear_features, linear_quantiser
+
+Array = npt.NDArray[np.float64]
+
+FEW = PAPER.replace(iterations=4)
+
+
+def jnd_by_hand(image: Array) -> Array:
+    """Of (3, H, W) in [0, 1], pixel by pixel."""
+    luminance = 255 * np.tensordot((0.299, 0.587, 0.114), image, axes=1)
+    padded = np.pad(luminance, 2)
+    result = np.zeros_like(luminance)
+    mean = np.array([[1] * 5, [1, 2, 2, 2, 1], [1, 2, 0, 2, 1], [1, 2, 2, 2, 1], [1] * 5]) / 32
+    sobel = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
+    for y, x in np.ndindex(luminance.shape):
+        around = padded[y : y + 5, x : x + 5]
+        back = (mean * around).sum()
+        dark = 17 * (1 - math.sqrt(back / 127 + 1e-3)) + 3
+        light = dark if back <= 127 else 3 / 128 * (back - 127) + 3
+        inner = around[1:4, 1:4]
+        edge = math.hypot((sobel * inner).sum(), (sobel.T * inner).sum())
+        mask = 0.117 * 16 * edge**2.4 / (edge**2 + 26**2)
+        result[y, x] = max(light + mask - 0.3 * min(light, mask), 5) / 255
+    return result
+
+
+@pytest.mark.parametrize("loss", ["cossim", "mse"])
+@pytest.mark.parametrize("optimizer", ["Adam,lr=1e-0", "SGD,lr=500.0"])
+def test_one_step_is_what_the_method_says(
+    photographs: dict[str, Pixels], loss: str, optimizer: str
+) -> None:
+    settings = PAPER.replace(iterations=1, optimizer=optimizer, loss_f=loss)
+    extractor, quantiser = LinearExtractor(), linear_quantiser()
+    image = to_tensor(photographs["astronaut"][100:132, 200:232])
+    found = activate([image], extractor, quantiser, settings).images[0]
+
+    x = image.double().numpy()
+    mean, std = (np.array(values).reshape(3, 1, 1) for values in (MEAN, STD))
+    weights = extractor.weights.double().numpy()
+    feature = weights @ ((x - mean) / std).ravel()
+    target = quantiser.reconstruct(feature[None].astype(np.float32))[0].astype(np.float64)
+    # The gradient at a distortion of (nearly) zero; that of the image loss is zero there.
+    if loss == "cossim":
+        lengths = np.linalg.norm(feature) * np.linalg.norm(target)
+        cosine = feature @ target / lengths
+        outer = -(target / lengths - cosine * feature / (feature @ feature))
+    else:
+        outer = 2 * (feature - target)
+    amplitude = np.array([0.072 / w for w in (0.299, 0.587, 0.114)]).reshape(3, 1, 1) * (
+        3 * jnd_by_hand(x)
+    )
+    gradient = (weights.T @ outer).reshape(x.shape) * amplitude  # tanh'(0) = 1
+    if optimizer.startswith("Adam"):
+        step = -gradient / (np.abs(gradient) + 1e-8)  # both moments are unbiased after one step
+    else:
+        step = -500.0 * gradient
+    changed = x + std * amplitude * np.tanh(step)
+    expected = np.rint(np.clip(changed, 0, 1) * 255).transpose(1, 2, 0).astype(np.uint8)
+
+    assert np.abs(expected.astype(int) - to_pixels(image)).max() > 3
+    # Single precision may round a value the other way that lies between two levels.
+    difference = np.abs(found.pixels.astype(int) - expected)
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 2e-3
+    assert found.distance_before == pytest.approx(np.linalg.norm(feature - target), rel=1e-4)
+    after = weights @ ((found.pixels.transpose(2, 0, 1) / 255 - mean) / std).ravel()
+    assert found.distance_after == pytest.approx(np.linalg.norm(after - target), rel=1e-3)
+    assert found.code == quantiser.encode(feature[None].astype(np.float32)).tobytes()
+
+
+def test_no_iteration_gives_the_original(
+    small_sscd: Extractor, quantiser: Quantiser, images: list[torch.Tensor]
+) -> None:
+    result = activate(images, small_sscd, quantiser, PAPER.replace(iterations=0))
+    for image, activated in zip(images, result.images, strict=True):
+        assert np.array_equal(activated.pixels, to_pixels(image))
+        assert activated.quality.psnr == math.inf
+        assert activated.distance_after == pytest.approx(activated.distance_before)
+
+
+@pytest.fixture(scope="module")
+def paper(
+    small_sscd: Extractor, quantiser: Quantiser, images: list[torch.Tensor]
+) -> ActivationResult:
+    return activate(images, small_sscd, quantiser)
+
+
+def test_photographs_come_nearer_to_their_targets(paper: ActivationResult) -> None:
+    for image in paper.images:
+        assert image.distance_after < 0.95 * image.distance_before
+    assert f"{paper.distance_before:.3f} -> {paper.distance_after:.3f}" in str(paper)
+
+
+def test_the_change_is_as_small_as_published(paper: ActivationResult) -> None:
+    # 42.57 +- 2.27 dB, SSIM 0.982 +- 0.016 and L-infinity 14.65 +- 1.27 on DISC21, whose images are
+    # several times larger: reduced ones have more edges, which hide more.
+    assert 36.0 < paper.psnr < 47.0
+    assert 0.95 < paper.ssim < 1.0
+    assert 8.0 < paper.linf < 30.0
+
+
+def test_what_is_reported_is_measured_on_the_pixels_to_be_released(
+    paper: ActivationResult,
+    small_sscd: Extractor,
+    quantiser: Quantiser,
+    images: list[torch.Tensor],
+) -> None:
+    for image, activated in zip(images, paper.images, strict=True):
+        assert activated.pixels.dtype == np.uint8
+        assert activated.pixels.shape == (*image.shape[1:], 3)
+        assert activated.quality == measure_quality(to_pixels(image), activated.pixels)
+        before, after = (
+            features_of(small_sscd, resize_square(picture, 96).unsqueeze(0))
+            for picture in (image, to_tensor(activated.pixels))
+        )
+        target = quantiser.reconstruct(before)
+        assert activated.code == quantiser.encode(before).tobytes()
+        assert activated.distance_before == pytest.approx(np.linalg.norm(before - target), abs=1e-5)
+        assert activated.distance_after == pytest.approx(np.linalg.norm(after - target), abs=1e-5)
+
+
+def test_an_image_turns_out_the_same_in_any_batch_and_order(
+    paper: ActivationResult,
+    small_sscd: Extractor,
+    quantiser: Quantiser,
+    images: list[torch.Tensor],
+) -> None:
+    turned = activate(images[::-1], small_sscd, quantiser, numbers=[2, 1, 0])
+    alone = activate(images[1:2], small_sscd, quantiser, numbers=[1])
+    expected = [image.pixels for image in paper.images]
+    assert all(
+        np.array_equal(image.pixels, pixels)
+        for image, pixels in zip(turned.images[::-1], expected, strict=True)
+    )
+    assert np.array_equal(alone.images[0].pixels, expected[1])
+
+
+def test_the_seed_draws_the_noise_at_the_start(
+    small_sscd: Extractor, quantiser: Quantiser, images: list[torch.Tensor]
+) -> None:
+    # Strong enough to be seen in the pixels: nothing but the noise is left at one step of size 0.
+    settings = PAPER.replace(iterations=2, optimizer="SGD,lr=0.0", use_tanh=False, scaling=3e7)
+    first, same, other = (
+        activate(images[:1], small_sscd, quantiser, settings, seed=seed).images[0].pixels
+        for seed in (0, 0, 1)
+    )
+    assert np.array_equal(first, same)
+    assert not np.array_equal(first, other)
+
+
+def test_a_step_is_reported_with_its_losses(
+    small_sscd: Extractor, quantiser: Quantiser, images: list[torch.Tensor]
+) -> None:
+    steps: list[Step] = []
+    activate(images[:2], small_sscd, quantiser, FEW, numbers=[7, 9], on_step=steps.append)
+    assert [(step.number, step.iteration) for step in steps] == [
+        (number, iteration) for number in (7, 9) for iteration in range(4)
+    ]
+    for step in steps:
+        assert step.loss == pytest.approx(step.loss_f + 0.01 * step.loss_i, abs=1e-6)
+        assert -1.0 <= step.loss_f <= 1.0
+    assert steps[0].loss_i < 1e-10 < steps[1].loss_i
+    assert steps[3].loss_f < steps[0].loss_f
+
+
+def test_each_target_is_what_its_name_says(
+    small_sscd: Extractor, quantiser: Quantiser, images: list[torch.Tensor]
+) -> None:
+    before = {
+        target: activate(
+            images[:1], small_sscd, quantiser, PAPER.replace(iterations=0, target=target)
+        ).distance_before
+        for target in TARGETS
+    }
+    feature = features_of(small_sscd, resize_square(images[0], 96).unsqueeze(0))
+    to_centroid = float(np.linalg.norm(quantiser.coarse_centroids(feature) - feature))
+    to_code = float(np.linalg.norm(quantiser.reconstruct(feature) - feature))
+    assert before == {
+        "pq_recons": pytest.approx(to_code, rel=1e-5),
+        "ori_ft": 0.0,
+        "ivf_cluster": pytest.approx(to_centroid, rel=1e-5),
+        "ivf_cluster_half": pytest.approx(to_centroid / 2, rel=1e-5),
+    }
+
+
+@pytest.mark.parametrize("target", ["ivf_cluster", "ivf_cluster_half"])
+def test_centroids_are_reached_for_too(
+    small_sscd: Extractor, quantiser: Quantiser, images: list[torch.Tensor], target: str
+) -> None:
+    result = activate(images[:1], small_sscd, quantiser, PAPER.replace(target=target))
+    assert result.distance_after < result.distance_before
+
+
+@pytest.mark.parametrize("target", ["ivf_cluster", "ivf_cluster_half"])
+def test_an_index_without_lists_has_no_centroid_to_reach_for(target: str) -> None:
+    quantiser = linear_quantiser("PQ4x4np")
+    settings = PAPER.replace(target=target)
+    with pytest.raises(NoTargetError, match=r"no inverted lists.*use the target pq_recons$"):
+        activate([torch.rand(3, 40, 40)], LinearExtractor(), quantiser, settings)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"use_tanh": False, "optimizer": "Adam,lr=0.5"},
+        {"scale_channels": False},
+        {"scaling": 1.0},
+        {"loss_f": "mse"},
+        {"lambda_i": 10.0},
+        {"optimizer": "SGD,lr=1000"},
+        {"optimizer": "LBFGS,lr=1"},
+        {"scheduler": "StepLR,step_size=1,gamma=0.5"},
+        {"target": "ori_ft", "lambda_i": 100.0},
+    ],
+    ids=str,
+)
+def test_every_setting_counts(
+    small_sscd: Extractor,
+    quantiser: Quantiser,
+    images: list[torch.Tensor],
+    changes: dict[str, object],
+) -> None:
+    settings = FEW.replace(**changes)
+    changed = activate(images[:1], small_sscd, quantiser, settings).images[0]
+    paper = activate(images[:1], small_sscd, quantiser, FEW).images[0]
+    assert not np.array_equal(changed.pixels, paper.pixels)
+    assert changed.quality.psnr > 20
+
+
+def test_without_masking_flat_areas_change_as_much_as_edges(
+    small_sscd: Extractor, quantiser: Quantiser, images: list[torch.Tensor]
+) -> None:
+    def changes(settings: ActivationSettings) -> npt.NDArray[np.int64]:
+        pixels = activate(images[:1], small_sscd, quantiser, settings).images[0].pixels
+        difference: npt.NDArray[np.int64] = pixels.astype(np.int64) - to_pixels(images[0])
+        return np.abs(difference)
+
+    masked, even = changes(FEW), changes(FEW.replace(use_attenuation=False))
+    # Without the map blue may change by 0.225 * 0.632 * 255 = 36 levels, anywhere.
+    assert even.max() in range(25, 38)
+    assert masked.mean() < even.mean() / 3
+    assert even[..., 2].mean() > 2 * even[..., 1].mean()
+
+
+def test_a_stronger_image_loss_keeps_the_image_nearer(
+    small_sscd: Extractor, quantiser: Quantiser, images: list[torch.Tensor]
+) -> None:
+    weak, strong = (
+        activate(images[:1], small_sscd, quantiser, PAPER.replace(lambda_i=value)).psnr
+        for value in (0.01, 100.0)
+    )
+    assert strong > weak + 3
+
+
+def test_what_cannot_be_activated_is_told() -> None:
+    extractor, quantiser = LinearExtractor(), linear_quantiser()
+    with pytest.raises(ShapeError, match=r"^image: expected shape \(3, H, W\), found \(1, 40, 40"):
+        activate([torch.rand(1, 40, 40)], extractor, quantiser)
+    with pytest.raises(InputError, match=r"^numbers: expected 2, one per image, found 1$"):
+        activate([torch.rand(3, 40, 40)] * 2, extractor, quantiser, numbers=[0])
+    other = Quantiser(train_index(linear_features(100)[:, :4], "Flat", "L2"))
+    with pytest.raises(ShapeError, match=r"^features: expected shape \(n, 4\), found \(1, 8\)$"):
+        activate([torch.rand(3, 40, 40)], extractor, other)
+
+
+def test_nothing_to_do_is_no_error(small_sscd: Extractor, quantiser: Quantiser) -> None:
+    assert len(activate([], small_sscd, quantiser)) == 0

@@ -1,0 +1,206 @@
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from activeindex.activation import (
+    PAPER,
+    RECORDS_FILE,
+    ActivatedImage,
+    FolderActivation,
+    activate,
+    activate_folder,
+    activation_record,
+    read_pixels,
+)
+from activeindex.errors import InputError, UnreadableImageError
+from activeindex.extractors import Extractor
+from activeindex.images import Pixels, to_tensor
+from activeindex.indexing import Quantiser
+from activeindex.running.workers import Workers
+from tests.extractors.linear import LinearExtractor, linear_quantiser
+
+ROOT = Path(__file__).parents[2]
+FEW = PAPER.replace(iterations=2)
+
+
+def put(folder: Path, photographs: dict[str, Pixels], *names: str) -> None:
+    """Small pieces of photographs, each another one."""
+    generator = np.random.default_rng(0)
+    for number, name in enumerate(names):
+        pixels = photographs[list(photographs)[number % len(photographs)]]
+        top, left = generator.integers(200, size=2)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        piece = pixels[top : top + 40, left : left + 30 + number]
+        Image.fromarray(piece).save(folder / name, quality=95)
+
+
+def run(data_dir: Path, output_dir: Path, **options: Any) -> FolderActivation:
+    return activate_folder(
+        data_dir, output_dir, LinearExtractor(), linear_quantiser(), FEW, **options
+    )
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / RECORDS_FILE).read_text().splitlines()]
+
+
+def test_every_image_is_released_as_png_under_its_name(
+    tmp_path: Path,
+    photographs: dict[str, Pixels],
+    small_sscd: Extractor,
+    quantiser: Quantiser,
+) -> None:
+    put(tmp_path / "in", photographs, "b.jpg", "a/c.png", "a/d.JPG")
+    done = activate_folder(tmp_path / "in", tmp_path / "out", small_sscd, quantiser, FEW)
+    assert done.count == 3
+    assert done.skipped == ()
+    assert set(files(tmp_path / "out")) == {
+        "a/c.png", "a/d.png", "b.png", "activation.json", "activation.jsonl",
+    }  # fmt: skip
+    sources = ["a/c.png", "a/d.JPG", "b.jpg"]
+    for number, (record, source) in enumerate(zip(records(tmp_path / "out"), sources, strict=True)):
+        original = read_pixels(tmp_path / "in" / source)
+        image: ActivatedImage = activate(
+            [to_tensor(original)], small_sscd, quantiser, FEW, numbers=[number]
+        ).images[0]
+        assert np.array_equal(read_pixels(tmp_path / "out" / record["output"]), image.pixels)
+        assert record == {
+            "image": number,
+            "name": source,
+            "output": str(Path(source).with_suffix(".png")),
+            **activation_record(image),
+        }
+        assert set(activation_record(image)) == {
+            "psnr", "ssim", "linf", "code", "distance_before", "distance_after",
+        }  # fmt: skip
+        assert bytes.fromhex(record["code"]) == image.code
+
+
+def test_images_that_differ_only_in_their_extension_keep_apart(
+    tmp_path: Path, photographs: dict[str, Pixels]
+) -> None:
+    put(tmp_path / "in", photographs, "a.jpg", "a.png", "a.jpg.png", "b.jpg", "sub/a.bmp")
+    assert run(tmp_path / "in", tmp_path / "out").count == 5
+    names = {record["name"]: record["output"] for record in records(tmp_path / "out")}
+    assert len(set(names.values())) == 5
+    assert names["b.jpg"] == "b.png"
+    assert names["sub/a.bmp"] == "sub/a.png"
+    assert names["a.png"] == "a.png.png"
+    for name, output in names.items():
+        before, after = read_pixels(tmp_path / "in" / name), read_pixels(tmp_path / "out" / output)
+        assert before.shape == after.shape
+
+
+VICTIM = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from tests.activation.test_folder import run
+
+class KillAt:
+    def __init__(self, count):
+        self.left = count
+    def advance(self, items=1, **shown):
+        self.left -= items
+        if self.left <= 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+run(Path(sys.argv[2]), Path(sys.argv[3]), progress=KillAt(int(sys.argv[4])))
+"""
+
+
+def test_a_killed_run_ends_with_the_files_of_an_undisturbed_one(
+    tmp_path: Path, photographs: dict[str, Pixels]
+) -> None:
+    put(tmp_path / "in", photographs, *[f"{number:02d}.png" for number in range(40)])
+    run(tmp_path / "in", tmp_path / "whole")
+    for image in (21, 40):  # in the middle of a batch, and before the last one is committed
+        command = [sys.executable, "-c", VICTIM, str(ROOT), str(tmp_path / "in")]
+        killed = subprocess.run([*command, str(tmp_path / "out"), str(image)], check=False)
+        assert killed.returncode == -signal.SIGKILL
+        assert not (tmp_path / "out" / RECORDS_FILE).exists()
+    assert run(tmp_path / "in", tmp_path / "out").count == 40
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+def test_a_finished_run_is_not_repeated(tmp_path: Path, photographs: dict[str, Pixels]) -> None:
+    put(tmp_path / "in", photographs, "a.png", "b.png")
+    first = run(tmp_path / "in", tmp_path / "out")
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    assert run(tmp_path / "in", tmp_path / "out") == first
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == times
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seed": 1}, "holds results with seed=0, this command has seed=1"),
+        ({"index_hash": "ab"}, "holds results with index='', this command has index='ab'"),
+        ({"unreadable": "skip"}, "holds results with unreadable='refuse', this command has"),
+    ],
+)
+def test_other_settings_are_refused_by_name(
+    tmp_path: Path, photographs: dict[str, Pixels], options: dict[str, Any], message: str
+) -> None:
+    put(tmp_path / "in", photographs, "a.png")
+    run(tmp_path / "in", tmp_path / "out")
+    with pytest.raises(InputError, match=message):
+        run(tmp_path / "in", tmp_path / "out", **options)
+    with pytest.raises(InputError, match=r"holds results with iterations=2, this .* iterations=10"):
+        activate_folder(tmp_path / "in", tmp_path / "out", LinearExtractor(), linear_quantiser())
+
+
+def test_added_images_are_not_mixed_into_an_old_run(
+    tmp_path: Path, photographs: dict[str, Pixels]
+) -> None:
+    put(tmp_path / "in", photographs, "a.png")
+    run(tmp_path / "in", tmp_path / "out")
+    put(tmp_path / "in", photographs, "a.png", "b.png")
+    with pytest.raises(InputError, match=r"holds results with images='"):
+        run(tmp_path / "in", tmp_path / "out")
+
+
+def test_a_damaged_image_is_refused_or_skipped_by_name(
+    tmp_path: Path, photographs: dict[str, Pixels]
+) -> None:
+    put(tmp_path / "in", photographs, "a.png", "c.png")
+    (tmp_path / "in" / "b.png").write_text("not an image")
+    with pytest.raises(UnreadableImageError, match=r"b\.png: expected an image"):
+        run(tmp_path / "in", tmp_path / "out")
+    done = run(tmp_path / "in", tmp_path / "skipped", unreadable="skip")
+    assert done.count == 2
+    assert [line.split(":")[0] for line in done.skipped] == [str(tmp_path / "in" / "b.png")]
+    assert [record["image"] for record in records(tmp_path / "skipped")] == [0, 2]
+
+
+def test_workers_change_nothing(tmp_path: Path, photographs: dict[str, Pixels]) -> None:
+    put(tmp_path / "in", photographs, "a.png", "b.jpg", "c.png")
+    run(tmp_path / "in", tmp_path / "out")
+    with Workers(2) as workers:
+        run(tmp_path / "in", tmp_path / "other", workers=workers)
+    assert files(tmp_path / "out") == files(tmp_path / "other")
+
+
+@pytest.mark.parametrize("output", [".", "activated"])
+def test_images_are_not_written_among_the_originals(
+    tmp_path: Path, photographs: dict[str, Pixels], output: str
+) -> None:
+    put(tmp_path, photographs, "a.png")
+    with pytest.raises(InputError, match=r"^output_dir .*: expected a folder outside data_dir"):
+        run(tmp_path, tmp_path / output)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]

@@ -1,0 +1,127 @@
+"""``activeindex activate``: for people who release pictures and run no experiment."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from activeindex.commands import run
+from activeindex.indexing import train_index
+from activeindex.running.files import write_json
+from tests.commands.collection import FACTORY, SIZE, Prepared, contents
+from tests.commands.conftest import Answer
+
+
+@pytest.fixture(scope="module")
+def index(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index trained on the training features, with the note that ``main`` leaves beside it."""
+    path = tmp_path_factory.mktemp("index") / "trained.index"
+    features = torch.load(prepared.training, weights_only=True).numpy()
+    faiss.write_index(train_index(features, FACTORY, "L2"), str(path))
+    note = json.loads(prepared.training.with_name("fts.json").read_text())
+    write_json(path.with_suffix(".json"), {"extractor": note["extractor"]})
+    return path
+
+
+@pytest.fixture(scope="module")
+def album(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Photographs in subfolders and two formats."""
+    folder = tmp_path_factory.mktemp("album")
+    (folder / "summer").mkdir()
+    first, second, third = sorted(prepared.images.iterdir())[:3]
+    shutil.copy(first, folder / "beach.jpg")
+    shutil.copy(second, folder / "summer" / "beach.jpg")
+    Image.open(third).save(folder / "summer" / "hill.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def released(index: Path, album: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("released") / "out"
+    options = ["--resize_size", str(SIZE), "--workers", "0", "--verbose", "0"]
+    assert run(["activate", "--index", str(index), str(album), str(out), *options]) == 0
+    return out
+
+
+def test_every_image_is_written_as_png_under_its_name(released: Path, album: Path) -> None:
+    assert {name for name in contents(released) if name.endswith(".png")} == {
+        "beach.png",
+        "summer/beach.png",
+        "summer/hill.png",
+    }
+    for name, original in (("beach.png", "beach.jpg"), ("summer/hill.png", "summer/hill.png")):
+        assert Image.open(released / name).size == Image.open(album / original).size
+
+
+def test_record_says_how_much_the_written_file_differs(released: Path, album: Path) -> None:
+    lines = (released / "activation.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    assert [record["name"] for record in records] == [
+        "beach.jpg",
+        "summer/beach.jpg",
+        "summer/hill.png",
+    ]
+    for record in records:
+        pixels = [
+            np.asarray(Image.open(path).convert("RGB"), dtype=np.float64)
+            for path in (album / record["name"], released / record["output"])
+        ]
+        change = pixels[1] - pixels[0]
+        psnr = 10 * np.log10(255**2 / np.mean(change**2))
+        assert record["psnr"] == pytest.approx(psnr, abs=0.01)
+        assert record["linf"] == np.abs(change).max()
+        assert record["distance_after"] < record["distance_before"]
+
+
+def test_code_is_what_the_index_stores_for_the_original(
+    prepared: Prepared, released: Path, index: Path, tmp_path: Path
+) -> None:
+    """beach.jpg is the first matched reference; its feature comes from extract_fts."""
+    options = ["--resize_size", str(SIZE), "--workers", "0", "--verbose", "0"]
+    options += ["--data_dir", str(prepared.images), "--output_dir", str(tmp_path)]
+    assert run(["extract_fts", *options]) == 0
+    feature = torch.load(tmp_path / "fts.pt", weights_only=True).numpy()[:1]
+    code = faiss.read_index(str(index)).sa_encode(feature)[0]
+    record = json.loads((released / "activation.jsonl").read_text().splitlines()[0])
+    assert record["code"] == code.tobytes().hex()
+
+
+def test_finished_folder_is_not_activated_again(
+    released: Path, index: Path, album: Path, say: Callable[..., Answer]
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in released.rglob("*")}
+    options = ["--resize_size", SIZE, "--workers", 0]
+    answer = say("activate", "--index", index, album, released, *options)
+    assert answer.code == 0
+    assert "PSNR" in answer.out
+    assert f"{released}: 3 activated images" in answer.out
+    assert {path: path.stat().st_mtime_ns for path in released.rglob("*")} == before
+
+
+def test_index_of_another_extractor_is_refused(
+    index: Path, album: Path, say: Callable[..., Answer], tmp_path: Path
+) -> None:
+    options = ["--resize_size", 96, "--workers", 0]
+    answer = say("activate", "--index", index, album, "out", *options)
+    assert answer.code == 2
+    assert len(answer.err.splitlines()) == 1
+    for named in (str(index), "at 64 px", "at 96 px"):
+        assert named in answer.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_output_folder_is_not_the_folder_of_the_images(
+    index: Path, album: Path, say: Callable[..., Answer]
+) -> None:
+    before = contents(album)
+    options = ["--resize_size", SIZE, "--workers", 0]
+    answer = say("activate", "--index", index, album, album, *options)
+    assert answer.code == 2
+    assert f"output_dir {album}: expected" in answer.err
+    assert contents(album) == before

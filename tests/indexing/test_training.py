@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from activeindex.errors import InputError, ShapeError
+from activeindex.indexing import Metric, train_index
+from tests.indexing.trained import KINDS, features, trained
+
+
+@pytest.mark.parametrize(("factory", "metric"), KINDS)
+def test_a_trained_index_is_empty_and_ready(factory: str, metric: Metric) -> None:
+    index = trained(factory, metric)
+    assert index.is_trained
+    assert index.ntotal == 0
+    assert index.d == 64
+
+
+def test_training_twice_gives_the_same_codes() -> None:
+    again, queries = train_index(features(800), "IVF16,PQ8x8np", "L2"), features(30, seed=1)
+    assert np.array_equal(again.sa_encode(queries), trained("IVF16,PQ8x8np").sa_encode(queries))
+
+
+@pytest.mark.parametrize(
+    ("factory", "count", "message"),
+    [
+        ("IVF16,PQ7x8", 800, r"expected a FAISS factory string that fits features of dimension 64"),
+        ("Nonsense", 800, r"expected a FAISS factory string that fits features of dimension 64"),
+        ("", 800, r"expected a FAISS factory string that fits features of dimension 64"),
+        ("IVF16,PQ8x4", 10, r"expected at least 16 training features, one per centroid, found 10$"),
+        ("PQ8x8np", 100, r"expected at least 256 training features, one per centroid, found 100$"),
+        ("OPQ8_32,IVF16,PQ8x8np", 100, r"expected at least \d+ training features"),
+    ],
+)
+def test_what_cannot_be_trained_is_told_on_one_line(factory: str, count: int, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        train_index(features(count), factory, "L2")
+    assert str(caught.value).startswith(f"idx_factory {factory!r}: ")
+    assert "\n" not in str(caught.value)
+    assert ".cpp" not in str(caught.value)
+
+
+def test_an_unknown_metric_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(InputError, match=r"^quant: expected one of L2, IP, found 'cosine'$"):
+        train_index(features(20), "Flat", "cosine")  # type: ignore[arg-type]
+
+
+def test_features_that_are_no_matrix_are_refused() -> None:
+    with pytest.raises(ShapeError, match=r"^training features: expected shape \(n, d\)"):
+        train_index(features(20).ravel(), "Flat", "L2")
+
+
+def test_few_training_features_print_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    for factory in ("IVF16,PQ8x4", "PCA32,IVF16,Flat", "PQ8x4"):
+        train_index(features(60), factory, "L2")
+    assert capfd.readouterr() == ("", "")
