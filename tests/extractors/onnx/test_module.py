@@ -33,7 +33,8 @@ def sscd(sscd_folder: Path) -> OnnxModule:
 def photographs() -> Array:
     """(B, 288, 288, 3) 8-bit photographs."""
     if folder := os.environ.get("ACTIVEINDEX_DISC"):
-        files = sorted((Path(folder) / "references").rglob("*.jpg"))[:32]
+        # Spread over the folder: neighbours are of one kind, and single images differ by much more.
+        files = sorted((Path(folder) / "references").rglob("*.jpg"))[::65]
         images = [Image.open(file).convert("RGB") for file in files]
     else:
         data = pytest.importorskip("skimage.data", reason="needs activeindex[demo]")
