@@ -12,7 +12,7 @@ from activeindex.errors import NoTargetError, ShapeError
 from activeindex.extractors import Extractor, features_of
 from activeindex.images import Pixels, resize_square, to_tensor
 from activeindex.indexing import Metric, Quantiser, train_index
-from activeindex.indexing.quantiser import transforms_of
+from activeindex.indexing.training import transforms_of
 from tests.indexing.trained import FACTORIES, KINDS, Array, copy_of, features, trained
 
 

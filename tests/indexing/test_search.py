@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from activeindex.errors import InputError, ShapeError
-from activeindex.indexing import Quantiser, search, set_nprobe, train_index
+from activeindex.indexing import Quantiser, add, search, set_nprobe, train_index
 from tests.indexing.trained import copy_of, features, trained
 
 
@@ -58,6 +58,18 @@ def test_probes_do_nothing_to_an_index_without_lists(factory: str) -> None:
     after = search(index, features(5, seed=1), 10)
     assert np.array_equal(before.ids, after.ids)
     assert np.array_equal(before.distances, after.distances)
+
+
+@pytest.mark.parametrize("factory", ["IDMap,Flat", "IDMap2,PQ8x4np", "PCA32,IDMap,Flat", "Flat"])
+def test_features_get_the_ids_of_their_order(factory: str) -> None:
+    index, stored = train_index(features(800), factory, "L2"), features(40, seed=3)
+    add(index, stored[:25])
+    add(index, stored[25:])
+    assert index.ntotal == 40
+    found = search(index, stored, 1).ids.ravel()
+    assert (found == np.arange(40)).mean() > 0.9
+    with pytest.raises(ShapeError, match=r"^features: expected shape \(n, 64\), found \(5, 32\)$"):
+        add(index, features(5, 32))
 
 
 def test_what_cannot_be_searched_is_refused() -> None:

@@ -1,3 +1,4 @@
+import faiss
 import numpy as np
 import pytest
 
@@ -52,3 +53,15 @@ def test_few_training_features_print_nothing(capfd: pytest.CaptureFixture[str]) 
     for factory in ("IVF16,PQ8x4", "PCA32,IVF16,Flat", "PQ8x4"):
         train_index(features(60), factory, "L2")
     assert capfd.readouterr() == ("", "")
+
+
+def test_few_training_features_of_a_rotation_print_nothing(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    index = train_index(features(300), "OPQ8_32,IVF4,PQ8x4np", "L2")
+    assert capfd.readouterr() == ("", "")
+    # It is the rotation that FAISS would have found by itself.
+    plain = faiss.index_factory(64, "OPQ8_32,IVF4,PQ8x4np")
+    plain.train(features(300))
+    queries = features(30, seed=1)
+    assert np.array_equal(index.sa_encode(queries), plain.sa_encode(queries))

@@ -4,21 +4,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import faiss
-import numpy as np
 
 from activeindex.errors import InputError
 from activeindex.experiment.settings import IndexSettings
 from activeindex.extractors import Extractor, FeatureFile, read_features
 from activeindex.indexing import (
     Quantiser,
+    add,
     check_extractor,
     index_path,
     load_or_train,
     set_nprobe,
 )
-
-_ROWS = 1 << 16
-"""Features that are added at a time; bounds the memory."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +63,7 @@ def build_arm(settings: IndexSettings, extractor: Extractor, originals: FeatureF
     check_extractor(path, str(extractor.identity))
     quantiser = Quantiser(index)
     for features in (references, originals):
-        for start in range(0, len(features.values), _ROWS):
-            index.add(np.ascontiguousarray(features.values[start : start + _ROWS]))
+        add(index, features.values)
     set_nprobe(index, settings.nprobe)
     identity = {
         "extractor": str(extractor.identity),

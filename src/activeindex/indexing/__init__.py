@@ -7,7 +7,7 @@ store for a feature without adding anything to it.
 
 from activeindex.indexing.cache import check_extractor, index_path, load_or_train, read_index
 from activeindex.indexing.quantiser import Quantiser
-from activeindex.indexing.search import Neighbours, search, set_nprobe
+from activeindex.indexing.search import Neighbours, add, search, set_nprobe
 from activeindex.indexing.training import METRICS, Metric, train_index
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Metric",
     "Neighbours",
     "Quantiser",
+    "add",
     "check_extractor",
     "index_path",
     "load_or_train",

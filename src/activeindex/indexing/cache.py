@@ -9,8 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from activeindex.errors import InputError
-from activeindex.indexing.quantiser import transforms_of
-from activeindex.indexing.training import Metric, faiss_reason, new_index, train_index
+from activeindex.indexing.training import (
+    Metric,
+    faiss_reason,
+    new_index,
+    train_index,
+    transforms_of,
+)
 from activeindex.running.files import read_json, whole_file, write_json
 
 _CLASSES_IN_FILES = {

@@ -1,13 +1,11 @@
 """What an index would store for a feature, without storing it."""
 
-from typing import Any
-
 import faiss
 import numpy as np
 import numpy.typing as npt
 
 from activeindex.errors import NoTargetError, ShapeError
-from activeindex.indexing.training import faiss_reason
+from activeindex.indexing.training import faiss_reason, transforms_of
 
 Features = npt.NDArray[np.float32]
 
@@ -109,14 +107,6 @@ def _coding_index(index: faiss.Index) -> faiss.Index:
     if isinstance(inner, faiss.IndexRefine):
         return _coding_index(inner.base_index)
     return inner
-
-
-def transforms_of(index: faiss.Index) -> list[faiss.VectorTransform]:
-    """The transforms that an index applies to features before it codes them."""
-    if not isinstance(index, faiss.IndexPreTransform):
-        return []
-    chain: Any = index.chain  # A C++ vector, whatever the stubs say.
-    return [faiss.downcast_VectorTransform(chain.at(i)) for i in range(chain.size())]
 
 
 def _kind(index: faiss.Index) -> str:

@@ -8,6 +8,9 @@ import numpy.typing as npt
 
 from activeindex.errors import InputError, ShapeError
 
+_ROWS = 1 << 16
+"""Features that are added at a time; bounds the memory where they are mapped from a file."""
+
 
 @dataclass(frozen=True)
 class Neighbours:
@@ -21,6 +24,30 @@ class Neighbours:
 
     distances: npt.NDArray[np.float32]
     ids: npt.NDArray[np.int64]
+
+
+def add(index: faiss.Index, features: npt.NDArray[np.float32]) -> None:
+    """Stores features ``(n, d)``; their ids follow those that are there, 0, 1, ….
+
+    Raises:
+        ShapeError: If the features have another dimension than the index.
+    """
+    if features.ndim != 2 or features.shape[1] != index.d:
+        raise ShapeError("features", ("n", index.d), features.shape)
+    for start in range(0, len(features), _ROWS):
+        rows = np.ascontiguousarray(features[start : start + _ROWS], dtype=np.float32)
+        if _keeps_ids(index):
+            index.add_with_ids(rows, np.arange(index.ntotal, index.ntotal + len(rows)))
+        else:
+            index.add(rows)
+
+
+def _keeps_ids(index: faiss.Index) -> bool:
+    """Whether FAISS wants to be told the ids: an id map takes nothing without."""
+    inner = faiss.downcast_index(index)
+    if isinstance(inner, faiss.IndexPreTransform):
+        return _keeps_ids(inner.index)
+    return isinstance(inner, faiss.IndexIDMap | faiss.IndexIDMap2)
 
 
 def search(index: faiss.Index, features: npt.NDArray[np.float32], k: int) -> Neighbours:

@@ -1,7 +1,7 @@
 """Training an index from a FAISS factory string."""
 
 import re
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import faiss
 import numpy as np
@@ -54,7 +54,7 @@ def train_index(features: npt.NDArray[np.float32], factory: str, metric: Metric)
     if features.ndim != 2:
         raise ShapeError("training features", ("n", "d"), features.shape)
     index = new_index(factory, features.shape[1], metric)
-    _silence(index)
+    helpers = _silence(index)
     try:
         index.train(np.ascontiguousarray(features, dtype=np.float32))
     except RuntimeError as error:
@@ -67,18 +67,42 @@ def train_index(features: npt.NDArray[np.float32], factory: str, metric: Metric)
             f"idx_factory {factory!r}: {len(features)} features of dimension {features.shape[1]} "
             f"cannot train it ({faiss_reason(error)})"
         ) from None
+    finally:
+        for transform in helpers:
+            transform.pq = None
     return index
 
 
-def _silence(index: faiss.Index) -> None:
-    """Keeps FAISS from printing, past Python, that it would like more training features."""
+def _silence(index: faiss.Index) -> list[faiss.OPQMatrix]:
+    """Keeps FAISS from printing, past Python, that it would like more training features.
+
+    Returns:
+        The rotations that were lent a product quantiser for their training.
+    """
     inner = faiss.downcast_index(index)
     if isinstance(inner, faiss.IndexPreTransform):
-        _silence(inner.index)
-        return
-    for clustering in (getattr(inner, "cp", None), getattr(getattr(inner, "pq", None), "cp", None)):
-        if clustering is not None:
-            clustering.min_points_per_centroid = 1
+        rotations = [t for t in transforms_of(inner) if isinstance(t, faiss.OPQMatrix)]
+        for rotation in rotations:
+            # What FAISS would make for itself, where its warning cannot be reached.
+            rotation.pq = _quiet(faiss.ProductQuantizer(rotation.d_out, rotation.M, 8))
+        return rotations + _silence(inner.index)
+    _quiet(inner)
+    _quiet(getattr(inner, "pq", None))
+    return []
+
+
+def _quiet(part: Any) -> Any:
+    if (clustering := getattr(part, "cp", None)) is not None:
+        clustering.min_points_per_centroid = 1
+    return part
+
+
+def transforms_of(index: faiss.Index) -> list[faiss.VectorTransform]:
+    """The transforms that an index applies to features before it codes them."""
+    if not isinstance(index, faiss.IndexPreTransform):
+        return []
+    chain: Any = index.chain  # A C++ vector, whatever the stubs say.
+    return [faiss.downcast_VectorTransform(chain.at(i)) for i in range(chain.size())]
 
 
 def faiss_reason(error: BaseException) -> str:
