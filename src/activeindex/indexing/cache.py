@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from activeindex.errors import InputError
+from activeindex.indexing.layers import below, transforms_of
 from activeindex.indexing.training import (
     Metric,
     faiss_reason,
     new_index,
     train_index,
-    transforms_of,
 )
 from activeindex.running.files import read_json, whole_file, write_json
 
@@ -114,9 +114,9 @@ def _structure(index: faiss.Index) -> dict[str, Any]:
     metrics = {faiss.METRIC_L2: "L2", faiss.METRIC_INNER_PRODUCT: "IP"}
     inner: Any = faiss.downcast_index(index)
     kinds = [_class_name(inner)]
-    while (below := _below(inner)) is not None:
+    while (lower := below(inner)) is not None:
         kinds += [_class_name(transform) for transform in transforms_of(inner)]
-        inner = below
+        inner = lower
         kinds.append(_class_name(inner))
     pq = getattr(inner, "pq", None)
     lists = isinstance(inner, faiss.IndexIVF)
@@ -129,15 +129,6 @@ def _structure(index: faiss.Index) -> dict[str, Any]:
         "bytes per code": getattr(inner, "code_size", 0),
         "product quantiser": f"{pq.M}x{pq.nbits}" if pq is not None else "none",
     }
-
-
-def _below(index: faiss.Index) -> faiss.Index | None:
-    """The index that this one wraps, if any."""
-    if isinstance(index, faiss.IndexPreTransform | faiss.IndexIDMap | faiss.IndexIDMap2):
-        return faiss.downcast_index(index.index)
-    if isinstance(index, faiss.IndexRefine):
-        return faiss.downcast_index(index.base_index)
-    return None
 
 
 def _class_name(part: object) -> str:

@@ -1,11 +1,15 @@
 """What an index would store for a feature, without storing it."""
 
+from collections.abc import Callable
+from typing import Any
+
 import faiss
 import numpy as np
 import numpy.typing as npt
 
 from activeindex.errors import NoTargetError, ShapeError
-from activeindex.indexing.training import faiss_reason, transforms_of
+from activeindex.indexing.layers import unwrapped
+from activeindex.indexing.training import faiss_reason
 
 Features = npt.NDArray[np.float32]
 
@@ -16,8 +20,10 @@ class Quantiser:
     Nothing is added to the index and nothing in it changes, so one quantiser serves any number of
     threads. Reconstructions are bit-equal to what FAISS reconstructs after an add.
 
-    Wrappers that do not code are looked through: an id map, and a refinement, whose own vector is
-    (nearly) the feature itself and therefore no target; its base index is.
+    What does not code is looked through: id maps; graphs (HNSW, NSG), whose codes are in their
+    storage; and refinements, whose own vector is (nearly) the feature itself and therefore no
+    target: their base index is. Two transforms that FAISS does not reverse, ITQ and whitening PCA,
+    are reversed by the pseudo-inverse of their linear map.
 
     Args:
         index: A trained FAISS index; vectors that it holds are not looked at.
@@ -28,11 +34,13 @@ class Quantiser:
 
     def __init__(self, index: faiss.Index) -> None:
         self._outer = index  # Kept because it owns what the next line points into.
-        self._index = _coding_index(index)
+        self._transforms, self._codec = unwrapped(index)
+        _repair(self._codec)
         self.dimension: int = index.d
         if not index.is_trained:
             raise NoTargetError(f"{_kind(index)}: the index is not trained, so it has no codes yet")
         try:
+            self._reversals = [_reversal(transform) for transform in reversed(self._transforms)]
             self.reconstruct(np.zeros((1, self.dimension), dtype=np.float32))
         except RuntimeError as error:
             raise NoTargetError(
@@ -43,11 +51,25 @@ class Quantiser:
     @property
     def code_size(self) -> int:
         """Bytes of one code, the number of its inverted list included."""
-        return int(self._index.sa_code_size())
+        return int(self._codec.sa_code_size())
+
+    @property
+    def direction_only(self) -> bool:
+        """Whether a reconstruction's norm says nothing about the feature's, as with binary codes.
+
+        Such a reconstruction is a direction: good for a cosine, of arbitrary length.
+        """
+        return isinstance(self._codec, faiss.IndexLSH) or any(
+            isinstance(transform, faiss.ITQTransform) for transform in self._transforms
+        )
 
     def encode(self, features: Features) -> npt.NDArray[np.uint8]:
-        """The codes ``(n, code_size)`` of features ``(n, d)``."""
-        codes: npt.NDArray[np.uint8] = self._index.sa_encode(self._checked(features))
+        """The codes ``(n, code_size)`` of features ``(n, d)``.
+
+        Raises:
+            ShapeError: If the features have another dimension than the index.
+        """
+        codes: npt.NDArray[np.uint8] = self._codec.sa_encode(self._transformed(features))
         return codes
 
     def decode(self, codes: npt.NDArray[np.uint8]) -> Features:
@@ -58,8 +80,7 @@ class Quantiser:
         """
         if codes.ndim != 2 or codes.shape[1] != self.code_size:
             raise ShapeError("codes", ("n", self.code_size), codes.shape)
-        reconstructions: Features = self._index.sa_decode(np.ascontiguousarray(codes))
-        return reconstructions
+        return self._reversed(self._codec.sa_decode(np.ascontiguousarray(codes)))
 
     def reconstruct(self, features: Features) -> Features:
         """The reconstructions ``(n, d)`` that the index would make of features ``(n, d)``.
@@ -76,37 +97,69 @@ class Quantiser:
             NoTargetError: If the index has no inverted lists.
             ShapeError: If the features have another dimension than the index.
         """
-        inverted = faiss.try_extract_index_ivf(self._index)
+        inverted = faiss.try_extract_index_ivf(self._codec)
         if inverted is None:
             raise NoTargetError(
-                f"{_kind(self._index)}: the index has no inverted lists, so there is no coarse "
+                f"{_kind(self._codec)}: the index has no inverted lists, so there is no coarse "
                 "centroid to aim at; use the target pq_recons"
             )
-        transforms = transforms_of(self._index)
-        vectors = self._checked(features)
-        for transform in transforms:
-            vectors = transform.apply(vectors)
-        cells = inverted.quantizer.assign(vectors, 1).ravel()
-        centroids: Features = np.stack([inverted.quantizer.reconstruct(int(c)) for c in cells])
-        for transform in reversed(transforms):
-            centroids = transform.reverse_transform(centroids)
-        return centroids
+        cells = inverted.quantizer.assign(self._transformed(features), 1).ravel()
+        return self._reversed(
+            np.stack([inverted.quantizer.reconstruct(int(cell)) for cell in cells])
+        )
 
-    def _checked(self, features: Features) -> Features:
+    def _transformed(self, features: Features) -> Features:
         if features.ndim != 2 or features.shape[1] != self.dimension:
             raise ShapeError("features", ("n", self.dimension), features.shape)
-        return np.ascontiguousarray(features, dtype=np.float32)
+        vectors: Features = np.ascontiguousarray(features, dtype=np.float32)
+        for transform in self._transforms:
+            vectors = transform.apply(vectors)
+        return vectors
+
+    def _reversed(self, vectors: Features) -> Features:
+        for reverse in self._reversals:
+            vectors = reverse(vectors)
+        return vectors
 
 
-def _coding_index(index: faiss.Index) -> faiss.Index:
-    """The index whose codes decide what is found: below id maps and refinements."""
-    inner = faiss.downcast_index(index)
-    # Asking an id map itself to reconstruct aborts the process (FAISS 1.15).
-    if isinstance(inner, faiss.IndexIDMap | faiss.IndexIDMap2):
-        return _coding_index(inner.index)
-    if isinstance(inner, faiss.IndexRefine):
-        return _coding_index(inner.base_index)
-    return inner
+def _repair(codec: faiss.Index) -> None:
+    """FAISS 1.15 loses a pointer of fast-scan lists when it reads them, and crashes on decoding."""
+    lists: Any = codec  # The stubs do not know the pointer.
+    if isinstance(codec, faiss.IndexIVFPQFastScan) and lists.fine_quantizer is None:
+        lists.fine_quantizer = lists.pq
+
+
+def _reversal(transform: faiss.VectorTransform) -> Callable[[Features], Features]:
+    """What undoes a transform, as far as it can be undone."""
+    if isinstance(transform, faiss.ITQTransform):
+        # What comes before, centring and scaling to unit length, is lost up to the scale.
+        return _pseudo_inverse(transform.pca_then_itq)
+    if isinstance(transform, faiss.LinearTransform) and not _is_orthonormal(transform):
+        return _pseudo_inverse(transform)
+    return transform.reverse_transform
+
+
+def _is_orthonormal(transform: faiss.LinearTransform) -> bool:
+    """FAISS 1.15 notes it of every transform that it reads from a file, whitening ones too."""
+    matrix = _matrix(transform)
+    small, large = (matrix, matrix.T) if len(matrix) <= len(matrix.T) else (matrix.T, matrix)
+    return bool(np.allclose(small @ large, np.eye(len(small)), atol=1e-3))
+
+
+def _pseudo_inverse(transform: faiss.LinearTransform) -> Callable[[Features], Features]:
+    inverse = np.linalg.pinv(_matrix(transform))
+    offset = faiss.vector_to_array(transform.b) if transform.have_bias else 0.0
+
+    def reverse(vectors: Features) -> Features:
+        reversed_: Features = ((vectors - offset) @ inverse.T).astype(np.float32)
+        return reversed_
+
+    return reverse
+
+
+def _matrix(transform: faiss.LinearTransform) -> npt.NDArray[np.float64]:
+    values = faiss.vector_to_array(transform.A).reshape(transform.d_out, transform.d_in)
+    return values.astype(np.float64)
 
 
 def _kind(index: faiss.Index) -> str:

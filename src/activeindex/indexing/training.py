@@ -8,11 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from activeindex.errors import InputError, ShapeError
+from activeindex.indexing.layers import unwrapped
 
 Metric = Literal["L2", "IP"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
 _FAISS_METRICS = {"L2": faiss.METRIC_L2, "IP": faiss.METRIC_INNER_PRODUCT}
+_INDEXES_WITHIN = ("index", "storage", "base_index", "refine_index", "quantizer")
+_QUANTISERS_WITHIN = ("pq", "refine_pq", "rq", "q1")
+
 _LOCATION = re.compile(r"^Error in .* at \S+:\d+: (Error: )?")
 _TOO_FEW = re.compile(r"Number of training points \((\d+)\) should be at least.*?\((\d+)\)")
 
@@ -79,30 +83,26 @@ def _silence(index: faiss.Index) -> list[faiss.OPQMatrix]:
     Returns:
         The rotations that were lent a product quantiser for their training.
     """
-    inner = faiss.downcast_index(index)
-    if isinstance(inner, faiss.IndexPreTransform):
-        rotations = [t for t in transforms_of(inner) if isinstance(t, faiss.OPQMatrix)]
-        for rotation in rotations:
-            # What FAISS would make for itself, where its warning cannot be reached.
-            rotation.pq = _quiet(faiss.ProductQuantizer(rotation.d_out, rotation.M, 8))
-        return rotations + _silence(inner.index)
-    _quiet(inner)
-    _quiet(getattr(inner, "pq", None))
-    return []
+    transforms, _ = unwrapped(index)
+    rotations = [t for t in transforms if isinstance(t, faiss.OPQMatrix)]
+    for rotation in rotations:
+        # What FAISS would make for itself, where its warning cannot be reached.
+        rotation.pq = faiss.ProductQuantizer(rotation.d_out, rotation.M, 8)
+        _silence_part(rotation.pq)
+    _silence_part(faiss.downcast_index(index))
+    return rotations
 
 
-def _quiet(part: Any) -> Any:
+def _silence_part(part: Any) -> None:
+    """Every clustering that a quantiser or an index trains."""
     if (clustering := getattr(part, "cp", None)) is not None:
         clustering.min_points_per_centroid = 1
-    return part
-
-
-def transforms_of(index: faiss.Index) -> list[faiss.VectorTransform]:
-    """The transforms that an index applies to features before it codes them."""
-    if not isinstance(index, faiss.IndexPreTransform):
-        return []
-    chain: Any = index.chain  # A C++ vector, whatever the stubs say.
-    return [faiss.downcast_VectorTransform(chain.at(i)) for i in range(chain.size())]
+    for name in _INDEXES_WITHIN:
+        if isinstance(within := getattr(part, name, None), faiss.Index):
+            _silence_part(faiss.downcast_index(within))
+    for name in _QUANTISERS_WITHIN:
+        if (within := getattr(part, name, None)) is not None:
+            _silence_part(within)
 
 
 def faiss_reason(error: BaseException) -> str:
