@@ -1,13 +1,14 @@
 """Where features are pushed, on real indexes."""
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from activeindex.activation.settings import Target
 from activeindex.activation.targets import choose_targets
 from activeindex.errors import NoTargetError
 from activeindex.indexing import Quantiser
-from tests.indexing.trained import Array, features, trained
+from tests.indexing.trained import features, trained
 
 FEATURES = features(20, seed=1)
 
@@ -15,7 +16,7 @@ FEATURES = features(20, seed=1)
 def test_each_target_is_what_its_name_says() -> None:
     quantiser = Quantiser(trained("IVF16,PQ8x8np"))
     centroids = quantiser.coarse_centroids(FEATURES)
-    expected: dict[Target, Array] = {
+    expected: dict[Target, npt.NDArray[np.floating]] = {
         "pq_recons": quantiser.reconstruct(FEATURES),
         "ori_ft": FEATURES,
         "ivf_cluster": centroids,
