@@ -1,7 +1,9 @@
+import hashlib
 import json
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,15 @@ from activeindex.activation import (
     FolderActivation,
     activate,
     activate_folder,
-    activation_record,
+    check_released,
     read_pixels,
 )
 from activeindex.errors import InputError, UnreadableImageError
 from activeindex.extractors import Extractor
 from activeindex.images import Pixels, to_tensor
-from activeindex.indexing import Quantiser
+from activeindex.indexing import Quantiser, QuantiserIdentity, train_index
 from activeindex.running.workers import Workers
-from tests.extractors.linear import LinearExtractor, linear_quantiser
+from tests.extractors.linear import LinearExtractor, linear_features, linear_quantiser
 
 ROOT = Path(__file__).parents[2]
 FEW = PAPER.replace(iterations=2)
@@ -39,6 +41,10 @@ def put(folder: Path, photographs: dict[str, Pixels], *names: str) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         piece = pixels[top : top + 40, left : left + 30 + number]
         Image.fromarray(piece).save(folder / name, quality=95)
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def run(data_dir: Path, output_dir: Path, **options: Any) -> FolderActivation:
@@ -79,16 +85,22 @@ def test_every_image_is_released_as_png_under_its_name(
             [to_tensor(original)], small_sscd, quantiser, FEW, numbers=[number]
         ).images[0]
         assert np.array_equal(read_pixels(tmp_path / "out" / record["output"]), image.pixels)
+        output = str(Path(source).with_suffix(".png"))
         assert record == {
             "image": number,
             "name": source,
-            "output": str(Path(source).with_suffix(".png")),
-            **activation_record(image),
+            "sha256": sha256(tmp_path / "in" / source),
+            "output": output,
+            "output_sha256": sha256(tmp_path / "out" / output),
+            **asdict(image.quality),
+            "code": image.code.hex(),
+            "distance_before": image.distance_before,
+            "distance_after": image.distance_after,
+            "quantiser": None,
+            "extractor": asdict(small_sscd.identity),
+            "settings": asdict(FEW),
+            "seed": 0,
         }
-        assert set(activation_record(image)) == {
-            "psnr", "ssim", "linf", "code", "distance_before", "distance_after",
-        }  # fmt: skip
-        assert bytes.fromhex(record["code"]) == image.code
 
 
 def test_images_that_differ_only_in_their_extension_keep_apart(
@@ -150,7 +162,6 @@ def test_a_finished_run_is_not_repeated(tmp_path: Path, photographs: dict[str, P
     ("options", "message"),
     [
         ({"seed": 1}, "holds results with seed=0, this command has seed=1"),
-        ({"index_hash": "ab"}, "holds results with index='', this command has index='ab'"),
         ({"unreadable": "skip"}, "holds results with unreadable='refuse', this command has"),
     ],
 )
@@ -204,3 +215,34 @@ def test_images_are_not_written_among_the_originals(
     with pytest.raises(InputError, match=r"^output_dir .*: expected a folder outside data_dir"):
         run(tmp_path, tmp_path / output)
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def identified(name: str) -> Quantiser:
+    """The quantiser of the linear extractor, under a name."""
+    index = train_index(linear_features(200), "IVF4,PQ4x4np", "L2")
+    return Quantiser(index, QuantiserIdentity(name, hashlib.sha256(name.encode()).hexdigest()))
+
+
+def test_what_was_activated_for_one_index_is_refused_for_another(
+    tmp_path: Path, photographs: dict[str, Pixels]
+) -> None:
+    put(tmp_path / "in", photographs, "a.png")
+    extractor, first, second = LinearExtractor(), identified("first"), identified("second")
+    once, twice = tmp_path / "once", tmp_path / "twice"
+    activate_folder(tmp_path / "in", once, extractor, first, FEW)
+    with pytest.raises(InputError) as caught:
+        activate_folder(once, twice, extractor, second, FEW)
+    assert str(caught.value) == (
+        f"{once / RECORDS_FILE}: a.png was activated for the quantiser {first.identity}, expected "
+        f"{second.identity}; --force goes on nevertheless"
+    )
+    assert not twice.exists()
+    with pytest.raises(InputError, match=r"through the extractor linear .* 32 px, .* at 48 px; "):
+        check_released(once, first, LinearExtractor(input_size=48))
+    check_released(once, first, extractor)
+    activate_folder(once, twice, extractor, second, FEW, force=True)
+    assert [record["quantiser"]["name"] for record in records(twice)] == ["second"]
+
+
+def test_images_without_records_are_taken(tmp_path: Path) -> None:
+    check_released(tmp_path, identified("first"), LinearExtractor())

@@ -12,20 +12,16 @@ import torch
 from PIL import Image
 
 from activeindex.commands import run
-from activeindex.indexing import train_index
-from activeindex.running.files import write_json
 from tests.commands.collection import FACTORY, SIZE, Prepared, contents
 from tests.commands.conftest import Answer
 
 
 @pytest.fixture(scope="module")
 def index(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An index trained on the training features, with the note that ``main`` leaves beside it."""
-    path = tmp_path_factory.mktemp("index") / "trained.index"
-    features = torch.load(prepared.training, weights_only=True).numpy()
-    faiss.write_index(train_index(features, FACTORY, "L2"), str(path))
-    note = json.loads(prepared.training.with_name("fts.json").read_text())
-    write_json(path.with_suffix(".json"), {"extractor": note["extractor"]})
+    """An index trained on the training features, as a folder."""
+    path = tmp_path_factory.mktemp("index") / "trained"
+    options = ["--fts_training_path", str(prepared.training), "--idx_factory", FACTORY]
+    assert run(["train_index", str(path), *options, "--verbose", "0"]) == 0
     return path
 
 
@@ -87,7 +83,7 @@ def test_code_is_what_the_index_stores_for_the_original(
     options += ["--data_dir", str(prepared.images), "--output_dir", str(tmp_path)]
     assert run(["extract_fts", *options]) == 0
     feature = torch.load(tmp_path / "fts.pt", weights_only=True).numpy()[:1]
-    code = faiss.read_index(str(index)).sa_encode(feature)[0]
+    code = faiss.read_index(str(index / "index.faiss")).sa_encode(feature)[0]
     record = json.loads((released / "activation.jsonl").read_text().splitlines()[0])
     assert record["code"] == code.tobytes().hex()
 

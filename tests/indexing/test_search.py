@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from activeindex.errors import InputError, ShapeError
-from activeindex.indexing import Quantiser, add, search, set_nprobe, train_index
+from activeindex.indexing import (
+    Quantiser,
+    add,
+    search,
+    set_nprobe,
+    set_search_parameters,
+    train_index,
+)
 from tests.indexing.trained import copy_of, features, trained
 
 
@@ -79,3 +86,47 @@ def test_what_cannot_be_searched_is_refused() -> None:
         search(trained("Flat"), features(5), 0)
     with pytest.raises(InputError, match=r"^nprobe: expected 1 or more, found 0$"):
         set_nprobe(trained("Flat"), 0)
+
+
+@pytest.mark.parametrize(
+    ("factory", "parameters", "more"),
+    [
+        ("IVF16,Flat", "nprobe=1", "nprobe=16"),
+        ("IDMap,IVF16,PQ8x4np", "nprobe=1", "nprobe=16"),
+        ("HNSW4,Flat", "efSearch=1", "efSearch=200"),
+        ("L2norm,HNSW4,Flat", "efSearch=1", "efSearch=200"),
+        ("PQ8x4np,RFlat", "k_factor=1", "k_factor=20"),
+        ("OPQ8_32,IVF16,PQ8x4np,RFlat", "nprobe=1,k_factor=1", "nprobe=16, k_factor=20"),
+        ("IVF16_HNSW4,Flat", "nprobe=1,quantizer_efSearch=1", "nprobe=16,quantizer_efSearch=64"),
+    ],
+)
+def test_parameters_reach_the_part_that_they_are_of(
+    factory: str, parameters: str, more: str
+) -> None:
+    index, queries = train_index(features(800), factory, "L2"), features(50, seed=1)
+    stored = features(800, seed=3)
+    add(index, stored)
+    nearest = ((queries[:, None] - stored[None]) ** 2).sum(2).argmin(1)
+    found = []
+    for text in (parameters, more):
+        set_search_parameters(index, text)
+        found.append((search(index, queries, 1).ids[:, 0] == nearest).mean())
+    assert found[0] < found[1]
+
+
+@pytest.mark.parametrize(
+    ("factory", "parameters", "message"),
+    [
+        ("Flat", "nprobe=4", r"expected a parameter of IndexFlatL2, found 'nprobe'$"),
+        ("IVF16,Flat", "efsearch=4", r"expected a parameter of IndexIVFFlat, found 'efsearch'$"),
+        ("IVF16,Flat", "nprobe", r"expected NAME=NUMBER, found 'nprobe'$"),
+        ("IVF16,Flat", "nprobe=many", r"expected NAME=NUMBER, found 'nprobe=many'$"),
+        ("IVF16,Flat", "nprobe=-1", r"expected NAME=NUMBER, found 'nprobe=-1'$"),
+        ("IVF16,Flat", "nprobe=2,", r"expected NAME=NUMBER, found ''$"),
+    ],
+)
+def test_parameters_that_the_index_lacks_are_refused(
+    factory: str, parameters: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=f"^search_params: {message}"):
+        set_search_parameters(copy_of(trained(factory)), parameters)

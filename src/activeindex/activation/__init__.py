@@ -11,14 +11,14 @@ from activeindex.activation.activate import (
     Step,
     activate,
 )
-from activeindex.activation.folder import (
-    RECORDS_FILE,
-    FolderActivation,
-    activate_folder,
-    activation_record,
-    read_pixels,
-)
+from activeindex.activation.folder import FolderActivation, activate_folder, read_pixels
 from activeindex.activation.jnd import jnd_map
+from activeindex.activation.records import (
+    RECORDS_FILE,
+    Recorder,
+    check_released,
+    read_records,
+)
 from activeindex.activation.settings import (
     FEATURE_LOSSES,
     PRESETS,
@@ -36,10 +36,12 @@ __all__ = [
     "ActivationResult",
     "ActivationSettings",
     "FolderActivation",
+    "Recorder",
     "Step",
     "activate",
     "activate_folder",
-    "activation_record",
+    "check_released",
     "jnd_map",
     "read_pixels",
+    "read_records",
 ]

@@ -1,6 +1,5 @@
 """Activation of a folder of images, resumable."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -9,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from activeindex.activation.activate import PAPER, ActivatedImage, activate
+from activeindex.activation.activate import PAPER, activate
+from activeindex.activation.records import RECORDS_FILE, Recorder, check_released
 from activeindex.activation.settings import ActivationSettings
 from activeindex.errors import InputError, UnreadableImageError
 from activeindex.extractors import Extractor, OnUnreadable
@@ -18,8 +18,6 @@ from activeindex.indexing import Quantiser
 from activeindex.running.journal import Journal
 from activeindex.running.progress import Progress, Silent
 from activeindex.running.workers import Workers
-
-RECORDS_FILE = "activation.jsonl"
 
 _BATCH = 16
 """Images between two points that a killed run goes on from."""
@@ -40,16 +38,6 @@ class FolderActivation:
     skipped: tuple[str, ...]
 
 
-def activation_record(image: ActivatedImage) -> dict[str, Any]:
-    """What is noted of an activated image: distortion, code, and distances to the target."""
-    return {
-        **asdict(image.quality),
-        "code": image.code.hex(),
-        "distance_before": image.distance_before,
-        "distance_after": image.distance_after,
-    }
-
-
 def read_pixels(path: Path) -> Pixels:
     """Reads an image file as 8-bit RGB pixels ``(H, W, 3)``.
 
@@ -66,8 +54,8 @@ def activate_folder(
     quantiser: Quantiser,
     settings: ActivationSettings = PAPER,
     *,
-    index_hash: str = "",
     seed: int = 0,
+    force: bool = False,
     workers: Workers | None = None,
     unreadable: OnUnreadable = "refuse",
     progress: Progress | None = None,
@@ -83,31 +71,35 @@ def activate_folder(
         extractor: The extractor that the index was built with.
         quantiser: The quantiser of the index that will be searched.
         settings: What to optimise and how.
-        index_hash: Identifies the index, so that a run is not continued against another one.
         seed: Seeds the noise that the distortions start from.
+        force: Whether to activate images that were activated for another index before.
         workers: Processes that decode.
         unreadable: Whether to refuse or to skip files that cannot be decoded.
         progress: Told of every image.
 
     Raises:
         InputError: If the folder is missing or without images, the output folder is the same or
-            below it, or it holds an unfinished run with other arguments.
+            below it, it holds an unfinished run with other arguments, or the images were
+            activated for another index or through another extractor.
         UnreadableImageError: If a file cannot be decoded and ``unreadable`` is ``"refuse"``.
     """
     if output_dir.resolve().is_relative_to(data_dir.resolve()):
         # Below it, the outputs would be among the images of the next start.
         raise InputError(f"output_dir {output_dir}: expected a folder outside data_dir {data_dir}")
+    if not force:
+        check_released(data_dir, quantiser, extractor)
     progress, workers = progress or Silent(), workers or Workers()
     paths = list_images(data_dir)
     outputs = _output_names([path.relative_to(data_dir) for path in paths])
     identity = {
         "extractor": str(extractor.identity),
-        "index": index_hash,
+        "quantiser": str(quantiser.identity or ""),
         "images": fingerprint(data_dir, paths),
         "settings": asdict(settings),
         "seed": seed,
         "unreadable": unreadable,
     }
+    recorder = Recorder(quantiser, extractor, settings, seed)
     with Journal(output_dir, "activation", identity, (RECORDS_FILE,)) as journal:
         if journal.note is not None:
             progress.advance(len(paths))
@@ -127,13 +119,14 @@ def activate_folder(
                     [to_tensor(image)], extractor, quantiser, settings, seed=seed, numbers=[number]
                 ).images[0]
                 write_png(output_dir / outputs[number], result.pixels)
-                record = {
-                    "image": number,
-                    "name": paths[number].relative_to(data_dir).as_posix(),
-                    "output": outputs[number].as_posix(),
-                    **activation_record(result),
-                }
-                journal.write(RECORDS_FILE, json.dumps(record).encode() + b"\n")
+                name, output = paths[number].relative_to(data_dir), outputs[number]
+                record = recorder.record(
+                    result,
+                    number,
+                    (name.as_posix(), paths[number]),
+                    (output.as_posix(), output_dir / output),
+                )
+                journal.write(RECORDS_FILE, record)
                 progress.advance(1, psnr=result.quality.psnr)
             journal.commit({"images": len(pixels), "skipped": [str(error) for error in errors]})
             progress.advance(len(errors))

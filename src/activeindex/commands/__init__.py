@@ -21,6 +21,7 @@ COMMANDS = {
     "main": "run an experiment: index, activate, edit, search, evaluate",
     "prepare_disc": "split a DISC21 folder into the parts of the experiment (symbolic links)",
     "table": "show the result tables of finished runs side by side",
+    "train_index": "train an index and keep it as a folder to activate images against",
 }
 
 USER_ERROR = 2

@@ -2,9 +2,10 @@
 
 Every image below FOLDER is written to OUT as PNG under the same name, with a line in
 OUT/activation.jsonl: PSNR, SSIM and L-infinity of the 8-bit file, the code that the index stores
-for it, and how far its feature was from its target before and after. The index is the file that
-`activeindex main` leaves in its idx_dir; no reference features are needed. A killed run goes on
-where it was when the same command is given again.
+for it, how far its feature was from its target before and after, and what it was made with. The
+index is the folder that `activeindex train_index` writes or the file that `activeindex main` leaves
+in its idx_dir; no reference features are needed. A killed run goes on where it was when the same
+command is given again.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from activeindex.commands.activation_options import add_activation_options, chos
 from activeindex.commands.options import (
     Teller,
     add_extractor_options,
+    add_force,
     add_run_options,
     chosen_extractor,
     existing,
@@ -25,7 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="images to be released")
     parser.add_argument("out", type=Path, metavar="OUT", help="where the activated images go")
-    parser.add_argument("--index", type=Path, required=True, help="trained FAISS index file")
+    parser.add_argument("--index", type=Path, required=True, help="trained index: folder or file")
     parser.add_argument("--seed", type=int, default=0, help="of the noise at the start")
     parser.add_argument(
         "--unreadable",
@@ -33,6 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         choices=("refuse", "skip"),
         help="stop at a file that cannot be decoded, or leave it out and name it",
     )
+    add_force(parser)
     add_activation_options(parser)
     add_extractor_options(parser)
     add_run_options(parser)
@@ -41,21 +44,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Runs the command."""
     existing(options.folder, "FOLDER")
-    check_file(options.index, "index")
+    if not options.index.is_dir():
+        check_file(options.index, "index")
     from activeindex.activation import activate_folder
     from activeindex.experiment.summary import Distortion
     from activeindex.images import list_images
-    from activeindex.indexing import Quantiser, check_extractor, read_index
-    from activeindex.running.files import file_hash
+    from activeindex.indexing import TrainedIndex
     from activeindex.running.workers import Workers
 
     tell = Teller(options.verbose)
     settings = chosen_activation(options)
     total = len(list_images(options.folder, "FOLDER"))
-    quantiser = Quantiser(read_index(options.index))
+    index = TrainedIndex.read(options.index)
+    quantiser = index.quantiser
     extractor = chosen_extractor(options)
-    check_extractor(options.index, str(extractor.identity))
-    tell(f"{total} images, index {options.index.name}, extractor {extractor.identity}")
+    if not options.force:
+        index.check_extractor(str(extractor.identity))
+    tell(f"{total} images, index {index.identity}, extractor {extractor.identity}")
     with Workers(options.workers) as workers, tell.bar("activate", total) as progress:
         done = activate_folder(
             options.folder,
@@ -63,8 +68,8 @@ def run(options: argparse.Namespace) -> None:
             extractor,
             quantiser,
             settings,
-            index_hash=file_hash(options.index),
             seed=options.seed,
+            force=options.force,
             workers=workers,
             unreadable=options.unreadable,
             progress=progress,

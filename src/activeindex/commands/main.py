@@ -14,6 +14,7 @@ from activeindex.commands.options import (
     Teller,
     add_boolean,
     add_extractor_options,
+    add_force,
     add_run_options,
     chosen_extractor,
     existing,
@@ -41,6 +42,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--idx_factory", default="IVF4096,PQ8x8", help="FAISS factory string")
     group.add_argument("--quant", default="L2", choices=("L2", "IP"), help="metric")
     group.add_argument("--nprobe", type=int, default=1, help="inverted lists a search visits")
+    group.add_argument(
+        "--search_params",
+        metavar="NAME=NUMBER,…",
+        help="other search-time parameters by FAISS's names, e.g. efSearch=64 or k_factor=4",
+    )
+    add_force(group)
     group.add_argument("--fts_training_path", type=Path, required=True, help="trains the index")
     group.add_argument("--fts_reference_path", type=Path, required=True, help="fills the index")
     add_activation_options(parser)
@@ -80,6 +87,8 @@ def run(options: argparse.Namespace) -> None:
             idx_factory=options.idx_factory,
             quant=options.quant,
             nprobe=options.nprobe,
+            search_params=options.search_params,
+            force=options.force,
             idx_dir=options.idx_dir,
         ),
         evaluation=EvaluationSettings(

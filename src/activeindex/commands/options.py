@@ -67,6 +67,16 @@ def add_extractor_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_force(parser: argparse._ActionsContainer) -> None:
+    """Adds ``--force``."""
+    add_boolean(
+        parser,
+        "--force",
+        False,
+        "go on with an index, features or images made with another extractor or quantiser",
+    )
+
+
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Adds ``--workers``, ``--verbose`` and ``--debug``."""
     group = parser.add_argument_group("running")

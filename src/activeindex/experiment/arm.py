@@ -11,10 +11,9 @@ from activeindex.extractors import Extractor, FeatureFile, read_features
 from activeindex.indexing import (
     Quantiser,
     add,
-    check_extractor,
-    index_path,
     load_or_train,
     set_nprobe,
+    set_search_parameters,
 )
 
 
@@ -47,37 +46,39 @@ def build_arm(settings: IndexSettings, extractor: Extractor, originals: FeatureF
         InputError: If a feature file or the cached index does not fit the extractor.
         NoTargetError: If the index has no reconstructions.
     """
-    training = _features(settings.fts_training_path, "fts_training_path", extractor)
-    references = _features(settings.fts_reference_path, "fts_reference_path", extractor)
-    provenance = {"extractor": training.extractor, "training_sha256": training.hash()}
-    path = index_path(settings.idx_dir, settings.idx_factory, settings.quant)
-    index = load_or_train(
-        path,
+    training = _features(settings, "fts_training_path", extractor)
+    references = _features(settings, "fts_reference_path", extractor)
+    trained = load_or_train(
+        settings.idx_dir,
         settings.idx_factory,
         settings.quant,
-        extractor.dimension,
-        lambda: training.values,
-        provenance,
+        training,
+        any_origin=settings.force,
     )
-    # Features without a note do not say what they come from; the index's note may.
-    check_extractor(path, str(extractor.identity))
-    quantiser = Quantiser(index)
+    if not settings.force:
+        # Features without a note do not say what they come from; the index's manifest may.
+        trained.check_extractor(str(extractor.identity))
+    index, quantiser = trained.index, trained.quantiser
     for features in (references, originals):
         add(index, features.values)
     set_nprobe(index, settings.nprobe)
+    if settings.search_params is not None:
+        set_search_parameters(index, settings.search_params)
     identity = {
         "extractor": str(extractor.identity),
-        "training_sha256": provenance["training_sha256"] or "",
+        "quantiser": str(trained.identity),
+        "training_sha256": training.hash(),
         "references_sha256": references.hash(),
         "originals_sha256": originals.hash(),
     }
     return Arm(index, quantiser, len(references.values), identity)
 
 
-def _features(path: Path, option: str, extractor: Extractor) -> FeatureFile:
+def _features(settings: IndexSettings, option: str, extractor: Extractor) -> FeatureFile:
+    path: Path = getattr(settings, option)
     features = read_features(path, option, extractor.dimension)
     expected = str(extractor.identity)
-    if features.extractor not in (None, expected):
+    if not settings.force and features.extractor not in (None, expected):
         raise InputError(
             f"{option} {path}: expected features of the extractor {expected}, "
             f"found features of {features.extractor}"

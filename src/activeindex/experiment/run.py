@@ -11,7 +11,15 @@ from typing import Any, cast
 import numpy as np
 
 from activeindex import __version__
-from activeindex.activation import RECORDS_FILE, Step, activate, activation_record, read_pixels
+from activeindex.activation import (
+    RECORDS_FILE,
+    ActivatedImage,
+    Recorder,
+    Step,
+    activate,
+    check_released,
+    read_pixels,
+)
 from activeindex.activation.targets import choose_targets
 from activeindex.edits import FIXED_LIST, LONG_LIST, Edit
 from activeindex.evaluation import (
@@ -101,6 +109,8 @@ def run_experiment(
         )
     originals = read_features(extraction.features, "originals", extractor.dimension)
     arm = build_arm(settings.index, extractor, originals)
+    if not settings.index.force:
+        check_released(settings.data_dir, arm.quantiser, extractor)
     if settings.active:
         # A target that the index does not have is refused before the run claims output_dir.
         choose_targets(settings.activation.target, originals.values[:1], arm.quantiser)
@@ -162,10 +172,12 @@ def _release_and_search(run: _Run, paths: list[Path], done: int, progress: Progr
         if batch == 0:
             _write_headers(run)
         originals = [next(images) for _ in numbers]
-        released = _activate(run, originals, numbers, paths) if settings.active else originals
+        activated = _activate(run, originals, numbers) if settings.active else []
+        released = [image.pixels for image in activated] if settings.active else originals
         if settings.save_imgs:
             for number, pixels in zip(numbers, released, strict=True):
-                write_png(settings.output_dir / "imgs" / f"{number:05d}.png", pixels)
+                write_png(settings.output_dir / _released_name(number), pixels)
+        _record(run, activated, numbers[: len(activated)], paths)
         if settings.evaluation.eval_retrieval:
             _search_edits(run, batch, released, numbers)
         if settings.evaluation.eval_icd:
@@ -181,9 +193,7 @@ def _write_headers(run: _Run) -> None:
         run.journal.write(DETECTION_FILE, DETECTION_HEADER.encode())
 
 
-def _activate(
-    run: _Run, originals: list[Pixels], numbers: range, paths: list[Path]
-) -> list[Pixels]:
+def _activate(run: _Run, originals: list[Pixels], numbers: range) -> list[ActivatedImage]:
     settings = run.settings
 
     def log(step: Step) -> None:
@@ -199,11 +209,21 @@ def _activate(
         numbers=numbers,
         on_step=log,
     )
-    for number, image in zip(numbers, result.images, strict=True):
+    return list(result.images)
+
+
+def _record(run: _Run, activated: list[ActivatedImage], numbers: range, paths: list[Path]) -> None:
+    settings = run.settings
+    recorder = Recorder(run.arm.quantiser, run.extractor, settings.activation, settings.seed)
+    for number, image in zip(numbers, activated, strict=True):
         name = paths[number].relative_to(settings.data_dir).as_posix()
-        record = {"image": number, "name": name, **activation_record(image)}
-        run.journal.write(RECORDS_FILE, json.dumps(record).encode() + b"\n")
-    return [image.pixels for image in result.images]
+        output = _released_name(number)
+        kept = (output, settings.output_dir / output) if settings.save_imgs else None
+        run.journal.write(RECORDS_FILE, recorder.record(image, number, (name, paths[number]), kept))
+
+
+def _released_name(number: int) -> str:
+    return f"imgs/{number:05d}.png"
 
 
 def _search_edits(run: _Run, batch: int, released: list[Pixels], numbers: range) -> None:

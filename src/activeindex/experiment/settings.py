@@ -22,7 +22,10 @@ class IndexSettings:
         idx_factory: FAISS factory string.
         quant: Metric, ``L2`` or ``IP``.
         nprobe: Inverted lists that a search visits.
+        search_params: Other search-time parameters by FAISS's names, ``"efSearch=64"``.
         idx_dir: Where trained indexes are kept.
+        force: Whether to take an index, or images, that were made with another extractor or
+            another quantiser.
         fts_training_path: Features that the index is trained on.
         fts_reference_path: Features of the references, added with ids 0 … R - 1.
     """
@@ -32,7 +35,9 @@ class IndexSettings:
     idx_factory: str = "IVF4096,PQ8x8"
     quant: Metric = "L2"
     nprobe: int = 1
+    search_params: str | None = None
     idx_dir: Path = Path("indexes")
+    force: bool = False
 
     def __post_init__(self) -> None:
         _at_least(1, nprobe=self.nprobe)

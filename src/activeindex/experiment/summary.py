@@ -1,13 +1,12 @@
 """What a run comes to."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from activeindex.activation import RECORDS_FILE
+from activeindex.activation import RECORDS_FILE, read_records
 from activeindex.errors import InputError
 from activeindex.evaluation import DetectionSummary, RecallTable
 from activeindex.running.files import read_json
@@ -43,9 +42,8 @@ class Distortion:
             InputError: If a line is not such a record.
         """
         columns: dict[str, list[float]] = {}
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, record in enumerate(read_records(path), start=1):
             try:
-                record = json.loads(line)
                 for key in ("psnr", "ssim", "linf", "distance_before", "distance_after"):
                     columns.setdefault(key, []).append(float(record[key]))
             except (ValueError, KeyError, TypeError):

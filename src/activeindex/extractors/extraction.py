@@ -124,6 +124,7 @@ def extract_folder(
     names = [path.relative_to(data_dir).as_posix() for path in paths]
     identity = {
         "extractor": str(extractor.identity),
+        "extractor_sha256": extractor.identity.sha256,
         "data_dir": str(data_dir.resolve()),
         "images": fingerprint(data_dir, paths),
         "batch_size": batch_size,

@@ -27,11 +27,13 @@ class FeatureFile:
         values: ``(n, d)`` float32, mapped from the disk where the format allows it.
         extractor: The identity of the extractor as noted by ``extract_fts``, or None where the
             file has no note (made by another program).
+        extractor_sha256: Hash of its weights, or None likewise.
     """
 
     path: Path
     values: npt.NDArray[np.float32]
     extractor: str | None
+    extractor_sha256: str | None = None
 
     def hash(self) -> str:
         """SHA-256 of the values, the same for every file format."""
@@ -79,7 +81,7 @@ def read_features(path: Path, option: str, dimension: int | None = None) -> Feat
                 f"{option} {path}: expected finite values, found NaN or infinity in row "
                 f"{start + bad[0]}"
             )
-    return FeatureFile(path, values, _noted_extractor(path))
+    return FeatureFile(path, values, _noted(path, "extractor"), _noted(path, "extractor_sha256"))
 
 
 def _read_npy(path: Path, option: str) -> npt.NDArray[Any]:
@@ -111,12 +113,10 @@ def _read_torch(path: Path, option: str) -> npt.NDArray[Any]:
     return (values.float() if values.is_floating_point() else values).numpy()
 
 
-def _noted_extractor(path: Path) -> str | None:
+def _noted(path: Path, key: str) -> str | None:
     note = note_path(path)
-    if not note.is_file():
-        return None
-    extractor = read_json(note).get("extractor")
-    return None if extractor is None else str(extractor)
+    value = read_json(note).get(key) if note.is_file() else None
+    return None if value is None else str(value)
 
 
 def write_features(path: Path, rows: Path, shape: tuple[int, int]) -> None:

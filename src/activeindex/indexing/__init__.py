@@ -5,22 +5,29 @@ with a cache that is checked on reuse, and :class:`Quantiser`, which tells what 
 store for a feature without adding anything to it.
 """
 
-from activeindex.indexing.cache import check_extractor, index_path, load_or_train, read_index
+from activeindex.indexing.identity import QuantiserIdentity
+from activeindex.indexing.index_files import index_path, read_index
+from activeindex.indexing.manifest import Manifest
 from activeindex.indexing.quantiser import Quantiser
-from activeindex.indexing.search import Neighbours, add, search, set_nprobe
+from activeindex.indexing.search import Neighbours, add, search, set_nprobe, set_search_parameters
+from activeindex.indexing.trained import TrainedIndex, load_or_train, train_folder
 from activeindex.indexing.training import METRICS, Metric, train_index
 
 __all__ = [
     "METRICS",
+    "Manifest",
     "Metric",
     "Neighbours",
     "Quantiser",
+    "QuantiserIdentity",
+    "TrainedIndex",
     "add",
-    "check_extractor",
     "index_path",
     "load_or_train",
     "read_index",
     "search",
     "set_nprobe",
+    "set_search_parameters",
+    "train_folder",
     "train_index",
 ]

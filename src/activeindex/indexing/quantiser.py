@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from activeindex.errors import NoTargetError, ShapeError
+from activeindex.indexing.identity import QuantiserIdentity
 from activeindex.indexing.layers import unwrapped
 from activeindex.indexing.training import faiss_reason
 
@@ -27,12 +28,14 @@ class Quantiser:
 
     Args:
         index: A trained FAISS index; vectors that it holds are not looked at.
+        identity: What identifies it, for the records of activated images.
 
     Raises:
         NoTargetError: If the index is not trained, or has no codes to reconstruct from.
     """
 
-    def __init__(self, index: faiss.Index) -> None:
+    def __init__(self, index: faiss.Index, identity: QuantiserIdentity | None = None) -> None:
+        self.identity = identity
         self._outer = index  # Kept because it owns what the next line points into.
         self._transforms, self._codec = unwrapped(index)
         _repair(self._codec)

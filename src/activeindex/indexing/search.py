@@ -1,5 +1,6 @@
 """Asking an index for the nearest stored codes."""
 
+import math
 from dataclasses import dataclass
 
 import faiss
@@ -7,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from activeindex.errors import InputError, ShapeError
+from activeindex.indexing.layers import below
 
 _ROWS = 1 << 16
 """Features that are added at a time; bounds the memory where they are mapped from a file."""
@@ -63,6 +65,45 @@ def search(index: faiss.Index, features: npt.NDArray[np.float32], k: int) -> Nei
         raise InputError(f"kneighbors: expected 1 or more, found {k}")
     distances, ids = index.search(np.ascontiguousarray(features, dtype=np.float32), k)
     return Neighbours(distances, ids)
+
+
+def set_search_parameters(index: faiss.Index, parameters: str) -> None:
+    """Sets search-time parameters by FAISS's names, through its parameter space.
+
+    Args:
+        index: The index; wrappers pass parameters on.
+        parameters: ``"nprobe=8,efSearch=64"``. ``nprobe``: inverted lists visited; ``efSearch``:
+            candidates on an HNSW graph (``quantizer_efSearch`` where the graph finds the lists);
+            ``k_factor``: candidates per neighbour that a refinement orders again.
+
+    Raises:
+        InputError: If the text is malformed or the index has no such parameter.
+    """
+    space, refined = faiss.ParameterSpace(), _is_refined(index)
+    for part in parameters.split(","):
+        name, equals, text = (piece.strip() for piece in part.partition("="))
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not equals or not math.isfinite(value) or value <= 0:
+            raise InputError(f"search_params: expected NAME=NUMBER, found {part.strip()!r}")
+        # FAISS calls a refinement's factor k_factor_rf, to tell it from that of IVFPQR.
+        known = "k_factor_rf" if name == "k_factor" and refined else name
+        try:
+            space.set_index_parameter(index, known, value)
+        except RuntimeError:
+            kind = type(faiss.downcast_index(index)).__name__
+            raise InputError(
+                f"search_params: expected a parameter of {kind}, found {name!r}"
+            ) from None
+
+
+def _is_refined(index: faiss.Index) -> bool:
+    inner = faiss.downcast_index(index)
+    while not isinstance(inner, faiss.IndexRefine) and (lower := below(inner)) is not None:
+        inner = lower
+    return isinstance(inner, faiss.IndexRefine)
 
 
 def set_nprobe(index: faiss.Index, nprobe: int) -> None:

@@ -1,0 +1,118 @@
+"""What is noted of every activated image, and what the notes are good for."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from activeindex.activation.activate import ActivatedImage
+from activeindex.activation.settings import ActivationSettings
+from activeindex.errors import InputError
+from activeindex.extractors import Extractor
+from activeindex.indexing import Quantiser, QuantiserIdentity
+from activeindex.running.files import file_hash
+
+RECORDS_FILE = "activation.jsonl"
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """Makes the records of a run.
+
+    Attributes:
+        quantiser: Where images are aimed at.
+        extractor: Through which.
+        settings: How.
+        seed: Of the noise.
+    """
+
+    quantiser: Quantiser
+    extractor: Extractor
+    settings: ActivationSettings
+    seed: int
+
+    def record(
+        self,
+        image: ActivatedImage,
+        number: int,
+        source: tuple[str, Path],
+        output: tuple[str, Path] | None,
+    ) -> bytes:
+        """The record of one activated image, a line of JSON.
+
+        Args:
+            image: What activation gave.
+            number: The image's number, which seeds its noise together with the seed.
+            source: Name and path of the original.
+            output: Name and path of the released file; None if it was not kept.
+        """
+        identity = self.quantiser.identity
+        record = {
+            "image": number,
+            "name": source[0],
+            "sha256": file_hash(source[1]),
+            "output": output and output[0],
+            "output_sha256": output and file_hash(output[1]),
+            **asdict(image.quality),
+            "code": image.code.hex(),
+            "distance_before": image.distance_before,
+            "distance_after": image.distance_after,
+            "quantiser": identity and asdict(identity),
+            "extractor": asdict(self.extractor.identity),
+            "settings": asdict(self.settings),
+            "seed": self.seed,
+        }
+        return json.dumps(record).encode() + b"\n"
+
+
+def read_records(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of an ``activation.jsonl``, line by line.
+
+    Raises:
+        InputError: If a line is not a JSON object.
+    """
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                record = json.loads(line)
+            except ValueError:
+                record = None
+            if not isinstance(record, dict):
+                raise InputError(f"{path}, line {number}: expected a record of an activated image")
+            yield record
+
+
+def check_released(folder: Path, quantiser: Quantiser, extractor: Extractor) -> None:
+    """Checks that images which are activated already were activated for this index.
+
+    Args:
+        folder: Images; their records, if there are any, lie beside them (or beside ``imgs``).
+        quantiser: Of the index that is about to be searched or aimed at.
+        extractor: The extractor in use.
+
+    Raises:
+        InputError: If a record names another quantiser or another extractor.
+    """
+    beside = folder.parent if folder.name == "imgs" else folder
+    path = beside / RECORDS_FILE
+    if not path.is_file():
+        return
+    for record in read_records(path):
+        recorded = record.get("quantiser")
+        if recorded is None or quantiser.identity is None:
+            continue
+        found, here = QuantiserIdentity(**recorded), quantiser.identity
+        if found.sha256 != here.sha256:
+            _refuse(path, record, "for the quantiser", str(found), str(here))
+        weights = record["extractor"]
+        if weights != asdict(extractor.identity):
+            was = f"{weights['name']} ({weights['sha256'][:12]}) at {weights['input_size']} px"
+            _refuse(path, record, "through the extractor", was, str(extractor.identity))
+
+
+def _refuse(path: Path, record: dict[str, Any], what: str, found: str, here: str) -> None:
+    raise InputError(
+        f"{path}: {record.get('name')} was activated {what} {found}, expected {here}; "
+        "--force goes on nevertheless"
+    )

@@ -1,0 +1,42 @@
+"""Train an index and keep it as a folder from which images can be activated.
+
+Writes OUT/index.faiss and OUT/manifest.json: factory string, metric, dimension, extractor, hash of
+the training features, versions of the libraries. Nothing else is needed to activate images against
+it, on any number of machines (`activeindex activate --index OUT`). The index holds no features.
+"""
+
+import argparse
+from pathlib import Path
+
+from activeindex.commands.options import Teller
+from activeindex.running.files import check_file
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the trained index")
+    parser.add_argument(
+        "--fts_training_path", type=Path, required=True, help="features (.pt, .pth or .npy)"
+    )
+    parser.add_argument("--idx_factory", default="IVF4096,PQ8x8", help="FAISS factory string")
+    parser.add_argument("--quant", default="L2", choices=("L2", "IP"), help="metric")
+    parser.add_argument(
+        "--verbose", type=int, default=1, metavar="LEVEL", help="0 prints errors only"
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    check_file(options.fts_training_path, "fts_training_path")
+    from activeindex.extractors import read_features
+    from activeindex.indexing import train_folder
+
+    tell = Teller(options.verbose)
+    features = read_features(options.fts_training_path, "fts_training_path")
+    there = options.out.exists()
+    index = train_folder(options.out, features, options.idx_factory, options.quant)
+    tell(f"{options.out}: {index.identity}, {index.quantiser.code_size} bytes per feature")
+    if there:
+        tell("was trained before; nothing changed")
+    else:
+        tell(f"trained on {len(features.values)} features in {tell.seconds:.1f} s")

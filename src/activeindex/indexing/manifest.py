@@ -1,0 +1,78 @@
+"""What is known of a trained index: what it was made of, and what identifies it."""
+
+import platform
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+import faiss
+import numpy as np
+
+from activeindex import __version__
+from activeindex.errors import InputError
+from activeindex.indexing.identity import QuantiserIdentity
+from activeindex.indexing.training import Metric
+from activeindex.running.files import read_json, write_json
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a trained index was made of.
+
+    Attributes:
+        idx_factory: FAISS factory string.
+        quant: Metric, ``L2`` or ``IP``.
+        dimension: Number of values in a feature.
+        extractor: The extractor of the training features, as it introduces itself; None if they
+            do not say.
+        extractor_sha256: Hash of its weights, or None.
+        training_features: How many features the index was trained on.
+        training_sha256: Hash of their values.
+        sha256: Hash of the FAISS file.
+        libraries: Versions of what trained it.
+    """
+
+    idx_factory: str
+    quant: Metric
+    dimension: int
+    extractor: str | None
+    extractor_sha256: str | None
+    training_features: int
+    training_sha256: str
+    sha256: str
+    libraries: dict[str, str]
+
+    @property
+    def identity(self) -> QuantiserIdentity:
+        """What identifies the index."""
+        return QuantiserIdentity(f"{self.idx_factory} {self.quant}", self.sha256)
+
+    def write(self, path: Path) -> None:
+        """Writes the manifest as JSON."""
+        write_json(path, asdict(self))
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Reads a manifest.
+
+        Raises:
+            InputError: If the file is not one.
+        """
+        value: dict[str, Any] = read_json(path)
+        names = [field.name for field in fields(cls)]
+        missing = [name for name in names if name not in value]
+        if missing:
+            raise InputError(
+                f"{path}: expected the manifest of an index, found no {', '.join(missing)}"
+            )
+        return cls(**{name: value[name] for name in names})
+
+
+def library_versions() -> dict[str, str]:
+    """The versions that the codes of an index may depend on."""
+    return {
+        "activeindex": __version__,
+        "faiss": faiss.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }

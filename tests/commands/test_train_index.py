@@ -1,0 +1,77 @@
+"""``activeindex train_index`` and what is refused when quantisers or extractors differ."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.commands.collection import FACTORY, SIZE, Prepared
+from tests.commands.conftest import Answer
+
+Say = Callable[..., Answer]
+
+
+@pytest.fixture(scope="module")
+def options() -> list[str]:
+    return ["--resize_size", str(SIZE), "--workers", "0"]
+
+
+def train(say: Say, prepared: Prepared, out: Path, factory: str = FACTORY) -> None:
+    answer = say(
+        *("train_index", out, "--fts_training_path", prepared.training, "--idx_factory", factory)
+    )
+    assert (answer.code, answer.err) == (0, "")
+
+
+def test_the_folder_says_what_it_is(prepared: Prepared, say: Say, tmp_path: Path) -> None:
+    out = tmp_path / "index"
+    train(say, prepared, out)
+    manifest = json.loads((out / "manifest.json").read_text())
+    note = json.loads(prepared.training.with_name("fts.json").read_text())
+    assert manifest["idx_factory"] == FACTORY
+    assert manifest["extractor"] == note["extractor"]
+    assert len(manifest["extractor_sha256"]) == len(manifest["training_sha256"]) == 64
+    answer = say("train_index", out, "--fts_training_path", prepared.training)
+    assert answer.code == 2
+    assert "idx_factory" in answer.err
+
+
+def test_images_activated_for_one_index_are_refused_by_another(
+    prepared: Prepared, say: Say, tmp_path: Path, options: list[str]
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    train(say, prepared, first)
+    train(say, prepared, second, "PQ8x8np")
+    album, released, again = tmp_path / "album", tmp_path / "released", tmp_path / "again"
+    album.mkdir()
+    shutil.copy(sorted(prepared.images.iterdir())[0], album / "a.jpg")
+    assert say("activate", "--index", first, album, released, *options).code == 0
+    answer = say("activate", "--index", second, released, again, *options)
+    assert answer.code == 2
+    assert len(answer.err.splitlines()) == 1
+    assert f"{FACTORY} L2 (" in answer.err
+    assert "PQ8x8np L2 (" in answer.err
+    assert not again.exists()
+    assert say("activate", "--index", second, released, again, *options, "--force").code == 0
+
+    search = prepared.main_options(data_dir=released, active=False, query_nonmatch_dir=None)
+    answer = say("main", *search, "--idx_factory", "PQ8x8np", "--output_dir", "other")
+    assert answer.code == 2
+    assert "a.jpg was activated for the quantiser" in answer.err
+    same = say("main", *search, "--output_dir", "same")
+    assert (same.code, same.err) == (0, "")  # trained on the same features, so the same index
+    forced = say("main", *search, "--idx_factory", "PQ8x8np", "--output_dir", "other", "--force")
+    assert forced.code == 0
+
+
+def test_search_parameters_are_set_by_name(prepared: Prepared, say: Say, tmp_path: Path) -> None:
+    few = {"active": False, "query_nonmatch_dir": None, "eval_icd": False}
+    given = prepared.main_options(search_params="nprobe=4", **few)
+    assert say("main", *given).code == 0
+    settings = json.loads((tmp_path / "out" / "run.json").read_text())["settings"]
+    assert settings["index"]["search_params"] == "nprobe=4"
+    answer = say("main", *prepared.main_options(search_params="efSearch=4", **few, output_dir="b"))
+    assert answer.code == 2
+    assert "search_params: expected a parameter of IndexIVFPQ, found 'efSearch'" in answer.err
