@@ -72,6 +72,8 @@ def stop_after(
             stdout=subprocess.DEVNULL,
             stderr=said,
             start_new_session=True,
+            # A shell's background jobs, this test perhaps among them, ignore Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         try:
             deadline = time.monotonic() + _PATIENCE

@@ -32,7 +32,9 @@ class NetworkExtractor(Extractor):
         pooling: Pooling | None = None,
     ) -> None:
         super().__init__(identity.with_suffix(str(pooling)) if pooling else identity, dimension=0)
-        self.network = network.eval().requires_grad_(False)
+        self.network = network.eval()
+        for parameter in network.parameters():  # Scripted modules have no requires_grad_.
+            parameter.requires_grad_(False)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.pooling = pooling
         self.mean: torch.Tensor

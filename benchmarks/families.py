@@ -1,0 +1,92 @@
+"""What activation gains on every family of FAISS indexes.
+
+Run, after the extraction of docs/reproduce.md:
+    OMP_WAIT_POLICY=PASSIVE python benchmarks/families.py --data_dir disc/references_10k \
+        --fts_training_path fts/train/fts.pt --fts_reference_path fts/references/fts.pt
+
+For each index: bytes per code, then R@1 over the fixed list of edits for the first --images images,
+passive and activated for that index, and their PSNR. Every index holds the references and all
+originals. The passive queries are edited and extracted once, since no index changes them. The
+table grows as it is measured; an index that is in it already is not measured again.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from activeindex.activation import activate, read_pixels
+from activeindex.edits import FIXED_LIST
+from activeindex.experiment.queries import QueryTask, make_queries
+from activeindex.extractors import Extractor, features_of, load_extractor, read_features
+from activeindex.images import Pixels, list_images, resize_square, to_tensor
+from activeindex.indexing import Quantiser, add, search, set_nprobe, train_index
+from activeindex.running.workers import Workers
+
+FACTORIES = (
+    *("Flat", "SQ8", "SQ4", "PQ8x8", "PQ16x4fs", "RQ4x8", "PRQ2x2x8", "LSQ4x8", "RaBitQ"),
+    *("LSH", "PCA64,LSH", "PCA64,ITQ64,LSH", "PCA64,SQ8", "PCAW64,SQ8", "OPQ8_64,PQ8x8"),
+    *("IVF64,Flat", "IVF64,SQ8", "IVF64,PQ8x8", "IVF64,PQ16x4fsr", "IVF64,RQ4x8", "IVF64,RaBitQ"),
+    *("OPQ8_64,IVF64,PQ8x8", "IMI2x3,PQ8x8", "IVF64_HNSW16,PQ8x8", "IVF64,PQ8x8,RFlat"),
+    *("IVF64,PQ8x8,Refine(SQ8)", "HNSW32,Flat", "HNSW32_SQ8", "HNSW32_PQ8", "NSG32,Flat"),
+)
+Array = npt.NDArray[np.float32]
+
+
+def edited_features(images: Iterable[Pixels], extractor: Extractor, workers: Workers) -> Array:
+    """``(edits * n, d)``, edit by edit."""
+    listed = list(images)
+    tasks = [QueryTask(p, edit, n) for edit in FIXED_LIST for n, p in enumerate(listed)]
+    batches = make_queries(tasks, extractor, 64, 0, workers)
+    return np.stack([query.feature for batch in batches for query in batch])
+
+
+def recall(index: object, queries: Array, first: int, count: int) -> float:
+    """R@1 over all edits; image ``i`` of the set has the id ``first + i``."""
+    ids = search(index, queries, 1).ids[:, 0].reshape(-1, count)
+    return float((ids == first + np.arange(count)).mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("data_dir", "fts_training_path", "fts_reference_path"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--images", type=int, default=40)
+    parser.add_argument("--table", type=Path, default=Path("families.md"))
+    parser.add_argument("--factories", nargs="*", default=FACTORIES)
+    options = parser.parse_args()
+    extractor, workers = load_extractor(), Workers(2)
+    training = read_features(options.fts_training_path, "fts_training_path").values
+    references = read_features(options.fts_reference_path, "fts_reference_path").values
+    pixels = list(workers.map(read_pixels, list_images(options.data_dir)))
+    originals = np.concatenate(
+        [features_of(extractor, resize_square(to_tensor(p)[None], 288)) for p in pixels]
+    )
+    chosen = pixels[: options.images]
+    passive = edited_features(chosen, extractor, workers)
+    head = "| index | bytes | R@1 passive | R@1 active | gain | PSNR |\n|---|---|---|---|---|---|\n"
+    table = options.table.read_text() if options.table.exists() else head
+    for factory in options.factories:
+        if f"| `{factory}` |" in table:
+            continue
+        index = train_index(training, factory, "L2")
+        quantiser = Quantiser(index)
+        result = activate([to_tensor(p) for p in chosen], extractor, quantiser)
+        active = edited_features((i.pixels for i in result.images), extractor, workers)
+        add(index, np.concatenate([references, originals]))
+        set_nprobe(index, 1)
+        before, after = (
+            recall(index, queries, len(references), len(chosen)) for queries in (passive, active)
+        )
+        row = f"| `{factory}` | {quantiser.code_size} | {before:.3f} | {after:.3f} "
+        table += row + f"| {after - before:+.3f} | {result.psnr:.2f} |\n"
+        options.table.write_text(table)
+        print(table.splitlines()[-1], flush=True)
+    workers.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
