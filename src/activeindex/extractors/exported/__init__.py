@@ -11,7 +11,7 @@ wherever its weights are moved.
 from pathlib import Path
 
 from activeindex.errors import InputError
-from activeindex.extractors.base import ExtractorIdentity
+from activeindex.extractors.base import IMAGENET_MEAN, IMAGENET_STD, ExtractorIdentity
 from activeindex.extractors.exported.archive import read_archive
 from activeindex.extractors.exported.program import ExportedProgram
 from activeindex.extractors.network import NetworkExtractor
@@ -19,13 +19,17 @@ from activeindex.extractors.pooling import Pooling
 
 
 def load_exported(
-    path: Path, identity: ExtractorIdentity, pooling: Pooling | None = None
+    path: Path,
+    identity: ExtractorIdentity,
+    mean: tuple[float, float, float] = IMAGENET_MEAN,
+    std: tuple[float, float, float] = IMAGENET_STD,
+    pooling: Pooling | None = None,
 ) -> NetworkExtractor:
-    """Loads a ``.pt2`` file, with ImageNet's normalisation before it.
+    """Loads a ``.pt2`` file with a program that takes normalised images.
 
     Raises:
         InputError: If the file is no such program, does anything but compute, was exported for
-            other images, or does not map an image to one vector with a gradient.
+            other images, or does not map an image to one vector.
     """
     archive = read_archive(path)
     try:
@@ -38,7 +42,7 @@ def load_exported(
                 f"{path}: the program was exported for images of {network.height}x{network.width}, "
                 f"found resize_size {identity.input_size}"
             )
-    return NetworkExtractor(network, identity, pooling=pooling)
+    return NetworkExtractor(network, identity, mean, std, pooling)
 
 
 __all__ = ["load_exported"]

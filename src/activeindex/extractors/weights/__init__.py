@@ -5,8 +5,9 @@ from activeindex.extractors.weights.cache import (
     checked_hash,
     find_weights,
     model_cache,
+    packaged_path,
 )
-from activeindex.extractors.weights.downloading import StartBar, download
+from activeindex.extractors.weights.downloading import StartBar, download, no_bar
 
 __all__ = [
     "StartBar",
@@ -15,4 +16,6 @@ __all__ = [
     "download",
     "find_weights",
     "model_cache",
+    "no_bar",
+    "packaged_path",
 ]

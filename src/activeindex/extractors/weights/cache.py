@@ -2,10 +2,9 @@
 
 import contextlib
 import importlib.util
-import os
-import sys
 from pathlib import Path
-from typing import Any
+
+import torch
 
 from activeindex.errors import InputError, OutputError
 from activeindex.extractors.cards import DEFAULT_EXTRACTOR, ModelCard
@@ -18,13 +17,7 @@ _ZIP = b"PK\x03\x04"
 
 def model_cache() -> Path:
     """The user's folder of downloaded weights: PyTorch Hub's (``TORCH_HOME`` moves it)."""
-    torch: Any = sys.modules.get("torch")
-    if torch is not None:
-        return Path(torch.hub.get_dir()) / "checkpoints"
-    # The same place without the seconds that the import takes.
-    caches = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-    home = os.environ.get("TORCH_HOME", os.path.join(caches, "torch"))  # noqa: PTH118
-    return Path(os.path.expandvars(home)).expanduser() / "hub" / "checkpoints"
+    return Path(torch.hub.get_dir()) / "checkpoints"
 
 
 def cached_path(card: ModelCard) -> Path:

@@ -1,0 +1,166 @@
+"""Whitening: a linear map behind an extractor, fitted on training features."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from activeindex.errors import InputError, ShapeError
+from activeindex.extractors.base import Extractor
+from activeindex.running.files import check_file, whole_file
+
+_ARRAYS = ("mean", "matrix", "extractor", "training_sha256")
+_FLOOR = 1e-6
+"""Eigenvalues below this share of the largest count as it: their directions are noise."""
+
+
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """PCA-whitening, then unit length.
+
+    Features are centred, projected on their principal directions and scaled to unit variance there
+    (Jegou and Chum, Negative evidences and co-occurences in image retrieval: the benefit of PCA and
+    whitening, ECCV 2012).
+
+    Attributes:
+        mean: ``(d,)``.
+        matrix: ``(k, d)``, the directions with the largest variance first.
+        extractor: The extractor that it was fitted for, as it introduces itself; "" if unknown.
+        training_sha256: Hash of the training features.
+    """
+
+    mean: npt.NDArray[np.float32]
+    matrix: npt.NDArray[np.float32]
+    extractor: str
+    training_sha256: str
+
+    @classmethod
+    def fit(
+        cls,
+        features: npt.NDArray[np.float32],
+        dimension: int | None = None,
+        *,
+        extractor: str = "",
+        training_sha256: str = "",
+    ) -> Self:
+        """Fits on training features ``(n, d)``.
+
+        Args:
+            features: Of many images, more than ``dimension``.
+            dimension: How many directions to keep, ``k``; all ``d`` by default.
+            extractor: What the features come from.
+            training_sha256: Their hash.
+
+        Raises:
+            ShapeError: If the features are not a matrix.
+            InputError: If there are not more features than directions, or fewer values than that.
+        """
+        if features.ndim != 2:
+            raise ShapeError("training features", ("n", "d"), features.shape)
+        count, width = features.shape
+        kept = width if dimension is None else dimension
+        if not 1 <= kept <= width:
+            raise InputError(f"dimension: expected 1 to {width}, found {kept}")
+        if count <= kept:
+            raise InputError(
+                f"whitening: expected more than {kept} training features, found {count}"
+            )
+        centre = features.mean(axis=0, dtype=np.float64)
+        covariance = np.zeros((width, width))
+        for start in range(0, count, 65536):
+            rows = features[start : start + 65536] - centre
+            covariance += rows.T @ rows
+        values, vectors = np.linalg.eigh(covariance / count)
+        values, vectors = values[::-1][:kept], vectors[:, ::-1][:, :kept]
+        scales = np.sqrt(np.maximum(values, _FLOOR * max(values[0], 1e-30)))
+        return cls(
+            centre.astype(np.float32),
+            (vectors / scales).T.astype(np.float32),
+            extractor,
+            training_sha256,
+        )
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the values."""
+        return hashlib.sha256(self.mean.tobytes() + self.matrix.tobytes()).hexdigest()
+
+    def write(self, path: Path) -> None:
+        """Writes a ``.npz`` file, whole or not at all."""
+        if path.suffix != ".npz":
+            raise InputError(f"out {path}: expected a name that ends in .npz")
+        with whole_file(path) as beside:
+            np.savez(
+                beside,
+                mean=self.mean,
+                matrix=self.matrix,
+                extractor=np.array(self.extractor),
+                training_sha256=np.array(self.training_sha256),
+            )
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Reads what :meth:`write` wrote; nothing is unpickled.
+
+        Raises:
+            InputError: If the file is something else.
+        """
+        check_file(path, "whitening")
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays: dict[str, Any] = {name: file[name] for name in _ARRAYS}
+        except Exception as error:  # The reader meets broken bytes with errors of a dozen types.
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise InputError(
+                f"whitening {path}: expected a file of activeindex whiten ({reason})"
+            ) from None
+        mean, matrix = arrays["mean"], arrays["matrix"]
+        good = mean.ndim == 1 and matrix.ndim == 2 and matrix.shape[1] == len(mean)
+        if not good or mean.dtype != np.float32 or matrix.dtype != np.float32:
+            raise InputError(
+                f"whitening {path}: expected float32 mean (d,) and matrix (k, d), found "
+                f"{mean.dtype} {mean.shape} and {matrix.dtype} {matrix.shape}"
+            )
+        return cls(mean, matrix, str(arrays["extractor"]), str(arrays["training_sha256"]))
+
+
+class WhitenedExtractor(Extractor):
+    """An extractor with a whitening behind it, differentiable as a whole.
+
+    Args:
+        extractor: Gives features ``(B, d)``.
+        whitening: Makes them ``(B, k)``; its hash becomes part of the name.
+
+    Raises:
+        InputError: If the whitening was fitted for another extractor or another dimension.
+    """
+
+    def __init__(self, extractor: Extractor, whitening: Whitening) -> None:
+        here = str(extractor.identity)
+        if whitening.extractor not in ("", here):
+            raise InputError(
+                f"whitening: expected one fitted for {here}, found one for {whitening.extractor}"
+            )
+        kept, width = whitening.matrix.shape
+        if width != extractor.dimension:
+            raise InputError(
+                f"whitening: expected one of features of dimension {extractor.dimension}, found "
+                f"dimension {width}"
+            )
+        suffix = f"whitening:{whitening.sha256[:12]}"
+        super().__init__(extractor.identity.with_suffix(suffix), kept)
+        self.notes = extractor.notes
+        self.extractor = extractor
+        self.mean: torch.Tensor
+        self.matrix: torch.Tensor
+        self.register_buffer("mean", torch.from_numpy(whitening.mean))
+        self.register_buffer("matrix", torch.from_numpy(whitening.matrix))
+
+    def _features(self, images: torch.Tensor) -> torch.Tensor:
+        features = self.extractor(images)
+        return F.normalize((features - self.mean) @ self.matrix.T, dim=1)
