@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from activeindex import __version__
+from activeindex.commands import COMMANDS
 from tests.commands.collection import python
 from tests.commands.conftest import Answer
-
-COMMANDS = ("activate", "demo", "extract_fts", "main", "prepare_disc", "table")
 
 MAIN_DEFAULTS = {
     "output_dir": "output",

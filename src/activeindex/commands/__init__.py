@@ -19,9 +19,11 @@ COMMANDS = {
     "demo": "the experiment in small, on photographs that ship in packages",
     "extract_fts": "extract the features of a folder of images",
     "main": "run an experiment: index, activate, edit, search, evaluate",
+    "models": "list the named extractors, and which of them are on this machine",
     "prepare_disc": "split a DISC21 folder into the parts of the experiment (symbolic links)",
     "table": "show the result tables of finished runs side by side",
     "train_index": "train an index and keep it as a folder to activate images against",
+    "whiten": "fit a whitening on training features, to put behind an extractor",
 }
 
 USER_ERROR = 2

@@ -12,12 +12,11 @@ import argparse
 from pathlib import Path
 
 from activeindex.commands.activation_options import add_activation_options, chosen_activation
+from activeindex.commands.extractor_options import add_extractor_options, chosen_extractor
 from activeindex.commands.options import (
     Teller,
-    add_extractor_options,
     add_force,
     add_run_options,
-    chosen_extractor,
     existing,
 )
 from activeindex.running.files import check_file
@@ -57,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
     total = len(list_images(options.folder, "FOLDER"))
     index = TrainedIndex.read(options.index)
     quantiser = index.quantiser
-    extractor = chosen_extractor(options)
+    extractor = chosen_extractor(options, tell)
     if not options.force:
         index.check_extractor(str(extractor.identity))
     tell(f"{total} images, index {index.identity}, extractor {extractor.identity}")

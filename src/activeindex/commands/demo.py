@@ -8,11 +8,10 @@ activated images and the difference between them, end up in --output_dir.
 import argparse
 from pathlib import Path
 
+from activeindex.commands.extractor_options import add_extractor_options, chosen_extractor
 from activeindex.commands.options import (
     Teller,
-    add_extractor_options,
     add_run_options,
-    chosen_extractor,
 )
 
 
@@ -32,7 +31,7 @@ def run(options: argparse.Namespace) -> None:
     from activeindex.running.workers import Workers
 
     tell = Teller(options.verbose)
-    extractor = chosen_extractor(options)
+    extractor = chosen_extractor(options, tell)
     tell(f"extractor {extractor.identity}")
     with Workers(options.workers) as workers:
         result = run_demo(options.output_dir, extractor, workers, tell.bar)

@@ -8,11 +8,10 @@ when the same command is given again.
 import argparse
 from pathlib import Path
 
+from activeindex.commands.extractor_options import add_extractor_options, chosen_extractor
 from activeindex.commands.options import (
     Teller,
-    add_extractor_options,
     add_run_options,
-    chosen_extractor,
     existing,
 )
 
@@ -45,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
     from activeindex.running.workers import Workers
 
     tell = Teller(options.verbose)
-    extractor = chosen_extractor(options)
+    extractor = chosen_extractor(options, tell)
     total = len(list_images(options.data_dir))
     tell(f"{total} images, extractor {extractor.identity}")
     with Workers(options.workers) as workers, tell.bar("features", total) as progress:

@@ -10,13 +10,12 @@ import argparse
 from pathlib import Path
 
 from activeindex.commands.activation_options import add_activation_options, chosen_activation
+from activeindex.commands.extractor_options import add_extractor_options, chosen_extractor
 from activeindex.commands.options import (
     Teller,
     add_boolean,
-    add_extractor_options,
     add_force,
     add_run_options,
-    chosen_extractor,
     existing,
 )
 from activeindex.running.files import check_file
@@ -106,7 +105,7 @@ def run(options: argparse.Namespace) -> None:
         seed=options.seed,
         log_freq=options.log_freq,
     )
-    extractor = chosen_extractor(options)
+    extractor = chosen_extractor(options, tell)
     arm = "active" if settings.active else "passive"
     tell(f"{arm} run, index {options.idx_factory}, extractor {extractor.identity}")
     with Workers(options.workers) as workers:

@@ -5,14 +5,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from activeindex.errors import InputError
 from activeindex.running.progress import Bar, Progress, Silent
 from activeindex.running.workers import default_workers
-
-if TYPE_CHECKING:
-    from activeindex.extractors import Extractor
 
 _TRUE = frozenset({"1", "on", "true", "yes"})
 _FALSE = frozenset({"0", "false", "no", "off"})
@@ -36,34 +31,6 @@ def add_boolean(parser: argparse._ActionsContainer, name: str, default: bool, te
     """Adds an option that takes ``True`` or ``False``; without a value it means ``True``."""
     parser.add_argument(
         name, type=boolean, nargs="?", const=True, default=default, metavar="BOOL", help=text
-    )
-
-
-def add_extractor_options(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--model_name``, ``--model_path``, ``--resize_size`` and ``--device``."""
-    group = parser.add_argument_group("extractor")
-    group.add_argument(
-        "--model_name",
-        default="torchscript",
-        metavar="NAME",
-        help="torchscript or onnx for the file at --model_path, or the name of an extractor; "
-        "without a file, sscd_disc_mixup is used",
-    )
-    group.add_argument(
-        "--model_path",
-        type=optional,
-        metavar="FILE",
-        help="TorchScript or ONNX file; give the one that the features were extracted with",
-    )
-    group.add_argument(
-        "--resize_size",
-        type=int,
-        default=288,
-        metavar="PIXELS",
-        help="side of the square that images are resized to",
-    )
-    group.add_argument(
-        "--device", default="auto", help="cpu, cuda, cuda:1, …; auto takes a GPU if there is one"
     )
 
 
@@ -91,37 +58,6 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         "--verbose", type=int, default=1, metavar="LEVEL", help="0 prints errors only"
     )
     add_boolean(group, "--debug", False, "show the traceback of errors")
-
-
-def chosen_extractor(options: argparse.Namespace) -> "Extractor":
-    """The extractor that ``--model_name`` and ``--model_path`` ask for, on ``--device``.
-
-    Raises:
-        InputError: If there is no such extractor or device.
-    """
-    import torch
-
-    from activeindex.extractors import DEFAULT_EXTRACTOR, load_extractor
-
-    name, path = options.model_name, options.model_path
-    of_file = name in ("torchscript", "onnx")
-    if path is not None and not of_file:
-        raise InputError(f"model_name: expected torchscript or onnx for a file, found {name!r}")
-    if path is None and name == "onnx":
-        raise InputError("model_path: expected an ONNX file, found nothing")
-    if path is None and not of_file and name != DEFAULT_EXTRACTOR:
-        raise InputError(
-            f"model_name: expected torchscript, onnx or {DEFAULT_EXTRACTOR}, found {name!r}"
-        )
-    extractor = load_extractor(path or DEFAULT_EXTRACTOR, options.resize_size)
-    device = options.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        return extractor.to(torch.device(device))
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"device {options.device!r}: cannot be used ({reason})") from None
 
 
 class Teller:

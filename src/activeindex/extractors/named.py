@@ -29,7 +29,7 @@ def load_extractor(
         input_size: Side in pixels of the square that images are resized to; by default the model's
             own, 288 for files.
         model_path: A checkpoint for a timm or torchvision model.
-        pooling: Makes vectors of the feature maps of a network that gives these.
+        pooling: Makes vectors of unit length of the feature maps of a network that gives these.
         whitening: A file of :class:`Whitening`, put behind the extractor.
         start_bar: Called for a progress bar when there is something to download.
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from activeindex.errors import InputError
@@ -19,7 +20,7 @@ class NetworkExtractor(Extractor):
         identity: Name, weights and input size; pooling is added to the name.
         mean: Mean per channel that is subtracted from images in [0, 1]; ImageNet's by default.
         std: Standard deviation per channel that they are then divided by.
-        pooling: Makes a vector of a feature map.
+        pooling: Makes a vector of a feature map, which is then scaled to unit length.
 
     Raises:
         InputError: If the network does not map an image to one vector.
@@ -69,4 +70,4 @@ class NetworkExtractor(Extractor):
 
     def _features(self, images: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self._network_out(images)
-        return out if self.pooling is None else self.pooling(out)
+        return out if self.pooling is None else F.normalize(self.pooling(out), dim=1)

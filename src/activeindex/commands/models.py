@@ -1,0 +1,42 @@
+"""List the named extractors.
+
+For each: the network, the dimension of its features, the side in pixels of its images, the
+licence of its weights, where they come from, and whether they are on this machine. A model that
+is not here is downloaded when it is first used.
+"""
+
+import argparse
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    parser.add_argument("--json", action="store_true", help="print a JSON array instead")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    import json
+    from dataclasses import asdict
+
+    from activeindex.extractors import CARDS
+    from activeindex.extractors.weights import cached_path, packaged_path
+
+    rows = []
+    for card in CARDS.values():
+        cached, packaged = cached_path(card), packaged_path(card)
+        here = str(cached) if cached.is_file() else str(packaged) if packaged else None
+        rows.append({**asdict(card), "default_place": str(cached), "here": here})
+    if options.json:
+        print(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        print(
+            f"{row['name']:<20}{row['trunk']:<16}{row['dimension']:>5} dimensions"
+            f"{row['input_size']:>5} px  {row['licence']}"
+        )
+        print(f"    from {row['address']}")
+        if row["here"] is None:
+            print(f"    not here; would be kept as {row['default_place']}")
+        else:
+            print(f"    here: {row['here']}")
+    print("\nBesides these: timm:NAME, torchvision:NAME, and TorchScript, ONNX and .pt2 files.")

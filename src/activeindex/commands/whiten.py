@@ -1,0 +1,47 @@
+"""Fit a whitening on training features, to put behind the extractor that they come from.
+
+Features are centred, projected on their principal directions, scaled to unit variance there and to
+unit length. Give OUT to every later command with --whitening; the whitened extractor is another
+one than the bare one, so the features are extracted again with it.
+"""
+
+import argparse
+from pathlib import Path
+
+from activeindex.commands.options import Teller
+from activeindex.running.files import check_file
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    parser.add_argument("out", type=Path, metavar="OUT", help="the file to write, .npz")
+    parser.add_argument(
+        "--fts_training_path", type=Path, required=True, help="features (.pt, .pth or .npy)"
+    )
+    parser.add_argument(
+        "--dimension", type=int, metavar="K", help="directions that are kept; all by default"
+    )
+    parser.add_argument(
+        "--verbose", type=int, default=1, metavar="LEVEL", help="0 prints errors only"
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    check_file(options.fts_training_path, "fts_training_path")
+    from activeindex.extractors import Whitening, read_features
+
+    tell = Teller(options.verbose)
+    features = read_features(options.fts_training_path, "fts_training_path")
+    whitening = Whitening.fit(
+        features.values,
+        options.dimension,
+        extractor=features.extractor or "",
+        training_sha256=features.hash(),
+    )
+    whitening.write(options.out)
+    kept, width = whitening.matrix.shape
+    tell(
+        f"{options.out}: {width} to {kept} dimensions, fitted on {len(features.values)} features "
+        f"of {features.extractor or 'an unknown extractor'}"
+    )
