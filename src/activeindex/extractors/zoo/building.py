@@ -1,6 +1,8 @@
 """What building a network has in common for all libraries."""
 
+import contextlib
 import importlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +11,7 @@ import torch
 from torch import nn
 
 from activeindex.errors import InputError, MissingExtraError
+from activeindex.extractors.weights.addresses import reason_of
 
 Normalisation = tuple[float, float, float]
 
@@ -73,9 +76,11 @@ def built(title: str, pretrained: bool, make: Callable[[], nn.Module]) -> nn.Mod
         InputError: If it fails; says how to do without a download where that can be the reason.
     """
     try:
-        return make()
+        # Libraries tell of downloads on the standard output, which is for results.
+        with contextlib.redirect_stdout(sys.stderr):
+            return make()
     except Exception as error:  # Libraries and what they download with raise dozens of types.
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = reason_of(error)
         # How networks refuse their options; a download fails otherwise.
         if not pretrained or isinstance(error, (AssertionError, TypeError)):
             raise InputError(f"{title}: cannot be built ({reason})") from None
