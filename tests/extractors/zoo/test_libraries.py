@@ -31,8 +31,7 @@ def test_a_library_built_for_another_torch_gives_its_reason(
     with pytest.raises(InputError) as caught:
         load_extractor("torchvision:resnet18")
     assert str(caught.value) == (
-        "torchvision: installed, but it does not import "
-        "(operator torchvision::nms does not exist)"
+        "torchvision: installed, but it does not import (operator torchvision::nms does not exist)"
     )
 
 
