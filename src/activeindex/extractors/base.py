@@ -19,7 +19,8 @@ class ExtractorIdentity:
 
     Attributes:
         name: The extractor's name, or the name of its file.
-        sha256: Hash of the file that holds its weights.
+        sha256: Hash of the file that holds its weights; of the weights themselves where a library
+            loads its own.
         input_size: Side in pixels of the square that images are resized to.
     """
 
