@@ -1,7 +1,9 @@
 """Requests for weights: which addresses are fetched, and how redirects are followed."""
 
+import contextlib
 import http.client
 import ipaddress
+import string
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -30,7 +32,8 @@ def check_address(address: str, *, came_from: str | None = None) -> None:
     where = address if came_from is None else f"{came_from}: redirects to {address}, which"
     try:
         parts = urllib.parse.urlsplit(address)
-        host = parts.hostname or ""
+        host, _ = parts.hostname or "", parts.port  # A port out of range is a ValueError.
+        address.encode("ascii")
     except ValueError:
         raise InputError(f"{where}: expected an https address, found a malformed one") from None
     if parts.scheme == "https" and host:
@@ -71,7 +74,7 @@ def open_address(address: str, headers: dict[str, str], timeout: float) -> http.
         try:
             request = urllib.request.Request(at, headers=headers)
             answer: http.client.HTTPResponse = opener.open(request, timeout=timeout)
-        except urllib.error.URLError as error:
+        except (urllib.error.URLError, UnicodeError) as error:  # No valid name.
             raise InputError(f"{at}: cannot be reached ({reason_of(error)})") from None
         except (OSError, http.client.HTTPException) as error:
             raise CutError(reason_of(error)) from None
@@ -81,7 +84,10 @@ def open_address(address: str, headers: dict[str, str], timeout: float) -> http.
             target = answer.headers.get("Location")
             if answer.status not in _REDIRECT_CODES or not target:
                 raise InputError(f"{at}: expected a file, found status {answer.status}")
-            target = urllib.parse.urljoin(at, target)
+            # As browsers do: servers send spaces and letters that no request may hold.
+            target = urllib.parse.quote(target, encoding="latin-1", safe=string.punctuation)
+            with contextlib.suppress(ValueError):  # Malformed, as the next line says.
+                target = urllib.parse.urljoin(at, target)
         check_address(target, came_from=at)
         at = target
     raise InputError(f"{address}: expected a file, found more than {_REDIRECTS} redirects")

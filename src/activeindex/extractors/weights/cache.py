@@ -37,14 +37,11 @@ def packaged_path(card: ModelCard) -> Path | None:
     return copy if copy.is_file() else None
 
 
-def find_weights(
-    card: ModelCard, *, address: str | None = None, start_bar: StartBar = no_bar
-) -> Path:
+def find_weights(card: ModelCard, *, start_bar: StartBar = no_bar) -> Path:
     """The file of a named model: from the cache, else a package, else downloaded into the cache.
 
     Args:
         card: The model.
-        address: Where to download from, if not from the card's address.
         start_bar: Called for a progress bar when there is something to download.
 
     Raises:
@@ -57,7 +54,7 @@ def find_weights(
     if packaged is not None:
         return packaged
     try:
-        download(address or card.address, path, magic=_ZIP, start_bar=start_bar)
+        download(card.address, path, magic=_ZIP, start_bar=start_bar)
     except InputError as error:
         extra = ', or pip install "activeindex[sscd]"' if card.name == DEFAULT_EXTRACTOR else ""
         raise InputError(

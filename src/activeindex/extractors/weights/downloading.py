@@ -9,8 +9,10 @@ a redirect; plain http counts between programs of this machine alone.
 import contextlib
 import http.client
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -31,7 +33,9 @@ MAX_BYTES = 4 << 30
 """Larger than any weights file of the field; bounds what a broken server can fill a disk with."""
 
 _ATTEMPTS = 3
-_TIMEOUT = 30.0
+_TIMEOUT = 10.0
+"""Also how long a firewall that drops packets is waited for, per address of the server."""
+
 _BLOCK = 1 << 16
 _MIB = 1 << 20
 
@@ -52,126 +56,165 @@ def download(
     timeout: float = _TIMEOUT,
     max_bytes: int = MAX_BYTES,
 ) -> None:
-    """Downloads a file; it appears whole or not at all.
+    """Downloads a file, unless it is there; it appears whole or not at all.
 
     Args:
         address: An https address, or an http one of this machine.
         path: The file to make; its folder is made when missing.
         magic: What the file must begin with. Anything else, e.g. a page of HTML, is refused.
         start_bar: Called for a progress bar, in MiB.
-        attempts: How often a cut connection is taken up again before giving up; what has arrived
-            is kept for the next call.
+        attempts: How many connections may be cut before giving up; what has arrived is kept for
+            the next call.
         timeout: Seconds without an answer after which a connection counts as cut.
         max_bytes: Refuse more than this.
 
     Raises:
         InputError: If the address or a redirect is not allowed, the server does not answer or
-            answers with something else, or the connection was cut too often.
+            answers with something else, the connection was cut too often, or another program is
+            downloading the file.
         OutputError: If the file cannot be written.
     """
     check_address(address)
     partial = path.with_name(f"{path.name}.partial")
+    fetching = _Fetching(address, path, magic, start_bar, timeout, max_bytes)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Appending keeps what has arrived; nothing is written before the server has agreed to it.
         with partial.open("ab") as file:
-            _lock(file, partial)
-            for attempt in range(attempts):
-                try:
-                    _fetch(address, path, file, magic, start_bar, timeout, max_bytes)
-                    break
-                except CutError as cut:
-                    if attempt + 1 == attempts:
-                        raise InputError(
-                            f"{address}: the connection was cut {attempts} times ({cut}); the same "
-                            "command goes on where it was"
-                        ) from None
-            file.flush()
-            os.fsync(file.fileno())
-            partial.replace(path)
-        _note(path).unlink(missing_ok=True)
+            locked = _lock(file, partial)
+            try:
+                if path.exists():  # Another program may have finished since the caller looked.
+                    return
+                if not locked:
+                    raise InputError(f"{partial}: another program is downloading it; wait for that")
+                fetching.fetch(file, attempts)
+                file.flush()
+                os.fsync(file.fileno())
+                partial.replace(path)
+            finally:
+                if locked and (path.exists() or file.tell() == 0):
+                    partial.unlink(missing_ok=True)
+                    fetching.note.unlink(missing_ok=True)
     except OSError as error:
         raise output_error(path, error) from error
-    except InputError:
-        if partial.is_file() and partial.stat().st_size == 0:
-            partial.unlink()
-            _note(path).unlink(missing_ok=True)
-        raise
 
 
-def _lock(file: IO[bytes], partial: Path) -> None:
-    """Keeps two programs from appending to the same partial file."""
+def _lock(file: IO[bytes], partial: Path) -> bool:
+    """Keeps two programs from appending to the same partial file; whether this one may."""
     try:
         import fcntl
     except ImportError:  # No flock on Windows; two downloads at once end in a refused file there.
-        return
+        return True
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # The other program may have finished, and renamed this very file, since it was opened.
-        mine = partial.exists() and os.path.samestat(partial.stat(), os.fstat(file.fileno()))
-    except BlockingIOError:
-        mine = False
-    if not mine:
-        raise InputError(f"{partial}: another program is downloading it; wait for that one")
+        return os.path.samestat(partial.stat(), os.fstat(file.fileno()))
+    except (BlockingIOError, FileNotFoundError):
+        return False
 
 
-def _note(path: Path) -> Path:
-    """Where the validator of a partial file is kept."""
-    return path.with_name(f"{path.name}.partial.json")
+@dataclass(frozen=True)
+class _Fetching:
+    """Fetches one file; see :func:`download` for the rest of the attributes.
 
+    Attributes:
+        path: What the file is going to be.
+    """
 
-def _fetch(
-    address: str,
-    path: Path,
-    file: IO[bytes],
-    magic: bytes,
-    start_bar: StartBar,
-    timeout: float,
-    max_bytes: int,
-) -> None:
-    """One attempt: appends what is missing to ``file``."""
-    done = file.seek(0, os.SEEK_END)
-    headers = {"User-Agent": "activeindex", "Accept-Encoding": "identity"}
-    validator = _validator(path, address)
-    if done and validator:
-        headers |= {"Range": f"bytes={done}-", "If-Range": validator}
-    with open_address(address, headers, timeout) as answer:
-        if answer.status == 206 and _starts_at(answer, done):
-            length = _length(answer)
-        elif answer.status == 200:
-            _start_over(file)
-            done, length = 0, _length(answer)
-            write_json(_note(path), {"address": address, "validator": _validator_of(answer)})
-        else:
-            _start_over(file)
-            raise CutError(f"status {answer.status} to a request for the rest")
-        total = None if length is None else done + length
-        if total is not None and total > max_bytes:
-            raise InputError(f"{address}: expected at most {max_bytes:,} bytes, found {total:,}")
-        mib = None if total is None else -(-total // _MIB)
-        with start_bar(path.name, mib, done // _MIB) as progress:
-            for block in _blocks(answer, total, done):
-                if done < len(magic):
-                    _check_start(address, answer, block, magic[done:])
-                file.write(block)
-                progress.advance((done + len(block)) // _MIB - done // _MIB)
-                done += len(block)
-                if done > max_bytes:
+    address: str
+    path: Path
+    magic: bytes
+    start_bar: StartBar
+    timeout: float
+    max_bytes: int
+
+    @property
+    def note(self) -> Path:
+        """Where the validator of the partial file is kept."""
+        return self.path.with_name(f"{self.path.name}.partial.json")
+
+    def fetch(self, file: IO[bytes], attempts: int) -> None:
+        """Appends what is missing, with several connections if need be."""
+        for attempt in range(1, attempts + 1):
+            try:
+                return self._connect(file)
+            except CutError as cut:
+                if attempt == attempts:
+                    raise InputError(
+                        f"{self.address}: the connection was cut {attempts} times ({cut}); the "
+                        "same command goes on where it was"
+                    ) from None
+
+    def _connect(self, file: IO[bytes]) -> None:
+        done = file.tell()
+        headers = {"User-Agent": "activeindex", "Accept-Encoding": "identity"}
+        validator = self._noted_validator() if done else None
+        if validator:
+            headers |= {"Range": f"bytes={done}-", "If-Range": validator}
+        with open_address(self.address, headers, self.timeout) as answer:
+            if answer.status == 200:
+                _start_over(file)
+                done, total = 0, answer.length
+                self._take_note(answer)
+            else:
+                total = _total_of_rest(answer, done, validator)
+                if total is None:
                     _start_over(file)
-                    raise InputError(f"{address}: expected at most {max_bytes:,} bytes, found more")
+                    raise CutError(f"status {answer.status} to a request for the rest")
+            self._check_length(answer, total, file)
+            mib = None if total is None else -(-total // _MIB)
+            with self.start_bar(self.path.name, mib, done // _MIB) as progress:
+                for block in _blocks(answer, total, done):
+                    if done < len(self.magic):
+                        self._check_start(answer, block, self.magic[done:])
+                    file.write(block)
+                    progress.advance((done + len(block)) // _MIB - done // _MIB)
+                    done += len(block)
+                    if done > self.max_bytes:
+                        _start_over(file)
+                        raise self._too_large("more")
+            if done < len(self.magic):
+                _start_over(file)
+                self._check_start(answer, b"", self.magic)
+
+    def _noted_validator(self) -> str | None:
+        """What the partial file's server said of the file, if it was the same address."""
+        try:
+            note = read_json(self.note)
+        except (FileNotFoundError, InputError):
+            return None
+        validator = note.get("validator")
+        known = note.get("address") == self.address and isinstance(validator, str)
+        return validator if known else None
+
+    def _take_note(self, answer: http.client.HTTPResponse) -> None:
+        write_json(self.note, {"address": self.address, "validator": _validator(answer)})
+
+    def _check_length(
+        self, answer: http.client.HTTPResponse, total: int | None, file: IO[bytes]
+    ) -> None:
+        if total is None and not answer.chunked:
+            # The end of such an answer and a cut cannot be told apart.
+            raise InputError(f"{self.address}: expected a file, found one of unknown length")
+        if total is not None and total > self.max_bytes:
+            _start_over(file)
+            raise self._too_large(f"{total:,}")
+
+    def _too_large(self, found: str) -> InputError:
+        return InputError(
+            f"{self.address}: expected at most {self.max_bytes:,} bytes, found {found}"
+        )
+
+    def _check_start(self, answer: http.client.HTTPResponse, block: bytes, magic: bytes) -> None:
+        if not block or not block.startswith(magic[: len(block)]):
+            kind = answer.headers.get_content_type()
+            raise InputError(
+                f"{self.address}: expected a file that begins with {magic!r}, found {kind} that "
+                f"begins with {block[:16]!r}"
+            )
 
 
-def _validator(path: Path, address: str) -> str | None:
-    """What the partial file's server said of the file, if it was the same address."""
-    try:
-        note = read_json(_note(path))
-    except (FileNotFoundError, InputError):
-        return None
-    validator = note.get("validator")
-    return validator if note.get("address") == address and isinstance(validator, str) else None
-
-
-def _validator_of(answer: http.client.HTTPResponse) -> str | None:
+def _validator(answer: http.client.HTTPResponse) -> str | None:
     """A strong ETag, else the date of the last change: what If-Range takes (RFC 9110, 13.1.5)."""
     etag = answer.headers.get("ETag")
     if etag and not etag.startswith("W/"):
@@ -180,13 +223,15 @@ def _validator_of(answer: http.client.HTTPResponse) -> str | None:
     return str(changed) if changed else None
 
 
-def _starts_at(answer: http.client.HTTPResponse, done: int) -> bool:
-    return bool(answer.headers.get("Content-Range", "").startswith(f"bytes {done}-"))
-
-
-def _length(answer: http.client.HTTPResponse) -> int | None:
-    text = answer.headers.get("Content-Length", "")
-    return int(text) if text.isdecimal() else None
+def _total_of_rest(
+    answer: http.client.HTTPResponse, done: int, validator: str | None
+) -> int | None:
+    """The length of the whole file, if the answer goes on with the file that was begun."""
+    # Some servers send the rest of a changed file, whatever If-Range says.
+    if answer.status != 206 or (validator and _validator(answer) not in (None, validator)):
+        return None
+    sent = re.fullmatch(r"bytes (\d+)-\d+/(\d{1,18})", answer.headers.get("Content-Range", ""))
+    return int(sent[2]) if sent and sent[1] == str(done) else None
 
 
 def _start_over(file: IO[bytes]) -> None:
@@ -207,14 +252,3 @@ def _blocks(answer: http.client.HTTPResponse, total: int | None, done: int) -> I
         yield block
     if total is not None and done != total:
         raise CutError(f"after {done:,} of {total:,} bytes")
-
-
-def _check_start(
-    address: str, answer: http.client.HTTPResponse, block: bytes, magic: bytes
-) -> None:
-    if not block.startswith(magic[: len(block)]):
-        kind = answer.headers.get_content_type()
-        raise InputError(
-            f"{address}: expected a file that begins with {magic!r}, found {kind} that begins "
-            f"with {block[:16]!r}"
-        )
