@@ -60,7 +60,9 @@ def _load(
     if name in CARDS:
         return _load_card(CARDS[name], input_size, pooling, start_bar)
     path = check_file(Path(name), "model_path")
-    identity = ExtractorIdentity(path.name, file_hash(path), input_size or DEFAULT_INPUT_SIZE)
+    identity = ExtractorIdentity(
+        path.name, file_hash(path), DEFAULT_INPUT_SIZE if input_size is None else input_size
+    )
     return _load_file(path, identity, pooling)
 
 
@@ -70,7 +72,9 @@ def _load_card(
     path = find_weights(card, start_bar=start_bar)
     # What a package brings was checked when it was installed.
     sha256 = checked_hash(path) if path == cached_path(card) else file_hash(path)
-    identity = ExtractorIdentity(card.name, sha256, input_size or card.input_size)
+    identity = ExtractorIdentity(
+        card.name, sha256, card.input_size if input_size is None else input_size
+    )
     if path.suffix == ".onnx":
         return _load_file(path, identity, pooling)
     from activeindex.extractors.torchscript import load_torchscript
