@@ -55,7 +55,9 @@ def load_from_library(
         sha256 = _hash_of_weights(built.network)
     else:
         sha256, notes = file_hash(checkpoint), load_checkpoint(built.network, checkpoint)
-    identity = ExtractorIdentity(f"{library}:{name}", sha256, input_size or built.input_size)
+    identity = ExtractorIdentity(
+        f"{library}:{name}", sha256, built.input_size if input_size is None else input_size
+    )
     extractor = NetworkExtractor(built.channels_first(), identity, built.mean, built.std, pooling)
     extractor.notes = notes
     return extractor
