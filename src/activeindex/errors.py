@@ -6,7 +6,11 @@ was found and what was expected; the command line prints that line and exits wit
 other exception is a bug and keeps its traceback.
 """
 
+import re
+import textwrap
 from collections.abc import Sequence
+
+_LONGEST_REASON = 160
 
 
 class ActiveIndexError(Exception):
@@ -60,3 +64,16 @@ class MissingExtraError(ActiveIndexError, ImportError):
             f"{purpose} needs the package {package}, which is not installed: "
             f'pip install "activeindex[{extra}]"'
         )
+
+
+def reason_of(error: BaseException) -> str:
+    r"""What an error of a library says: its first line, of a long one the first sentence.
+
+    >>> reason_of(RuntimeError("no zip archive\nat read (zip.cpp:12)"))
+    'no zip archive'
+    """
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if len(line) <= _LONGEST_REASON:
+        return line
+    sentence = re.split(r"\.\s", line, maxsplit=1)[0]
+    return textwrap.shorten(sentence, _LONGEST_REASON, placeholder=" …")

@@ -1,12 +1,18 @@
 """A real HTTP server of one file that can cut connections, redirect, stall and lie."""
 
 import contextlib
+import random
 import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+import pytest
+
+BODY = random.Random(0).randbytes(200_000)
+NEW_BODY = random.Random(1).randbytes(150_000)
 
 
 @dataclass
@@ -126,3 +132,13 @@ def serving(server: FileServer, certificate: Path | None = None) -> Iterator[Fil
         listening.shutdown()
         thread.join()
         listening.server_close()
+
+
+def one_line(caught: pytest.ExceptionInfo[BaseException]) -> str:
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def left_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []

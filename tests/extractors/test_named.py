@@ -1,5 +1,6 @@
 """Extractors by name and by file."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import nn
 from activeindex.errors import InputError, ShapeError
 from activeindex.extractors import Extractor, features_of, load_extractor
 from activeindex.images import Pixels, resize_square, to_tensor
+from tests.extractors.programs import MergedViews, Views, images, seeded
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -52,6 +54,16 @@ def test_gradients_reach_the_image_and_not_the_weights(tmp_path: Path) -> None:
     assert not any(parameter.requires_grad for parameter in extractor.parameters())
 
 
+@pytest.mark.parametrize("make", [Views, MergedViews])
+def test_a_network_that_views_its_maps_keeps_its_features(
+    make: Callable[[], nn.Module], tmp_path: Path
+) -> None:
+    network = seeded(make)
+    extractor = load_extractor(scripted(tmp_path, network), input_size=32)
+    normalised = (images() - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+    assert torch.allclose(extractor(images()), network(normalised), atol=1e-5)
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit.load.*")
 def test_files_that_are_no_extractor_are_named_with_the_reason(tmp_path: Path) -> None:
     maps = scripted(tmp_path, Maps())
@@ -59,8 +71,9 @@ def test_files_that_are_no_extractor_are_named_with_the_reason(tmp_path: Path) -
         load_extractor(maps, input_size=32)
     text = tmp_path / "text.pt"
     text.write_text("not a network")
-    with pytest.raises(InputError, match=f"^{text}: expected a TorchScript file"):
+    with pytest.raises(InputError, match=f"^{text}: expected a TorchScript file") as caught:
         load_extractor(text)
+    assert len(str(caught.value)) < len(str(text)) + 200
     onnx = tmp_path / "text.onnx"
     onnx.write_text("not a network")
     with pytest.raises(InputError, match=f"^{onnx}: "):

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from activeindex.errors import InputError
+from activeindex.errors import InputError, reason_of
 from activeindex.running.files import check_file, read_json, whole_file
 
 SUFFIXES = (".pt", ".pth", ".npy")
@@ -88,8 +88,7 @@ def _read_npy(path: Path, option: str) -> npt.NDArray[Any]:
     try:
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except Exception as error:  # The reader meets broken bytes with errors of a dozen types.
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{option} {path}: expected a .npy matrix ({reason})") from None
+        raise InputError(f"{option} {path}: expected a .npy matrix ({reason_of(error)})") from None
 
 
 def _read_torch(path: Path, option: str) -> npt.NDArray[Any]:

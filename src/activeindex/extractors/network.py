@@ -38,13 +38,31 @@ class NetworkExtractor(Extractor):
         self.network = network.eval()
         for parameter in network.parameters():  # Scripted modules have no requires_grad_.
             parameter.requires_grad_(False)
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.pooling = pooling
         self.mean: torch.Tensor
         self.std: torch.Tensor
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1))
+        self._lay_out()
         self.dimension = self._probe()
+
+    def _lay_out(self) -> None:
+        """Puts channels last, where convolutions are faster on the CPU, if the network runs so.
+
+        One that calls ``view`` on maps does not. It takes two images to tell, since views may
+        merge images and channels.
+        """
+        self._move(torch.channels_last)
+        size = self.input_size
+        try:
+            with torch.no_grad():
+                self._network_out(torch.zeros(2, 3, size, size, device=self.device))
+        except (AssertionError, RuntimeError):  # :meth:`_probe` says what is amiss, if it still is.
+            self._move(torch.contiguous_format)
+
+    def _move(self, layout: torch.memory_format) -> None:
+        self._layout = layout
+        self.network.to(memory_format=layout)  # type: ignore[call-overload]
 
     def _probe(self) -> int:
         """The dimension, found by a pass over an empty image."""
@@ -66,7 +84,8 @@ class NetworkExtractor(Extractor):
         raise InputError(f"{name}: expected features (1, d), found {tuple(features.shape)}{hint}")
 
     def _network_out(self, images: torch.Tensor) -> Any:
-        return self.network((images - self.mean) / self.std)
+        normalised = (images - self.mean) / self.std
+        return self.network(normalised.contiguous(memory_format=self._layout))
 
     def _features(self, images: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self._network_out(images)

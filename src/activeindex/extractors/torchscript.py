@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from activeindex.errors import InputError
+from activeindex.errors import InputError, reason_of
 from activeindex.extractors.base import IMAGENET_MEAN, IMAGENET_STD, ExtractorIdentity
 from activeindex.extractors.network import NetworkExtractor
 from activeindex.extractors.pooling import Pooling
@@ -25,6 +25,5 @@ def load_torchscript(
     try:
         network = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{path}: expected a TorchScript file ({reason})") from None
+        raise InputError(f"{path}: expected a TorchScript file ({reason_of(error)})") from None
     return NetworkExtractor(network, identity, mean, std, pooling)

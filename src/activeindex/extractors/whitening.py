@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from activeindex.errors import InputError, ShapeError
+from activeindex.errors import InputError, ShapeError, reason_of
 from activeindex.extractors.base import Extractor
 from activeindex.running.files import check_file, whole_file
 
@@ -115,9 +115,8 @@ class Whitening:
             with np.load(path, allow_pickle=False) as file:
                 arrays: dict[str, Any] = {name: file[name] for name in _ARRAYS}
         except Exception as error:  # The reader meets broken bytes with errors of a dozen types.
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise InputError(
-                f"whitening {path}: expected a file of activeindex whiten ({reason})"
+                f"whitening {path}: expected a file of activeindex whiten ({reason_of(error)})"
             ) from None
         mean, matrix = arrays["mean"], arrays["matrix"]
         good = mean.ndim == 1 and matrix.ndim == 2 and matrix.shape[1] == len(mean)

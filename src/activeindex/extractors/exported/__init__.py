@@ -10,7 +10,7 @@ wherever its weights are moved.
 
 from pathlib import Path
 
-from activeindex.errors import InputError
+from activeindex.errors import InputError, reason_of
 from activeindex.extractors.base import IMAGENET_MEAN, IMAGENET_STD, ExtractorIdentity
 from activeindex.extractors.exported.archive import read_archive
 from activeindex.extractors.exported.program import ExportedProgram
@@ -34,15 +34,20 @@ def load_exported(
     archive = read_archive(path)
     try:
         network = ExportedProgram(path, archive)
-    except (AttributeError, IndexError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: expected a torch.export program, {error!r} is amiss") from None
-    for side in (network.height, network.width):
-        if side not in (None, identity.input_size):
-            raise InputError(
-                f"{path}: the program was exported for images of {network.height}x{network.width}, "
-                f"found resize_size {identity.input_size}"
-            )
-    return NetworkExtractor(network, identity, mean, std, pooling)
+        for side in (network.height, network.width):
+            if side not in (None, identity.input_size):
+                raise InputError(
+                    f"{path}: the program was exported for images of {network.height}x"
+                    f"{network.width}, found resize_size {identity.input_size}"
+                )
+        return NetworkExtractor(network, identity, mean, std, pooling)
+    except InputError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # How a program fails that is broken or made to do harm, when it is read or first run.
+        raise InputError(
+            f"{path}: expected a torch.export program, {reason_of(error)} is amiss"
+        ) from None
 
 
 __all__ = ["load_exported"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from activeindex.errors import InputError
+from activeindex.errors import InputError, reason_of
 from activeindex.running.files import check_file
 
 DTYPES = {
@@ -58,11 +58,12 @@ def read_archive(path: Path) -> Archive:
     try:
         with zipfile.ZipFile(path) as archive:
             return _Reader(path, archive).read()
+    except InputError:
+        raise
     except zipfile.BadZipFile:
         raise InputError(f"{expected} no zip archive") from None
-    except (KeyError, TypeError, AttributeError, RuntimeError, UnicodeDecodeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        raise InputError(f"{expected} a broken one ({reason})") from None
+    except Exception as error:  # The reader meets broken bytes with errors of a dozen types.
+        raise InputError(f"{expected} a broken one ({reason_of(error)})") from None
 
 
 class _Reader:
@@ -82,14 +83,15 @@ class _Reader:
     def read(self) -> Archive:
         models = [name for name in self._names if name.startswith("models/")]
         if "archive_format" not in self._names or self._bytes("archive_format") != b"pt2":
-            old = "serialized_exported_program.json" in self._archive.namelist()
-            self._refuse("one saved by PyTorch before 2.8; save it again" if old else "another zip")
+            if "serialized_exported_program.json" in self._archive.namelist():
+                self._refuse("one saved by PyTorch before 2.8; save it again")
+            self._refuse("another zip archive")
         if self._bytes("archive_version") != b"0" or self._bytes("byteorder") != b"little":
             self._refuse("an archive of another version or byte order")
         if models != ["models/model.json"]:
-            compiled = any(name.startswith("data/aotinductor/") for name in self._names)
-            kind = "compiled by AOTInductor, which has no gradient" if compiled else "with"
-            self._refuse(f"one {kind} ({len(models)} models)")
+            if any(name.startswith("data/aotinductor/") for name in self._names):
+                self._refuse("one compiled by AOTInductor, which has no gradient")
+            self._refuse(f"one with {len(models)} models")
         program = self._json("models/model.json")
         schema = program["schema_version"]["major"]
         if schema != _SCHEMA:
@@ -110,7 +112,7 @@ class _Reader:
     def _json(self, name: str) -> dict[str, Any]:
         try:
             value = json.loads(self._bytes(name))
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
             raise InputError(f"{self._path}: expected JSON in {name}, found something else")

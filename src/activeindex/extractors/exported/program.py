@@ -1,9 +1,6 @@
 """An exported program as a module: a list of ATen calls, carried out one after the other."""
 
-import math
-import operator
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,73 +9,13 @@ from torch import nn
 
 from activeindex.errors import InputError
 from activeindex.extractors.exported.archive import DTYPES, Archive
-
-_LAYOUTS = {7: torch.strided}
-_MEMORY_FORMATS = {
-    1: torch.contiguous_format,
-    2: torch.channels_last,
-    3: torch.channels_last_3d,
-    4: torch.preserve_format,
-}
-_PLAIN = ("as_bool", "as_bools", "as_float", "as_floats", "as_int", "as_ints", "as_int_lists")
-_SIZES = ("as_sym_int", "as_sym_float", "as_sym_bool")
-
-_STRINGS = frozenset(
-    {"approximate", "equation", "indexing", "mode", "padding", "reduce", "rounding_mode"}
+from activeindex.extractors.exported.calls import (
+    Call,
+    RefusedCallError,
+    read_call,
+    value_of,
+    with_last_uses,
 )
-"""The parameters that take text. No other does, above all none that is the name of a file: the
-operators that read or write files have such a parameter."""
-
-_ON_SIZES: dict[str, Callable[..., Any]] = {
-    **{
-        f"_operator.{name}": getattr(operator, name)
-        for name in (
-            *("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "neg", "pos", "abs"),
-            *("eq", "ne", "lt", "le", "gt", "ge", "and_", "or_", "not_", "getitem"),
-        )
-    },
-    **{f"math.{name}": getattr(math, name) for name in ("ceil", "floor", "sqrt", "trunc")},
-    "torch.sym_float": float,
-    "torch.sym_int": int,
-    "torch.sym_max": max,
-    "torch.sym_min": min,
-    "torch.sym_not": operator.not_,
-}
-"""What programs compute sizes with."""
-
-_CHECKS = ("aten._assert", "aten.sym_constrain_range")
-"""Calls that only check; the shape of what comes is checked by the extractor."""
-
-
-@dataclass(frozen=True)
-class _Reference:
-    """A value that an earlier call gave, or an input."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class _Here:
-    """The device that the images are on, whichever the program was exported on."""
-
-
-@dataclass(frozen=True)
-class _Call:
-    """One line of the program.
-
-    Attributes:
-        function: What is called.
-        arguments: By position.
-        keywords: By name.
-        outputs: The name of each result; a list where one result is a list.
-        last_uses: Values that nothing after this needs.
-    """
-
-    function: Callable[..., Any]
-    arguments: tuple[Any, ...]
-    keywords: dict[str, Any]
-    outputs: tuple[Any, ...]
-    last_uses: tuple[str, ...] = ()
 
 
 class ExportedProgram(nn.Module):
@@ -97,8 +34,8 @@ class ExportedProgram(nn.Module):
         width: Likewise.
 
     Raises:
-        InputError: If the program takes something else, changes its weights, or calls anything
-            but ATen operators on tensors.
+        InputError: If the program takes something else, is in training mode, or calls anything but
+            ATen operators on tensors.
     """
 
     def __init__(self, path: Path, archive: Archive) -> None:
@@ -110,10 +47,8 @@ class ExportedProgram(nn.Module):
         self._input = self._bind(signature["input_specs"], archive)
         self._output = self._only_output(signature["output_specs"])
         self.batch, self.height, self.width = self._input_size(graph["tensor_values"])
-        self._calls = _with_last_uses(
-            [call for node in graph["nodes"] if (call := self._call(node)) is not None],
-            {*self._held, self._output},
-        )
+        calls = [call for node in graph["nodes"] if (call := self._call(node)) is not None]
+        self._calls = with_last_uses(calls, {*self._held, self._output})
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """What the program gives for images ``(B, 3, H, W)``."""
@@ -133,9 +68,9 @@ class ExportedProgram(nn.Module):
         values[self._input] = images
         for call in self._calls:
             result = call.function(
-                *(_value(argument, values, images.device) for argument in call.arguments),
+                *(value_of(argument, values, images.device) for argument in call.arguments),
                 **{
-                    name: _value(argument, values, images.device)
+                    name: value_of(argument, values, images.device)
                     for name, argument in call.keywords.items()
                 },
             )
@@ -178,9 +113,9 @@ class ExportedProgram(nn.Module):
         return images[0]
 
     def _only_output(self, specs: Sequence[Mapping[str, Any]]) -> str:
-        kinds = [next(iter(spec)) for spec in specs]
+        kinds = [next(iter(spec), "nothing") for spec in specs]
         if any("mutation" in kind for kind in kinds):
-            raise self._refuse("one that changes its weights; export model.eval()")
+            raise self._refuse("one in training mode; export model.eval()")
         if kinds != ["user_output"] or "as_tensor" not in specs[0]["user_output"]["arg"]:
             raise self._refuse(f"one with the outputs {', '.join(kinds)}")
         return str(specs[0]["user_output"]["arg"]["as_tensor"]["name"])
@@ -194,102 +129,8 @@ class ExportedProgram(nn.Module):
             raise self._refuse(f"{DTYPES.get(meta['dtype'])} input of shape {tuple(size)}")
         return size[0], size[2], size[3]
 
-    def _call(self, node: Mapping[str, Any]) -> _Call | None:
-        target = str(node["target"])
-        name = target.removeprefix("torch.ops.")
-        if name.startswith(_CHECKS):
-            return None
-        arguments = {
-            str(item["name"]): self._argument(name, str(item["name"]), item["arg"])
-            for item in node["inputs"]
-        }
-        outputs = tuple(_output_name(output) for output in node["outputs"])
-        if target in _ON_SIZES:
-            return _Call(_ON_SIZES[target], tuple(arguments.values()), {}, outputs)
-        parts = name.split(".")
-        packet = getattr(torch.ops.aten, parts[1], None) if len(parts) == 3 else None
-        if parts[0] != "aten" or packet is None or parts[2] not in packet.overloads():
-            raise self._refuse(f"a call of {target}")
-        return _Call(getattr(packet, parts[2]), (), arguments, outputs)
-
-    def _argument(self, function: str, parameter: str, argument: Mapping[str, Any]) -> Any:
-        ((kind, value),) = argument.items()
-        if kind == "as_none":
-            return None
-        if kind in _PLAIN:
-            return value
-        if kind in ("as_tensor", "as_optional_tensor"):
-            return _reference(value)
-        if kind in ("as_tensors", "as_optional_tensors"):
-            return [_reference(item) for item in value]
-        if kind in _SIZES:
-            return _size(value)
-        if kind.removesuffix("s") in _SIZES:
-            return [_size(item) for item in value]
-        if kind == "as_device":
-            return _Here()
-        if kind == "as_scalar_type":
-            return DTYPES[value]
-        if kind == "as_layout":
-            return _LAYOUTS[value]
-        if kind == "as_memory_format":
-            return _MEMORY_FORMATS[value]
-        if kind == "as_string" and parameter in _STRINGS:
-            return str(value)
-        raise self._refuse(f"{function} with {kind.removeprefix('as_')} {value!r} as {parameter}")
-
-
-def _reference(item: Mapping[str, Any]) -> _Reference | None:
-    """The tensor that is named, be it wrapped as an optional one or not."""
-    if "as_none" in item:
-        return None
-    return _Reference(str(item.get("as_tensor", item)["name"]))
-
-
-def _size(item: Mapping[str, Any]) -> Any:
-    ((kind, value),) = item.items()
-    return _Reference(str(value)) if kind == "as_name" else value
-
-
-def _output_name(output: Mapping[str, Any]) -> str | list[str | None] | None:
-    ((kind, value),) = output.items()
-    if kind == "as_none":
-        return None
-    if kind in _SIZES:
-        return str(value["as_name"]) if "as_name" in value else None
-    references = [_reference(item) for item in (value if isinstance(value, list) else [value])]
-    names = [None if reference is None else reference.name for reference in references]
-    return names if isinstance(value, list) else names[0]
-
-
-def _value(argument: Any, values: Mapping[str, Any], device: torch.device) -> Any:
-    if isinstance(argument, _Reference):
-        return values[argument.name]
-    if isinstance(argument, _Here):
-        return device
-    if isinstance(argument, list):
-        return [_value(item, values, device) for item in argument]
-    return argument
-
-
-def _with_last_uses(calls: list[_Call], kept: set[str]) -> list[_Call]:
-    """Notes after which call each value can be forgotten; bounds the memory without gradients."""
-    seen = set(kept)
-    noted = []
-    for call in reversed(calls):
-        used = {
-            item.name
-            for argument in (*call.arguments, *call.keywords.values())
-            for item in (argument if isinstance(argument, list) else [argument])
-            if isinstance(item, _Reference)
-        }
-        given = {
-            name
-            for output in call.outputs
-            for name in (output if isinstance(output, list) else [output])
-            if name is not None
-        }
-        last = tuple(sorted((used | given) - seen))
-        seen |= used
-        noted.append(_Call(call.function, call.arguments, call.keywords, call.outputs, last))
-    return noted[::-1]
+    def _call(self, node: Mapping[str, Any]) -> Call | None:
+        try:
+            return read_call(node, self._held)
+        except RefusedCallError as refused:
+            raise self._refuse(str(refused)) from None

@@ -8,7 +8,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from activeindex.errors import InputError
+from activeindex.errors import InputError, reason_of
 
 _REDIRECTS = 5
 _REDIRECT_CODES = (301, 302, 303, 307, 308)
@@ -75,9 +75,9 @@ def open_address(address: str, headers: dict[str, str], timeout: float) -> http.
             request = urllib.request.Request(at, headers=headers)
             answer: http.client.HTTPResponse = opener.open(request, timeout=timeout)
         except (urllib.error.URLError, UnicodeError) as error:  # No valid name.
-            raise InputError(f"{at}: cannot be reached ({reason_of(error)})") from None
+            raise InputError(f"{at}: cannot be reached ({cause_of(error)})") from None
         except (OSError, http.client.HTTPException) as error:
-            raise CutError(reason_of(error)) from None
+            raise CutError(cause_of(error)) from None
         if answer.status in (200, 206, 416):
             return answer
         with answer:
@@ -97,9 +97,9 @@ def _is_loopback_address(address: str) -> bool:
     return _is_loopback(urllib.parse.urlsplit(address).hostname or "")
 
 
-def reason_of(error: Exception) -> str:
+def cause_of(error: Exception) -> str:
     """What the system or the server said, in one line."""
     inner = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(inner, OSError) and inner.strerror:
         return inner.strerror
-    return (str(inner).strip() or type(inner).__name__).splitlines()[0]
+    return reason_of(inner if isinstance(inner, Exception) else RuntimeError(inner))

@@ -19,9 +19,9 @@ from typing import IO
 from activeindex.errors import InputError
 from activeindex.extractors.weights.addresses import (
     CutError,
+    cause_of,
     check_address,
     open_address,
-    reason_of,
 )
 from activeindex.running.files import output_error, read_json, write_json
 from activeindex.running.progress import Progress, Silent
@@ -245,7 +245,7 @@ def _blocks(answer: http.client.HTTPResponse, total: int | None, done: int) -> I
         try:
             block = answer.read(_BLOCK)
         except (OSError, http.client.HTTPException) as error:
-            raise CutError(f"after {done:,} bytes: {reason_of(error)}") from None
+            raise CutError(f"after {done:,} bytes: {cause_of(error)}") from None
         if not block:
             break
         done += len(block)

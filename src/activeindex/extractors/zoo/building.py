@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from activeindex.errors import InputError, MissingExtraError
-from activeindex.extractors.weights.addresses import reason_of
+from activeindex.errors import InputError, MissingExtraError, reason_of
+from activeindex.extractors.weights.addresses import cause_of
 
 Normalisation = tuple[float, float, float]
 
@@ -65,7 +65,7 @@ def import_library(library: str) -> Any:
             raise
         raise MissingExtraError(library, "zoo", f"a network of {library}") from None
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = reason_of(error)
         raise InputError(f"{library}: installed, but it does not import ({reason})") from None
 
 
@@ -80,7 +80,7 @@ def built(title: str, pretrained: bool, make: Callable[[], nn.Module]) -> nn.Mod
         with contextlib.redirect_stdout(sys.stderr):
             return make()
     except Exception as error:  # Libraries and what they download with raise dozens of types.
-        reason = reason_of(error)
+        reason = cause_of(error)
         # How networks refuse their options; a download fails otherwise.
         if not pretrained or isinstance(error, (AssertionError, TypeError)):
             raise InputError(f"{title}: cannot be built ({reason})") from None

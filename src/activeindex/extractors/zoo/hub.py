@@ -6,7 +6,7 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
-from activeindex.extractors.weights.addresses import reason_of
+from activeindex.extractors.weights.addresses import cause_of
 
 _TIMEOUT = 10.0
 
@@ -48,4 +48,4 @@ def _unreachable(address: str) -> str | None:
     except urllib.error.HTTPError:
         return None
     except OSError as error:
-        return reason_of(error)
+        return cause_of(error)
