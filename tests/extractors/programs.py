@@ -50,6 +50,20 @@ class MergedViews(nn.Module):
         return maps.view(count * channels, height, width).amax((1, 2)).view(count, channels)
 
 
+class Strides(nn.Module):
+    """Every other pixel of a map, told by its place in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.pool = nn.Conv2d(3, 8, 4, stride=4), nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        maps: torch.Tensor = self.convolution(images)
+        every_other = maps.as_strided((maps.shape[0], 8, 4, 4), (512, 64, 16, 2), 1)
+        pooled: torch.Tensor = self.pool(every_other)
+        return pooled.flatten(1)
+
+
 class Attention(nn.Module):
     """A transformer's block over patches, with the class token as the feature."""
 

@@ -44,7 +44,7 @@ _ON_SIZES: dict[str, Callable[..., Any]] = {
 }
 """What programs compute sizes with."""
 
-_ON_MEMORY = frozenset({"as_strided", "as_strided_", "as_strided_copy", "resize_", "set_"})
+_ON_MEMORY = frozenset({"as_strided_", "as_strided_copy", "resize_", "set_"})
 """Operators that depend on how a tensor lies in memory, which is here as is fastest."""
 
 _SWITCHES = ("train", "training", "dropout_p", "p")
@@ -89,12 +89,15 @@ class Call:
     last_uses: tuple[str, ...] = ()
 
 
-def read_call(node: Mapping[str, Any], weights: Collection[str]) -> Call | None:
+def read_call(
+    node: Mapping[str, Any], weights: Collection[str], metas: Mapping[str, Mapping[str, Any]]
+) -> Call | None:
     """Reads one line of the program; None if it only checks.
 
     Args:
         node: The line.
         weights: The names of the values that no call may change.
+        metas: How the values lay in memory when the program was exported.
 
     Raises:
         RefusedCallError: If it calls anything but an ATen operator on tensors, changes a weight,
@@ -116,6 +119,8 @@ def read_call(node: Mapping[str, Any], weights: Collection[str]) -> Call | None:
         return Call(function, tuple(arguments.values()), {}, outputs)
     if _trains(function, arguments, weights):
         raise RefusedCallError(f"one in training mode ({name}); export model.eval()")
+    if name == "aten.as_strided.default":
+        function = _as_strided(metas[arguments["self"].name])
     return Call(function, (), arguments, outputs)
 
 
@@ -129,6 +134,23 @@ def _operator(name: str) -> Callable[..., Any] | None:
         return None
     overloads: list[str] = packet.overloads()  # type: ignore[no-untyped-call]
     return getattr(packet, parts[2]) if parts[2] in overloads else None
+
+
+def _as_strided(meta: Mapping[str, Any]) -> Callable[..., torch.Tensor]:
+    """``as_strided`` of a tensor that is put back as it lay when the program was exported."""
+    if any("as_int" not in step for step in (*meta["strides"], meta["storage_offset"])):
+        raise RefusedCallError("a call of aten.as_strided on a tensor of free size")
+    strides = [int(step["as_int"]) for step in meta["strides"]]
+    begin = int(meta["storage_offset"]["as_int"])
+
+    def as_strided(
+        self: torch.Tensor, size: list[int], stride: list[int], storage_offset: int | None = None
+    ) -> torch.Tensor:
+        put = torch.empty_strided(self.shape, strides, dtype=self.dtype, device=self.device)
+        offset = 0 if storage_offset is None else storage_offset - begin
+        return put.copy_(self).as_strided(size, stride, offset)
+
+    return as_strided
 
 
 def _trains(function: Any, arguments: Mapping[str, Any], weights: Collection[str]) -> bool:

@@ -46,8 +46,9 @@ class ExportedProgram(nn.Module):
         self._held: dict[str, str] = {}
         self._input = self._bind(signature["input_specs"], archive)
         self._output = self._only_output(signature["output_specs"])
-        self.batch, self.height, self.width = self._input_size(graph["tensor_values"])
-        calls = [call for node in graph["nodes"] if (call := self._call(node)) is not None]
+        metas = graph["tensor_values"]
+        self.batch, self.height, self.width = self._input_size(metas)
+        calls = [call for node in graph["nodes"] if (call := self._call(node, metas)) is not None]
         self._calls = with_last_uses(calls, {*self._held, self._output})
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -129,8 +130,8 @@ class ExportedProgram(nn.Module):
             raise self._refuse(f"{DTYPES.get(meta['dtype'])} input of shape {tuple(size)}")
         return size[0], size[2], size[3]
 
-    def _call(self, node: Mapping[str, Any]) -> Call | None:
+    def _call(self, node: Mapping[str, Any], metas: Mapping[str, Any]) -> Call | None:
         try:
-            return read_call(node, self._held)
+            return read_call(node, self._held, metas)
         except RefusedCallError as refused:
             raise self._refuse(str(refused)) from None
