@@ -42,6 +42,10 @@ class UnreadableImageError(InputError):
     """An image file could not be decoded."""
 
 
+class UnencodableError(InputError):
+    """A file format cannot hold a picture."""
+
+
 class OutputError(ActiveIndexError, OSError):
     """A file could not be written."""
 

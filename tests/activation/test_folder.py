@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageCms
 
 from activeindex.activation import (
     PAPER,
     RECORDS_FILE,
     ActivatedImage,
+    Budget,
     FolderActivation,
+    ReleaseSettings,
     activate,
     activate_folder,
     check_released,
@@ -23,7 +25,7 @@ from activeindex.activation import (
 )
 from activeindex.errors import InputError, UnreadableImageError
 from activeindex.extractors import Extractor
-from activeindex.images import Pixels, to_tensor
+from activeindex.images import FileFormat, Pixels, measure_quality, to_tensor
 from activeindex.indexing import Quantiser, QuantiserIdentity, train_index
 from activeindex.running.workers import Workers
 from tests.extractors.linear import LinearExtractor, linear_features, linear_quantiser
@@ -75,6 +77,7 @@ def test_every_image_is_released_as_png_under_its_name(
     done = activate_folder(tmp_path / "in", tmp_path / "out", small_sscd, quantiser, FEW)
     assert done.count == 3
     assert done.skipped == ()
+    assert done.warnings == ()
     assert set(files(tmp_path / "out")) == {
         "a/c.png", "a/d.png", "b.png", "activation.json", "activation.jsonl",
     }  # fmt: skip
@@ -92,7 +95,12 @@ def test_every_image_is_released_as_png_under_its_name(
             "sha256": sha256(tmp_path / "in" / source),
             "output": output,
             "output_sha256": sha256(tmp_path / "out" / output),
+            "format": "png",
+            "quality": None,
             **asdict(image.quality),
+            "budget": {"psnr": None, "ssim": None, "linf": None},
+            "budget_met": True,
+            "passes": 2,
             "code": image.code.hex(),
             "distance_before": image.distance_before,
             "distance_after": image.distance_after,
@@ -246,3 +254,69 @@ def test_what_was_activated_for_one_index_is_refused_for_another(
 
 def test_images_without_records_are_taken(tmp_path: Path) -> None:
     check_released(tmp_path, identified("first"), LinearExtractor())
+
+
+def test_every_file_keeps_the_budget(tmp_path: Path, photographs: dict[str, Pixels]) -> None:
+    put(tmp_path / "in", photographs, *[f"{number}.png" for number in range(7)])
+    for form in (FileFormat("png"), FileFormat("jpeg", 98), FileFormat("webp", 98)):
+        release = ReleaseSettings(form, Budget(psnr=36.0, linf=30))
+        out = tmp_path / form.name
+        assert run(tmp_path / "in", out, release=release).count == 7
+        for record in records(out):
+            before = read_pixels(tmp_path / "in" / record["name"])
+            found = measure_quality(before, read_pixels(out / record["output"]))
+            assert asdict(found) == {key: record[key] for key in ("psnr", "ssim", "linf")}
+            assert record["budget"] == {"psnr": 36.0, "ssim": None, "linf": 30}
+            assert record["budget_met"] == (found.psnr >= 36 and found.linf <= 30)
+            assert record["budget_met"] or form.name == "webp"
+            assert (record["format"], record["quality"]) == (form.name, form.quality)
+            assert Path(record["output"]).suffix == form.suffix
+
+
+def test_an_image_whose_budget_cannot_be_met_is_named_and_not_activated(
+    tmp_path: Path, photographs: dict[str, Pixels]
+) -> None:
+    put(tmp_path / "in", photographs, "a.png")
+    release = ReleaseSettings(FileFormat("jpeg", 20), Budget(psnr=50.0))
+    done = run(tmp_path / "in", tmp_path / "out", release=release)
+    assert len(done.warnings) == 1
+    assert done.warnings[0].startswith(
+        f"{tmp_path / 'in' / 'a.png'}: not activated, since jpeg at quality 20 alone breaks the "
+        "budget psnr >= 50.0 (PSNR "
+    )
+    record = records(tmp_path / "out")[0]
+    assert (record["budget_met"], record["passes"]) == (False, 0)
+    assert record["psnr"] < 50
+    again = run(tmp_path / "in", tmp_path / "out", release=release)
+    assert again.warnings == done.warnings
+
+
+def test_transparency_greyness_exif_and_profile_survive(
+    tmp_path: Path, photographs: dict[str, Pixels]
+) -> None:
+    (tmp_path / "in").mkdir()
+    piece = Image.fromarray(photographs["astronaut"][100:150, 100:160])
+    alpha = Image.linear_gradient("L").resize(piece.size)
+    exif = piece.getexif()
+    exif[ExifTags.Base.Orientation], exif[ExifTags.Base.Artist] = 6, "Ada"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    piece.convert("L").save(tmp_path / "in" / "grey.jpg")
+    piece.save(tmp_path / "in" / "turned.jpg", exif=exif, icc_profile=profile)
+    piece.putalpha(alpha)
+    piece.save(tmp_path / "in" / "alpha.png")
+    run(tmp_path / "in", tmp_path / "out")
+    with Image.open(tmp_path / "out" / "grey.png") as grey:
+        assert grey.mode == "L"
+    with Image.open(tmp_path / "out" / "alpha.png") as seen:
+        assert np.array_equal(np.asarray(seen)[..., 3], np.asarray(alpha))
+    with Image.open(tmp_path / "out" / "turned.png") as turned:
+        assert turned.size == (50, 60)
+        assert turned.getexif()[ExifTags.Base.Orientation] == 1
+        assert turned.getexif()[ExifTags.Base.Artist] == "Ada"
+        assert turned.info["icc_profile"] == profile
+    for record in records(tmp_path / "out"):
+        assert record["distance_after"] < record["distance_before"]
+
+    jpeg = run(tmp_path / "in", tmp_path / "jpeg", release=ReleaseSettings(FileFormat("jpeg")))
+    source = tmp_path / "in" / "alpha.png"
+    assert jpeg.warnings == (f"{source}: composed on white, since jpeg holds no alpha",)

@@ -5,12 +5,14 @@ images, an extractor and the quantiser of an index, and returns the images to re
 """
 
 from activeindex.activation.activate import (
+    AS_PNG,
     PAPER,
     ActivatedImage,
     ActivationResult,
     Step,
     activate,
 )
+from activeindex.activation.budget import NO_BUDGET, Budget
 from activeindex.activation.folder import FolderActivation, activate_folder, read_pixels
 from activeindex.activation.jnd import jnd_map
 from activeindex.activation.records import (
@@ -19,6 +21,7 @@ from activeindex.activation.records import (
     check_released,
     read_records,
 )
+from activeindex.activation.release import Release, ReleasedFile, ReleaseSettings
 from activeindex.activation.settings import (
     FEATURE_LOSSES,
     PRESETS,
@@ -27,7 +30,9 @@ from activeindex.activation.settings import (
 )
 
 __all__ = [
+    "AS_PNG",
     "FEATURE_LOSSES",
+    "NO_BUDGET",
     "PAPER",
     "PRESETS",
     "RECORDS_FILE",
@@ -35,8 +40,12 @@ __all__ = [
     "ActivatedImage",
     "ActivationResult",
     "ActivationSettings",
+    "Budget",
     "FolderActivation",
     "Recorder",
+    "Release",
+    "ReleaseSettings",
+    "ReleasedFile",
     "Step",
     "activate",
     "activate_folder",

@@ -14,21 +14,22 @@ import numpy.typing as npt
 import torch
 
 from activeindex.activation.distortion import (
-    add_distortion,
+    in_pixels,
     initial_distortion,
     shape_distortion,
 )
 from activeindex.activation.jnd import jnd_map
 from activeindex.activation.losses import feature_loss, total_loss
 from activeindex.activation.optimisers import build_optimiser, build_scheduler
+from activeindex.activation.release import Release, ReleaseSettings
 from activeindex.activation.settings import ActivationSettings
 from activeindex.activation.targets import choose_targets
 from activeindex.errors import InputError, ShapeError
 from activeindex.extractors import Extractor, features_of
 from activeindex.images import (
+    Picture,
     Pixels,
     Quality,
-    measure_quality,
     resize_square,
     to_pixels,
     to_tensor,
@@ -36,6 +37,7 @@ from activeindex.images import (
 from activeindex.indexing import Quantiser
 
 PAPER = ActivationSettings()
+AS_PNG = ReleaseSettings()
 
 
 @dataclass(frozen=True)
@@ -43,15 +45,22 @@ class ActivatedImage:
     """One image after activation.
 
     Attributes:
-        pixels: What is to be released, 8-bit RGB ``(H, W, 3)``.
+        data: The file that is to be released.
+        pixels: What its reader sees, 8-bit RGB ``(H, W, 3)``, transparency composed on white.
         quality: PSNR, SSIM and L-infinity of ``pixels`` against the 8-bit original.
+        budget_met: Whether they keep the budget. The only reason why not is that the file format
+            alone breaks it; the image is then not activated, only encoded.
+        passes: How often the image went through the extractor and back.
         code: The code that the index stores: that of the *original*'s feature.
         distance_before: Euclidean distance of the original's feature to the target.
         distance_after: Euclidean distance of the feature of ``pixels`` to the target.
     """
 
+    data: bytes
     pixels: Pixels
     quality: Quality
+    budget_met: bool
+    passes: int
     code: bytes
     distance_before: float
     distance_after: float
@@ -119,11 +128,12 @@ class Step:
 
 
 def activate(
-    images: Sequence[torch.Tensor],
+    images: Sequence[torch.Tensor | Picture],
     extractor: Extractor,
     quantiser: Quantiser,
     settings: ActivationSettings = PAPER,
     *,
+    release: ReleaseSettings = AS_PNG,
     seed: int = 0,
     numbers: Sequence[int] | None = None,
     on_step: Callable[[Step], None] | None = None,
@@ -131,10 +141,12 @@ def activate(
     """Activates images of any sizes.
 
     Args:
-        images: Tensors ``(3, H, W)`` in [0, 1]; each may have its own size.
+        images: Tensors ``(3, H, W)`` in [0, 1], taken at 8 bits; each may have its own size. Or
+            pictures, whose transparency, greyness, EXIF and profile are kept.
         extractor: The extractor that the index was built with.
         quantiser: The quantiser of the index that will be searched.
         settings: What to optimise and how; the paper's by default.
+        release: The format of the released files, and the budget that each of them keeps.
         seed: Seeds the noise that the distortions start from.
         numbers: A number per image that seeds its noise together with ``seed``; 0, 1, … by
             default. The same number gives the same result in any batch.
@@ -152,40 +164,55 @@ def activate(
     numbers = range(len(images)) if numbers is None else numbers
     if len(numbers) != len(images):
         raise InputError(f"numbers: expected {len(images)}, one per image, found {len(numbers)}")
-    for image in images:
-        if image.dim() != 3 or image.shape[0] != 3:
-            raise ShapeError("image", (3, "H", "W"), image.shape)
+    pictures = [_as_picture(image) for image in images]
     return ActivationResult(
         tuple(
-            _activate_one(image, extractor, quantiser, settings, seed, number, on_step)
-            for image, number in zip(images, numbers, strict=True)
+            _activate_one(picture, extractor, quantiser, settings, release, seed, number, on_step)
+            for picture, number in zip(pictures, numbers, strict=True)
         )
     )
 
 
+def _as_picture(image: torch.Tensor | Picture) -> Picture:
+    if isinstance(image, Picture):
+        return image
+    if image.dim() != 3 or image.shape[0] != 3:
+        raise ShapeError("image", (3, "H", "W"), image.shape)
+    return Picture(to_pixels(image))
+
+
 def _activate_one(
-    image: torch.Tensor,
+    picture: Picture,
     extractor: Extractor,
     quantiser: Quantiser,
     settings: ActivationSettings,
+    released_as: ReleaseSettings,
     seed: int,
     number: int,
     on_step: Callable[[Step], None] | None,
 ) -> ActivatedImage:
-    original = image.unsqueeze(0).to(extractor.device)
+    release = Release(picture, released_as, extractor.device)
+    original = release.original
     feature = features_of(extractor, resize_square(original, extractor.input_size))
     code = quantiser.encode(feature)
     target = choose_targets(settings.target, feature, quantiser)
-    generator = torch.Generator().manual_seed(image_seed(seed, number))
-    changed = optimise(original, target, extractor, settings, generator, number, on_step)
-    pixels = to_pixels(changed.squeeze(0))
-    released = resize_square(to_tensor(pixels).unsqueeze(0), extractor.input_size)
+    distortion, passes = torch.zeros_like(original), 0
+    if release.attainable:
+        generator = torch.Generator().manual_seed(image_seed(seed, number))
+        distortion, passes = optimise(
+            original, target, extractor, settings, generator, release, number, on_step
+        )
+    file = release.write(distortion)
+    seen = resize_square(to_tensor(file.pixels).unsqueeze(0), extractor.input_size)
     return ActivatedImage(
-        pixels=pixels,
-        quality=measure_quality(to_pixels(image), pixels),
+        data=file.data,
+        pixels=file.pixels,
+        quality=file.quality,
+        budget_met=file.budget_met,
+        passes=passes,
         code=code.tobytes(),
         distance_before=float(np.linalg.norm(feature - target)),
-        distance_after=float(np.linalg.norm(features_of(extractor, released) - target)),
+        distance_after=float(np.linalg.norm(features_of(extractor, seen) - target)),
     )
 
 
@@ -200,9 +227,10 @@ def optimise(
     extractor: Extractor,
     settings: ActivationSettings,
     generator: torch.Generator,
+    release: Callable[[torch.Tensor], torch.Tensor],
     number: int = 0,
     on_step: Callable[[Step], None] | None = None,
-) -> torch.Tensor:
+) -> tuple[torch.Tensor, int]:
     """Optimises the distortion of one image.
 
     Args:
@@ -211,22 +239,29 @@ def optimise(
         extractor: Maps the image to its feature.
         settings: What to optimise and how.
         generator: Draws the noise at the start.
+        release: What a reader sees of the image under a distortion in pixel units; see
+            :class:`~activeindex.activation.release.Release`.
         number: The image's number, for ``on_step``.
         on_step: Called before each step.
 
     Returns:
-        The distorted image ``(1, 3, H, W)``, not yet clamped or rounded.
+        The distortion ``(1, 3, H, W)`` in pixel units, before the budget, and the number of passes
+        through the extractor and back.
     """
     goal = torch.from_numpy(target).to(image.device)
     jnd = jnd_map(image) if settings.use_attenuation else torch.zeros_like(image[:, :1])
     free = initial_distortion(image.shape, generator).to(image.device).requires_grad_()
     optimiser = build_optimiser(settings.optimizer, [free])
     advance = build_scheduler(settings.scheduler, optimiser)
+    passes = 0
 
     def closure() -> torch.Tensor:
+        nonlocal passes
+        passes += 1
         optimiser.zero_grad()
         distortion = shape_distortion(free, jnd, settings)
-        feature = extractor(resize_square(add_distortion(image, distortion), extractor.input_size))
+        seen = release(in_pixels(distortion))
+        feature = extractor(resize_square(seen, extractor.input_size))
         feature_losses = feature_loss(settings.loss_f, feature, goal)
         image_losses = distortion.square().mean(dim=(1, 2, 3))
         loss = total_loss(feature_losses, image_losses, settings).sum()
@@ -240,4 +275,4 @@ def optimise(
         optimiser.step(closure)  # type: ignore[arg-type]
         advance(iteration + 1)
     with torch.no_grad():
-        return add_distortion(image, shape_distortion(free, jnd, settings))
+        return in_pixels(shape_distortion(free, jnd, settings)), passes

@@ -44,6 +44,6 @@ def shape_distortion(
     return distortion
 
 
-def add_distortion(images: torch.Tensor, distortion: torch.Tensor) -> torch.Tensor:
-    """Adds a distortion in normalised space to images ``(B, 3, H, W)`` in [0, 1]; not clamped."""
-    return images + distortion * images.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)
+def in_pixels(distortion: torch.Tensor) -> torch.Tensor:
+    """A distortion in normalised space in pixel units, where 1 is the whole range of a pixel."""
+    return distortion * distortion.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)

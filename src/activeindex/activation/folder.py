@@ -8,12 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from activeindex.activation.activate import PAPER, activate
+from activeindex.activation.activate import AS_PNG, PAPER, ActivatedImage, activate
 from activeindex.activation.records import RECORDS_FILE, Recorder, check_released
+from activeindex.activation.release import ReleaseSettings
 from activeindex.activation.settings import ActivationSettings
-from activeindex.errors import InputError, UnreadableImageError
+from activeindex.errors import InputError, UnencodableError, UnreadableImageError
 from activeindex.extractors import Extractor, OnUnreadable
-from activeindex.images import Pixels, fingerprint, list_images, read_rgb, to_tensor, write_png
+from activeindex.images import (
+    Picture,
+    Pixels,
+    fingerprint,
+    list_images,
+    read_picture,
+    read_rgb,
+    write_bytes,
+)
 from activeindex.indexing import Quantiser
 from activeindex.running.journal import Journal
 from activeindex.running.progress import Progress, Silent
@@ -31,11 +40,14 @@ class FolderActivation:
         records: The records' file, one JSON line per activated image.
         count: How many images were activated.
         skipped: One line for each file that was left out, with the reason.
+        warnings: One line for each image that is not quite what was asked for: whose budget cannot
+            be met, or whose transparency the format cannot hold.
     """
 
     records: Path
     count: int
     skipped: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 def read_pixels(path: Path) -> Pixels:
@@ -54,16 +66,18 @@ def activate_folder(
     quantiser: Quantiser,
     settings: ActivationSettings = PAPER,
     *,
+    release: ReleaseSettings = AS_PNG,
     seed: int = 0,
     force: bool = False,
     workers: Workers | None = None,
     unreadable: OnUnreadable = "refuse",
     progress: Progress | None = None,
 ) -> FolderActivation:
-    """Activates every image below a folder and writes it as PNG under the same relative name.
+    """Activates every image below a folder and writes it under the same relative name.
 
-    Killed at any moment and started again with the same arguments, it goes on after the last whole
-    batch.
+    Transparency, greyness, EXIF and ICC profile are kept. The pixels are stored upright, and the
+    orientation in EXIF says so. Killed at any moment and started again
+    with the same arguments, it goes on after the last whole batch.
 
     Args:
         data_dir: The images; sorted by path.
@@ -71,6 +85,7 @@ def activate_folder(
         extractor: The extractor that the index was built with.
         quantiser: The quantiser of the index that will be searched.
         settings: What to optimise and how.
+        release: The format of the files, and the budget that each of them keeps.
         seed: Seeds the noise that the distortions start from.
         force: Whether to activate images that were activated for another index before.
         workers: Processes that decode.
@@ -90,16 +105,18 @@ def activate_folder(
         check_released(data_dir, quantiser, extractor)
     progress, workers = progress or Silent(), workers or Workers()
     paths = list_images(data_dir)
-    outputs = _output_names([path.relative_to(data_dir) for path in paths])
+    suffix = release.format.suffix
+    outputs = _output_names([path.relative_to(data_dir) for path in paths], suffix)
     identity = {
         "extractor": str(extractor.identity),
         "quantiser": str(quantiser.identity or ""),
         "images": fingerprint(data_dir, paths),
         "settings": asdict(settings),
+        "release": asdict(release),
         "seed": seed,
         "unreadable": unreadable,
     }
-    recorder = Recorder(quantiser, extractor, settings, seed)
+    recorder = Recorder(quantiser, extractor, settings, release, seed)
     with Journal(output_dir, "activation", identity, (RECORDS_FILE,)) as journal:
         if journal.note is not None:
             progress.advance(len(paths))
@@ -113,50 +130,89 @@ def activate_folder(
             errors = [image for image in read.values() if isinstance(image, UnreadableImageError)]
             if errors and unreadable == "refuse":
                 raise errors[0]
-            pixels = {n: image for n, image in read.items() if isinstance(image, np.ndarray)}
-            for number, image in pixels.items():
-                result = activate(
-                    [to_tensor(image)], extractor, quantiser, settings, seed=seed, numbers=[number]
-                ).images[0]
-                write_png(output_dir / outputs[number], result.pixels)
-                name, output = paths[number].relative_to(data_dir), outputs[number]
+            pictures = {n: image for n, image in read.items() if isinstance(image, Picture)}
+            warnings: list[str] = []
+            for number, picture in pictures.items():
+                source, output = paths[number], outputs[number]
+                result = _activated(
+                    source, picture, extractor, quantiser, settings, release, seed, number
+                )
+                write_bytes(output_dir / output, result.data)
                 record = recorder.record(
                     result,
                     number,
-                    (name.as_posix(), paths[number]),
+                    (source.relative_to(data_dir).as_posix(), source),
                     (output.as_posix(), output_dir / output),
                 )
                 journal.write(RECORDS_FILE, record)
+                warnings += _warnings(source, picture, result, release)
                 progress.advance(1, psnr=result.quality.psnr)
-            journal.commit({"images": len(pixels), "skipped": [str(error) for error in errors]})
+            skipped = [str(error) for error in errors]
+            journal.commit({"images": len(pictures), "skipped": skipped, "warnings": warnings})
             progress.advance(len(errors))
         note = {
             "count": sum(step["images"] for step in journal.steps),
             "skipped": [line for step in journal.steps for line in step["skipped"]],
+            "warnings": [line for step in journal.steps for line in step["warnings"]],
         }
         journal.finish(note)
         return _result(output_dir, note)
 
 
 def _result(output_dir: Path, note: Mapping[str, Any]) -> FolderActivation:
-    return FolderActivation(output_dir / RECORDS_FILE, note["count"], tuple(note["skipped"]))
+    return FolderActivation(
+        output_dir / RECORDS_FILE, note["count"], tuple(note["skipped"]), tuple(note["warnings"])
+    )
 
 
-def _try_read(path: Path) -> Pixels | UnreadableImageError:
+def _activated(
+    source: Path,
+    picture: Picture,
+    extractor: Extractor,
+    quantiser: Quantiser,
+    settings: ActivationSettings,
+    release: ReleaseSettings,
+    seed: int,
+    number: int,
+) -> ActivatedImage:
+    try:
+        result = activate(
+            [picture], extractor, quantiser, settings, release=release, seed=seed, numbers=[number]
+        )
+    except UnencodableError as error:
+        raise UnencodableError(f"{source}: {error}") from None
+    return result.images[0]
+
+
+def _warnings(
+    source: Path, picture: Picture, result: ActivatedImage, release: ReleaseSettings
+) -> list[str]:
+    found = []
+    if picture.has_transparency and not release.format.has_alpha:
+        found.append(f"{source}: composed on white, since {release.format.name} holds no alpha")
+    if not result.budget_met:
+        found.append(
+            f"{source}: not activated, since {release.format} alone breaks the budget "
+            f"{release.budget} ({result.quality})"
+        )
+    return found
+
+
+def _try_read(path: Path) -> Picture | UnreadableImageError:
     """Runs in a worker, where an error must not stop the other images."""
     try:
-        return read_pixels(path)
+        return read_picture(path)
     except UnreadableImageError as error:
         return error
 
 
-def _output_names(names: Sequence[Path]) -> list[Path]:
+def _output_names(names: Sequence[Path], suffix: str) -> list[Path]:
     """``a.jpg`` becomes ``a.png``; ``a.jpg.png`` where another image would become ``a.png`` too."""
-    chosen = [name.with_suffix(".png") for name in names]
+    chosen = [name.with_suffix(suffix) for name in names]
     while max((taken := Counter(chosen)).values()) > 1:
         # A long name can be another image's short one: ``a.jpg``, ``a.png`` and ``a.jpg.png``.
         chosen = [
-            name.with_name(f"{name.name}.png") if taken[now] > 1 else now
+            name.with_name(f"{name.name}{suffix}") if taken[now] > 1 else now
             for name, now in zip(names, chosen, strict=True)
         ]
     return chosen

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from activeindex.activation.activate import ActivatedImage
+from activeindex.activation.release import ReleaseSettings
 from activeindex.activation.settings import ActivationSettings
 from activeindex.errors import InputError
 from activeindex.extractors import Extractor
@@ -24,12 +25,14 @@ class Recorder:
         quantiser: Where images are aimed at.
         extractor: Through which.
         settings: How.
+        release: In what files, within what budget.
         seed: Of the noise.
     """
 
     quantiser: Quantiser
     extractor: Extractor
     settings: ActivationSettings
+    release: ReleaseSettings
     seed: int
 
     def record(
@@ -54,7 +57,12 @@ class Recorder:
             "sha256": file_hash(source[1]),
             "output": output and output[0],
             "output_sha256": output and file_hash(output[1]),
+            "format": self.release.format.name,
+            "quality": self.release.format.quality,
             **asdict(image.quality),
+            "budget": asdict(self.release.budget),
+            "budget_met": image.budget_met,
+            "passes": image.passes,
             "code": image.code.hex(),
             "distance_before": image.distance_before,
             "distance_after": image.distance_after,

@@ -1,17 +1,23 @@
 """Activate a folder of images against an index, before their release.
 
-Every image below FOLDER is written to OUT as PNG under the same name, with a line in
-OUT/activation.jsonl: PSNR, SSIM and L-infinity of the 8-bit file, the code that the index stores
-for it, how far its feature was from its target before and after, and what it was made with. The
-index is the folder that `activeindex train_index` writes or the file that `activeindex main` leaves
-in its idx_dir; no reference features are needed. A killed run goes on where it was when the same
-command is given again.
+Every image below FOLDER is written to OUT under the same name, as PNG unless --format says
+otherwise, with its transparency, EXIF and ICC profile, and with a line in OUT/activation.jsonl:
+PSNR, SSIM and L-infinity of the file, whether it keeps the budget of --psnr, --ssim and --linf, the
+code that the index stores for it, how far its feature was from its target before and after, and
+what it was made with. The index is the folder that `activeindex train_index` writes or the file
+that `activeindex main` leaves in its idx_dir; no reference features are needed. A killed run goes
+on where it was when the same command is given again.
 """
 
 import argparse
 from pathlib import Path
 
-from activeindex.commands.activation_options import add_activation_options, chosen_activation
+from activeindex.commands.activation_options import (
+    add_activation_options,
+    add_release_options,
+    chosen_activation,
+    chosen_release,
+)
 from activeindex.commands.extractor_options import add_extractor_options, chosen_extractor
 from activeindex.commands.options import (
     Teller,
@@ -20,6 +26,8 @@ from activeindex.commands.options import (
     existing,
 )
 from activeindex.running.files import check_file
+
+_SHOWN_WARNINGS = 10
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add_force(parser)
     add_activation_options(parser)
+    add_release_options(parser)
     add_extractor_options(parser)
     add_run_options(parser)
 
@@ -52,7 +61,7 @@ def run(options: argparse.Namespace) -> None:
     from activeindex.running.workers import Workers
 
     tell = Teller(options.verbose)
-    settings = chosen_activation(options)
+    settings, release = chosen_activation(options), chosen_release(options)
     total = len(list_images(options.folder, "FOLDER"))
     index = TrainedIndex.read(options.index)
     quantiser = index.quantiser
@@ -67,6 +76,7 @@ def run(options: argparse.Namespace) -> None:
             extractor,
             quantiser,
             settings,
+            release=release,
             seed=options.seed,
             force=options.force,
             workers=workers,
@@ -75,6 +85,10 @@ def run(options: argparse.Namespace) -> None:
         )
     for line in done.skipped:
         tell(f"skipped {line}")
+    for line in done.warnings[:_SHOWN_WARNINGS]:
+        tell(f"warning: {line}")
+    if more := len(done.warnings[_SHOWN_WARNINGS:]):
+        tell(f"warning: and {more} images more; {done.records} has them all")
     if done.count:
         tell(Distortion.read(done.records))
     tell(f"{options.out}: {done.count} activated images in {tell.seconds:.1f} s")

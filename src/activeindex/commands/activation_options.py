@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from activeindex.commands.options import add_boolean, optional
 
 if TYPE_CHECKING:
-    from activeindex.activation import ActivationSettings
+    from activeindex.activation import ActivationSettings, ReleaseSettings
 
 
 def add_activation_options(parser: argparse.ArgumentParser) -> None:
@@ -49,3 +49,34 @@ def chosen_activation(options: argparse.Namespace) -> "ActivationSettings":
     optimiser = build_optimiser(settings.optimizer, [torch.zeros(1, requires_grad=True)])
     build_scheduler(settings.scheduler, optimiser)
     return settings
+
+
+def add_release_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that make up a :class:`ReleaseSettings`."""
+    group = parser.add_argument_group(
+        "released files", "bounds hold for every image, measured on its file as written"
+    )
+    group.add_argument("--psnr", type=float, metavar="DB", help="smallest PSNR in dB")
+    group.add_argument("--ssim", type=float, metavar="VALUE", help="smallest SSIM, below 1")
+    group.add_argument(
+        "--linf", type=int, metavar="LEVELS", help="largest change of a pixel value, of 255"
+    )
+    group.add_argument("--format", default="png", help="file format: png, jpeg or webp")
+    group.add_argument(
+        "--quality", type=int, metavar="Q", help="1 to 100, of jpeg and webp (default: 90)"
+    )
+
+
+def chosen_release(options: argparse.Namespace) -> "ReleaseSettings":
+    """The files that the options ask for.
+
+    Raises:
+        InputError: If one of them is out of range.
+    """
+    from activeindex.activation import Budget, ReleaseSettings
+    from activeindex.images import FileFormat
+
+    return ReleaseSettings(
+        FileFormat(options.format, options.quality),
+        Budget(options.psnr, options.ssim, options.linf),
+    )

@@ -9,7 +9,12 @@ tables. A killed run goes on after its last batch when the same command is given
 import argparse
 from pathlib import Path
 
-from activeindex.commands.activation_options import add_activation_options, chosen_activation
+from activeindex.commands.activation_options import (
+    add_activation_options,
+    add_release_options,
+    chosen_activation,
+    chosen_release,
+)
 from activeindex.commands.extractor_options import add_extractor_options, chosen_extractor
 from activeindex.commands.options import (
     Teller,
@@ -50,6 +55,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--fts_training_path", type=Path, required=True, help="trains the index")
     group.add_argument("--fts_reference_path", type=Path, required=True, help="fills the index")
     add_activation_options(parser)
+    add_release_options(parser)
     group = parser.add_argument_group("evaluation")
     group.add_argument("--kneighbors", type=int, default=100, help="neighbours per query")
     group.add_argument("--batch_size_eval", type=int, default=128, help="queries together")
@@ -99,6 +105,7 @@ def run(options: argparse.Namespace) -> None:
             query_nonmatch_dir=options.query_nonmatch_dir,
         ),
         activation=chosen_activation(options),
+        release=chosen_release(options),
         active=options.active,
         save_imgs=options.save_imgs,
         batch_size=options.batch_size,

@@ -39,7 +39,15 @@ from activeindex.experiment.summary import (
     RunSummary,
 )
 from activeindex.extractors import Extractor, extract_folder, read_features
-from activeindex.images import Pixels, list_images, to_tensor, write_png
+from activeindex.images import (
+    Picture,
+    Pixels,
+    decode,
+    encode,
+    list_images,
+    to_tensor,
+    write_bytes,
+)
 from activeindex.indexing import Neighbours, search
 from activeindex.running.journal import Journal
 from activeindex.running.progress import Progress, Silent
@@ -173,10 +181,18 @@ def _release_and_search(run: _Run, paths: list[Path], done: int, progress: Progr
             _write_headers(run)
         originals = [next(images) for _ in numbers]
         activated = _activate(run, originals, numbers) if settings.active else []
-        released = [image.pixels for image in activated] if settings.active else originals
+        form = settings.release.format
+        if settings.active:
+            files = [image.data for image in activated]
+            released = [image.pixels for image in activated]
+        elif settings.save_imgs or not form.lossless:
+            files = [encode(Picture(original), original, form) for original in originals]
+            released = originals if form.lossless else [decode(file) for file in files]
+        else:
+            files, released = [], originals
         if settings.save_imgs:
-            for number, pixels in zip(numbers, released, strict=True):
-                write_png(settings.output_dir / _released_name(number), pixels)
+            for number, file in zip(numbers, files, strict=True):
+                write_bytes(settings.output_dir / _released_name(settings, number), file)
         _record(run, activated, numbers[: len(activated)], paths)
         if settings.evaluation.eval_retrieval:
             _search_edits(run, batch, released, numbers)
@@ -205,6 +221,7 @@ def _activate(run: _Run, originals: list[Pixels], numbers: range) -> list[Activa
         run.extractor,
         run.arm.quantiser,
         settings.activation,
+        release=settings.release,
         seed=settings.seed,
         numbers=numbers,
         on_step=log,
@@ -214,16 +231,18 @@ def _activate(run: _Run, originals: list[Pixels], numbers: range) -> list[Activa
 
 def _record(run: _Run, activated: list[ActivatedImage], numbers: range, paths: list[Path]) -> None:
     settings = run.settings
-    recorder = Recorder(run.arm.quantiser, run.extractor, settings.activation, settings.seed)
+    recorder = Recorder(
+        run.arm.quantiser, run.extractor, settings.activation, settings.release, settings.seed
+    )
     for number, image in zip(numbers, activated, strict=True):
         name = paths[number].relative_to(settings.data_dir).as_posix()
-        output = _released_name(number)
+        output = _released_name(settings, number)
         kept = (output, settings.output_dir / output) if settings.save_imgs else None
         run.journal.write(RECORDS_FILE, recorder.record(image, number, (name, paths[number]), kept))
 
 
-def _released_name(number: int) -> str:
-    return f"imgs/{number:05d}.png"
+def _released_name(settings: ExperimentSettings, number: int) -> str:
+    return f"imgs/{number:05d}{settings.release.format.suffix}"
 
 
 def _search_edits(run: _Run, batch: int, released: list[Pixels], numbers: range) -> None:

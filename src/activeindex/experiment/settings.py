@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from activeindex.activation import ActivationSettings
+from activeindex.activation import ActivationSettings, ReleaseSettings
 from activeindex.errors import InputError
 from activeindex.indexing import METRICS, Metric
 
@@ -79,8 +79,9 @@ class ExperimentSettings:
         index: The index that is searched.
         evaluation: How the released images are looked for.
         activation: How images are activated; not used in the passive arm.
+        release: Format and budget of the released images; passive ones have the format, too.
         active: Whether the images are activated.
-        save_imgs: Whether the released images are kept as PNG in ``imgs/``.
+        save_imgs: Whether the released images are kept in ``imgs/``.
         batch_size: Images that are released and evaluated together; a killed run goes on after
             the last whole batch.
         seed: Seeds every image's noise and edits, together with its number.
@@ -92,6 +93,7 @@ class ExperimentSettings:
     index: IndexSettings
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     activation: ActivationSettings = field(default_factory=ActivationSettings)
+    release: ReleaseSettings = field(default_factory=ReleaseSettings)
     active: bool = True
     save_imgs: bool = True
     batch_size: int = 16

@@ -12,23 +12,53 @@ from activeindex.images.decoding import (
     to_pixels,
     to_tensor,
 )
-from activeindex.images.encoding import write_png
+from activeindex.images.encoding import (
+    FORMATS,
+    PNG,
+    FileFormat,
+    FormatName,
+    decode,
+    encode,
+    write_bytes,
+    write_png,
+)
 from activeindex.images.folder import EXTENSIONS, fingerprint, list_images
-from activeindex.images.quality import Quality, measure_quality
+from activeindex.images.picture import Picture, read_picture
+from activeindex.images.quality import (
+    Quality,
+    largest_change,
+    measure_quality,
+    psnr,
+    similarity,
+    ssim,
+)
 from activeindex.images.resizing import resize_square
 
 __all__ = [
     "EXTENSIONS",
+    "FORMATS",
     "MINIMUM_SIDE",
+    "PNG",
+    "FileFormat",
+    "FormatName",
+    "Picture",
     "Pixels",
     "Quality",
+    "decode",
+    "encode",
     "fingerprint",
+    "largest_change",
     "list_images",
     "measure_quality",
+    "psnr",
     "read_image",
+    "read_picture",
     "read_rgb",
     "resize_square",
+    "similarity",
+    "ssim",
     "to_pixels",
     "to_tensor",
+    "write_bytes",
     "write_png",
 ]

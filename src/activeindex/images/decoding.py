@@ -5,6 +5,8 @@ composed on white, palettes and CMYK to RGB, 16-bit grey scaled instead of clipp
 """
 
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -48,11 +50,9 @@ _BROKEN = (
 """What Pillow raises for files that are broken behind an intact header."""
 
 
-def read_rgb(path: Path) -> Image.Image:
-    """Decodes an image file to 8-bit RGB, upright.
-
-    Grey becomes three equal channels, transparent pixels are composed on white, 16-bit values are
-    scaled to 8, animations give their first frame.
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """Opens and loads an image file; whatever breaks in it, there or in the block, is one error.
 
     Raises:
         UnreadableImageError: If the file is missing, not an image, truncated, smaller than
@@ -65,7 +65,8 @@ def read_rgb(path: Path) -> Image.Image:
                     f"{path}: expected an image of at least {MINIMUM_SIDE}x{MINIMUM_SIDE} pixels, "
                     f"found {image.width}x{image.height}"
                 )
-            return to_rgb(_upright(image))
+            image.load()  # PNG may keep EXIF behind the pixels.
+            yield image
     except UnreadableImageError:
         raise
     except UnidentifiedImageError:
@@ -78,26 +79,48 @@ def read_rgb(path: Path) -> Image.Image:
         ) from None
 
 
+def read_rgb(path: Path) -> Image.Image:
+    """Decodes an image file to 8-bit RGB, upright.
+
+    Grey becomes three equal channels, transparent pixels are composed on white, 16-bit values are
+    scaled to 8, animations give their first frame.
+
+    Raises:
+        UnreadableImageError: See :func:`opened`.
+    """
+    with opened(path) as image:
+        return to_rgb(upright(image))
+
+
 def _line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def upright(image: Image.Image) -> Image.Image:
+    """A loaded image as its EXIF orientation says that it is to be seen."""
     # Pillow's exif_transpose also writes the whole EXIF block anew, and fails where another entry
     # than the orientation is broken.
-    image.load()  # PNG may keep EXIF behind the pixels.
     turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     return image if turn is None else image.transpose(turn)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Converts a decoded image of any mode to 8-bit RGB; see :func:`read_rgb`."""
-    if image.mode.startswith(("I", "F")):
+    if has_grey_depth(image):
         return Image.fromarray(_grey_to_8_bits(np.asarray(image))).convert("RGB")
     if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layer.size, _WHITE), layer).convert("RGB")
+        return on_white(image.convert("RGBA"))
     return image.convert("RGB")
+
+
+def has_grey_depth(image: Image.Image) -> bool:
+    """Whether an image is grey with more than 8 bits."""
+    return image.mode.startswith(("I", "F"))
+
+
+def on_white(layer: Image.Image) -> Image.Image:
+    """An RGBA image composed on white."""
+    return Image.alpha_composite(Image.new("RGBA", layer.size, _WHITE), layer).convert("RGB")
 
 
 def _grey_to_8_bits(values: npt.NDArray[np.number]) -> Pixels:

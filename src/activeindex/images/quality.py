@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from activeindex.errors import ShapeError
@@ -25,6 +26,9 @@ class Quality:
     ssim: float
     linf: int
 
+    def __str__(self) -> str:
+        return f"PSNR {self.psnr:.2f} dB, SSIM {self.ssim:.3f}, L-inf {self.linf}"
+
 
 def measure_quality(original: Pixels, changed: Pixels) -> Quality:
     """Compares two 8-bit RGB images.
@@ -36,18 +40,37 @@ def measure_quality(original: Pixels, changed: Pixels) -> Quality:
     Raises:
         ShapeError: If the shapes differ.
     """
+    return Quality(
+        psnr(original, changed), ssim(original, changed), largest_change(original, changed)
+    )
+
+
+def psnr(original: Pixels, changed: Pixels) -> float:
+    """Peak signal-to-noise ratio in dB of pixels ``(H, W, 3)``; see :class:`Quality`."""
+    error = float(np.mean(np.square(_difference(original, changed), dtype=np.float64)))
+    return float("inf") if error == 0 else 10.0 * float(np.log10(255.0**2 / error))
+
+
+def largest_change(original: Pixels, changed: Pixels) -> int:
+    """L-infinity in 8-bit levels of pixels ``(H, W, 3)``."""
+    return int(np.abs(_difference(original, changed)).max())
+
+
+def ssim(original: Pixels, changed: Pixels) -> float:
+    """Structural similarity of pixels ``(H, W, 3)``; see :class:`Quality`."""
+    _difference(original, changed)
+    return similarity(to_tensor(original).unsqueeze(0), to_tensor(changed).unsqueeze(0))
+
+
+def similarity(original: torch.Tensor, changed: torch.Tensor) -> float:
+    """Structural similarity of images ``(1, 3, H, W)`` in [0, 1]."""
+    from kornia.metrics import ssim as ssim_map
+
+    values: torch.Tensor = ssim_map(original, changed, _SSIM_WINDOW)
+    return float(values.mean())
+
+
+def _difference(original: Pixels, changed: Pixels) -> npt.NDArray[np.int16]:
     if original.shape != changed.shape:
         raise ShapeError("changed image", original.shape, changed.shape)
-    difference = changed.astype(np.float64) - original.astype(np.float64)
-    error = float(np.mean(difference**2))
-    psnr = float("inf") if error == 0 else 10.0 * float(np.log10(255.0**2 / error))
-    return Quality(psnr, _ssim(original, changed), int(np.abs(difference).max()))
-
-
-def _ssim(original: Pixels, changed: Pixels) -> float:
-    from kornia.metrics import ssim
-
-    similarity: torch.Tensor = ssim(
-        to_tensor(original).unsqueeze(0), to_tensor(changed).unsqueeze(0), _SSIM_WINDOW
-    )
-    return float(similarity.mean())
+    return np.subtract(changed, original, dtype=np.int16)

@@ -1,0 +1,55 @@
+"""What an image may be changed by at most, as its reader sees it."""
+
+from dataclasses import dataclass
+
+from activeindex.errors import InputError
+from activeindex.images import Pixels, largest_change, psnr, ssim
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Bounds that every released image keeps, measured on its file as written.
+
+    A bound limits the distortion and never enlarges it: an image that the settings change by less
+    is released as it is.
+
+    Attributes:
+        psnr: Smallest PSNR in dB; None for any.
+        ssim: Smallest SSIM, at most 1; None for any.
+        linf: Largest change of a pixel value in 8-bit levels; None for any.
+    """
+
+    psnr: float | None = None
+    ssim: float | None = None
+    linf: int | None = None
+
+    def __post_init__(self) -> None:
+        """Checks every bound.
+
+        Raises:
+            InputError: Naming the bound, what was found and what was expected.
+        """
+        if self.psnr is not None and not 0 < self.psnr < float("inf"):
+            raise InputError(f"psnr: expected a positive number of dB, found {self.psnr}")
+        if self.ssim is not None and not 0 < self.ssim < 1:
+            raise InputError(f"ssim: expected a number between 0 and 1, found {self.ssim}")
+        if self.linf is not None and not 1 <= self.linf <= 255:
+            raise InputError(f"linf: expected 1 to 255 levels, found {self.linf}")
+
+    def __bool__(self) -> bool:
+        return self != NO_BUDGET
+
+    def kept(self, original: Pixels, changed: Pixels) -> bool:
+        """Whether pixels ``(H, W, 3)`` keep every bound; only what is bounded is measured."""
+        return (
+            (self.psnr is None or psnr(original, changed) >= self.psnr)
+            and (self.linf is None or largest_change(original, changed) <= self.linf)
+            and (self.ssim is None or ssim(original, changed) >= self.ssim)
+        )
+
+    def __str__(self) -> str:
+        bounds = (("psnr >=", self.psnr), ("ssim >=", self.ssim), ("linf <=", self.linf))
+        return ", ".join(f"{name} {bound}" for name, bound in bounds if bound is not None)
+
+
+NO_BUDGET = Budget()

@@ -1,0 +1,178 @@
+"""Budgets hold for the file that is released, whatever the distortion was."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from activeindex.activation import Budget, Release, ReleaseSettings
+from activeindex.errors import InputError
+from activeindex.images import (
+    FORMATS,
+    FileFormat,
+    Picture,
+    Pixels,
+    measure_quality,
+    read_picture,
+    to_pixels,
+    write_bytes,
+)
+
+CPU = torch.device("cpu")
+SIZE = 64
+
+
+def piece(photographs: dict[str, Pixels], number: int = 0) -> Pixels:
+    pixels = photographs[list(photographs)[number % len(photographs)]]
+    return np.ascontiguousarray(pixels[60 : 60 + SIZE, 40 : 40 + SIZE])
+
+
+def noise(strength: float, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return strength * torch.randn(1, 3, SIZE, SIZE, generator=generator)
+
+
+def released(picture: Picture, distortion: torch.Tensor, form: FileFormat, **bounds: Any) -> Any:
+    return Release(picture, ReleaseSettings(form, Budget(**bounds)), CPU).write(distortion)
+
+
+budgets = st.builds(
+    Budget,
+    psnr=st.none() | st.floats(30, 60),
+    ssim=st.none() | st.floats(0.8, 0.999),
+    linf=st.none() | st.integers(1, 40),
+)
+
+
+@settings(max_examples=60)
+@given(
+    number=st.integers(0, 6),
+    name=st.sampled_from(FORMATS),
+    quality=st.integers(60, 100),
+    budget=budgets,
+    strength=st.floats(0.001, 0.3),
+    transparent=st.booleans(),
+)
+def test_a_budget_holds_for_the_file_on_disk_or_the_record_says_that_it_does_not(
+    tmp_path_factory: pytest.TempPathFactory,
+    photographs: dict[str, Pixels],
+    number: int,
+    name: Any,
+    quality: int,
+    budget: Budget,
+    strength: float,
+    transparent: bool,
+) -> None:
+    pixels = piece(photographs, number)
+    alpha = np.linspace(0, 255, SIZE * SIZE).astype(np.uint8).reshape(SIZE, SIZE)
+    picture = Picture(pixels, alpha if transparent else None)
+    form = FileFormat(name, None if name == "png" else quality)
+    file = Release(picture, ReleaseSettings(form, budget), CPU).write(noise(strength, number))
+    path = tmp_path_factory.mktemp("released") / f"a{form.suffix}"
+    write_bytes(path, file.data)
+    seen = read_picture(path).pixels
+    assert np.array_equal(seen, file.pixels)
+    found = measure_quality(picture.pixels, seen)
+    assert found == file.quality
+    kept = (
+        (budget.psnr is None or found.psnr >= budget.psnr)
+        and (budget.ssim is None or found.ssim >= budget.ssim)
+        and (budget.linf is None or found.linf <= budget.linf)
+    )
+    assert file.budget_met == kept
+    assert kept or not form.lossless
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("psnr", [36.0, 42.0])
+def test_a_budget_is_used_up(photographs: dict[str, Pixels], name: Any, psnr: float) -> None:
+    form = FileFormat(name, None if name == "png" else 100)
+    for number in (0, 1, 2):
+        file = released(Picture(piece(photographs, number)), noise(0.1), form, psnr=psnr)
+        # WebP's chroma alone loses so much of some photographs.
+        assert psnr <= file.quality.psnr < psnr + 0.2 or not file.budget_met
+
+
+def test_a_budget_never_enlarges_a_distortion(photographs: dict[str, Pixels]) -> None:
+    picture = Picture(piece(photographs))
+    free = released(picture, noise(0.01), FileFormat("png"))
+    loose = released(picture, noise(0.01), FileFormat("png"), psnr=20.0)
+    assert np.array_equal(free.pixels, loose.pixels)
+    assert free.quality.psnr > 38
+
+
+def test_what_the_codec_alone_loses_is_released_unactivated_and_said(
+    photographs: dict[str, Pixels],
+) -> None:
+    picture, form = Picture(piece(photographs)), FileFormat("jpeg", 30)
+    file = released(picture, noise(0.05), form, psnr=45.0)
+    assert not file.budget_met
+    assert np.array_equal(file.pixels, released(picture, noise(0.0), form).pixels)
+
+
+def test_grey_pictures_stay_grey(photographs: dict[str, Pixels]) -> None:
+    levels = piece(photographs)[..., :1].repeat(3, axis=2)
+    for one_channel in (True, False):
+        picture = Picture(levels, grey=True, one_channel=one_channel)
+        file = released(picture, noise(0.05), FileFormat("png"))
+        assert file.quality.linf > 3
+        assert np.ptp(file.pixels.astype(int), axis=2).max() == 0
+
+
+def test_opacity_and_the_colours_of_what_is_not_seen_stay(
+    tmp_path: Path, photographs: dict[str, Pixels]
+) -> None:
+    alpha = np.full((SIZE, SIZE), 255, np.uint8)
+    alpha[:, :20], alpha[:, 20:40] = 0, 90
+    picture = Picture(piece(photographs), alpha)
+    write_bytes(tmp_path / "a.png", released(picture, noise(0.05), FileFormat("png")).data)
+    found = np.asarray(Image.open(tmp_path / "a.png"))
+    assert np.array_equal(found[..., 3], alpha)
+    assert np.array_equal(found[:, :20, :3], picture.layer[:, :20])
+    assert np.abs(found[:, 20:, :3].astype(int) - picture.layer[:, 20:]).max() > 3
+
+
+def test_jpeg_is_composed_on_white(photographs: dict[str, Pixels]) -> None:
+    picture = Picture(piece(photographs), np.full((SIZE, SIZE), 128, np.uint8))
+    file = released(picture, noise(0.0), FileFormat("jpeg", 100))
+    assert measure_quality(picture.pixels, file.pixels).psnr > 40
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_optimisation_sees_what_will_be_written(
+    photographs: dict[str, Pixels], name: Any
+) -> None:
+    """The same within rounding, once it has seen what the codec does to distortions."""
+    form = FileFormat(name, None if name == "png" else 95)
+    alpha = None if name == "jpeg" else np.full((SIZE, SIZE), 200, np.uint8)
+    picture = Picture(piece(photographs), alpha)
+    release = Release(picture, ReleaseSettings(form, Budget(psnr=34.0)), CPU)
+    distortion = noise(0.05).requires_grad_()
+    for _ in range(4):
+        seen = release(distortion)
+    file = release.write(distortion.detach())
+    quality = measure_quality(picture.pixels, to_pixels(seen[0]))
+    assert quality.psnr == pytest.approx(file.quality.psnr, abs=0.5)
+    assert quality.ssim == pytest.approx(file.quality.ssim, abs=0.02)
+    seen.sum().backward()  # type: ignore[no-untyped-call]
+    assert distortion.grad is not None
+    assert (distortion.grad > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("bounds", "message"),
+    [
+        ({"psnr": 0.0}, r"^psnr: expected a positive number of dB, found 0.0$"),
+        ({"psnr": float("nan")}, r"^psnr: expected a positive number of dB, found nan$"),
+        ({"ssim": 1.0}, r"^ssim: expected a number between 0 and 1, found 1.0$"),
+        ({"linf": 0}, r"^linf: expected 1 to 255 levels, found 0$"),
+    ],
+)
+def test_bounds_out_of_range_are_refused(bounds: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Budget(**bounds)
