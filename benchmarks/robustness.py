@@ -1,0 +1,218 @@
+"""What is left of activation when the world changes, and what it does in bad hands.
+
+Run from the root of the repository, after benchmarks/extractors.py has extracted into extractors/:
+    OMP_WAIT_POLICY=PASSIVE PYTHONPATH=. python benchmarks/robustness.py \
+        --data_dir disc/references_10k --work extractors
+
+The first --images images are activated through EfficientNet-Lite0 against IVF64,PQ8x8, trained on
+one half of the training features, and looked for under the fixed list of edits (R@1, nprobe 1)
+among the references and all originals. Each table is printed when it is measured.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+import torch
+from families import edited_features, recall
+
+from activeindex.activation import PAPER, activate, read_pixels
+from activeindex.extractors import Extractor, features_of, load_extractor, read_features
+from activeindex.images import (
+    FileFormat,
+    Picture,
+    Pixels,
+    decode,
+    encode,
+    list_images,
+    psnr,
+    resize_square,
+    to_pixels,
+    to_tensor,
+)
+from activeindex.indexing import Quantiser, add, search, set_nprobe, train_index
+from activeindex.running.workers import Workers
+from extractors import lite0
+
+FACTORY, OTHER = "IVF64,PQ8x8", "OPQ8_64,IVF64,PQ8x8"
+Array = npt.NDArray[np.float32]
+
+
+class Aimed(Quantiser):
+    """A quantiser that sends every feature where an attacker wants it."""
+
+    def __init__(self, index: faiss.Index, target: Array) -> None:
+        self.target = np.zeros((1, index.d), np.float32)
+        super().__init__(index)
+        self.target = target
+
+    def reconstruct(self, features: Array) -> Array:
+        return self.target[: len(features)]
+
+
+class Lab:
+    """Features, images and an extractor."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        folder = options.work / "EfficientNet-Lite0_mean"
+        self.training, self.references, self.originals = (
+            read_features(folder / name / "fts.npy", name).values
+            for name in ("training", "references", "originals")
+        )
+        self.extractor, self.workers = lite0("mean"), Workers(1)
+        self.paths = list_images(options.data_dir)
+        self.pixels = [read_pixels(path) for path in self.paths[: options.images]]
+        self.database = np.concatenate([self.references, self.originals])
+
+    def filled(self, index: faiss.Index, database: Array | None = None) -> faiss.Index:
+        copy = faiss.clone_index(index)
+        add(copy, self.database if database is None else database)
+        set_nprobe(copy, 1)
+        return copy
+
+    def activated(self, *indexes: faiss.Index) -> list[Pixels]:
+        quantisers = [Quantiser(index) for index in indexes]
+        images = [to_tensor(pixels) for pixels in self.pixels]
+        result = activate(images, self.extractor, quantisers)
+        print(f"activated for {len(indexes)}: {result}", flush=True)
+        return [image.pixels for image in result.images]
+
+    def features(self, images: Sequence[Pixels], extractor: Extractor | None = None) -> Array:
+        extractor = extractor or self.extractor
+        squares = [resize_square(to_tensor(image), extractor.input_size) for image in images]
+        return features_of(extractor, torch.stack(squares))
+
+    def found(self, index: faiss.Index, queries: Array) -> float:
+        return recall(index, queries, len(self.references), len(self.pixels))
+
+    def edited(self, images: Sequence[Pixels], extractor: Extractor | None = None) -> Array:
+        return edited_features(images, extractor or self.extractor, self.workers)
+
+
+def jpeg75(pixels: Pixels) -> Pixels:
+    return decode(encode(Picture(pixels), pixels, FileFormat("jpeg", 75)))
+
+
+def half_size(pixels: Pixels) -> Pixels:
+    image = to_tensor(pixels)[None]
+    size = (pixels.shape[0] // 2, pixels.shape[1] // 2)
+    return to_pixels(
+        torch.nn.functional.interpolate(image, size, mode="bilinear", antialias=True)[0]
+    )
+
+
+def promise(lab: Lab) -> None:
+    """Tables of what is left."""
+    half = len(lab.training) // 2
+    shuffled = np.random.default_rng(1).permutation(half)
+    indexes = {
+        "the index that they were activated for": train_index(lab.training[:half], FACTORY, "L2"),
+        "trained on the same features, shuffled": train_index(
+            lab.training[:half][shuffled], FACTORY, "L2"
+        ),
+        "trained on twice as many features": train_index(lab.training, FACTORY, "L2"),
+        "trained on the other half": train_index(lab.training[half:], FACTORY, "L2"),
+        f"`{OTHER}`": train_index(lab.training[:half], OTHER, "L2"),
+    }
+    first, *_, other = indexes.values()
+    passive = lab.edited(lab.pixels)
+    one, both = lab.activated(first), lab.activated(first, other)
+    for_one, for_both = lab.edited(one), lab.edited(both)
+    print(
+        "\n| index that is searched | passive | activated | activated for two |\n|---|---|---|---|"
+    )
+    for name, index in indexes.items():
+        searched = lab.filled(index)
+        values = [lab.found(searched, queries) for queries in (passive, for_one, for_both)]
+        print(f"| {name} | " + " | ".join(f"{value:.3f}" for value in values) + " |", flush=True)
+
+    searched = lab.filled(first)
+    print("\n| before the copier's edit | passive | activated |\n|---|---|---|")
+    for name, change in (("nothing", None), ("JPEG 75", jpeg75), ("half size", half_size)):
+        queries = (passive, for_one)
+        if change is not None:
+            queries = tuple(lab.edited([change(p) for p in images]) for images in (lab.pixels, one))
+        values = [lab.found(searched, each) for each in queries]
+        print(f"| {name} | " + " | ".join(f"{value:.3f}" for value in values) + " |", flush=True)
+
+    print("\n| extractor that is searched through | passive | activated |\n|---|---|---|")
+    for name, extractor in (
+        ("EfficientNet-Lite0 at 192 px", lite0("mean", 192)),
+        ("EfficientNet-Lite0, gem:3", lite0("gem:3")),
+    ):
+        everything = list_images(lab.paths[0].parent)
+        originals = lab.features([read_pixels(path) for path in everything], extractor)
+        index = lab.filled(first, np.concatenate([lab.references, originals]))
+        values = [lab.found(index, lab.edited(images, extractor)) for images in (lab.pixels, one)]
+        print(f"| {name} | " + " | ".join(f"{value:.3f}" for value in values) + " |", flush=True)
+
+
+def dark_side(lab: Lab) -> None:
+    """Tables of collisions and disappearances, and of what gives them away."""
+    index = train_index(lab.training, FACTORY, "L2")
+    searched, quantiser = lab.filled(index), Quantiser(index)
+    own = lab.features(lab.pixels)
+    count, first = len(lab.pixels), len(lab.references)
+    victims = np.random.default_rng(0).permutation(len(lab.references))[:count]
+    goals = quantiser.reconstruct(lab.references[victims])
+    second = load_extractor(input_size=128)
+    groups = {"untouched": lab.pixels}
+    for name, scaling, targets in (
+        ("activated", 3.0, quantiser.reconstruct(own)),
+        ("aimed at another's code", 3.0, goals),
+        ("aimed at another's code, twice the distortion", 6.0, goals),
+        ("driven away from its own feature", 3.0, -own),
+    ):
+        settings = PAPER.replace(scaling=scaling, iterations=20 if scaling > 3 else 10)
+        groups[name] = [
+            activate([to_tensor(p)], lab.extractor, Aimed(index, t[None]), settings)
+            .images[0]
+            .pixels
+            for p, t in zip(lab.pixels, targets, strict=True)
+        ]
+    print("\n| image | PSNR | first hit is its own | first hit is the other | under edits, own |")
+    print("|---|---|---|---|---|")
+    for name, images in groups.items():
+        ids = search(searched, lab.features(images), 1).ids[:, 0]
+        left = lab.found(searched, lab.edited(images))
+        levels = np.mean([psnr(p, q) for p, q in zip(lab.pixels, images, strict=True)])
+        print(
+            f"| {name} | {levels:.1f} | {np.mean(ids == first + np.arange(count)):.2f} | "
+            f"{np.mean(ids == victims):.2f} | {left:.2f} |",
+            flush=True,
+        )
+    print("\n| image | moves under JPEG 75 | at half size | second extractor: cosine to own |")
+    print("|---|---|---|---|")
+    theirs = lab.features(lab.pixels, second)
+    for name, images in groups.items():
+        here = lab.features(images)
+        moves = [
+            np.median(np.linalg.norm(lab.features([change(p) for p in images]) - here, axis=1))
+            for change in (jpeg75, half_size)
+        ]
+        there = lab.features(images, second)
+        cosine = (there * theirs).sum(1) / np.linalg.norm(there, axis=1)
+        cosine /= np.linalg.norm(theirs, axis=1)
+        print(f"| {name} | {moves[0]:.3f} | {moves[1]:.3f} | {np.median(cosine):.3f} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("data_dir", "work"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--images", type=int, default=24)
+    parser.add_argument("--parts", nargs="*", default=("promise", "dark_side"))
+    options = parser.parse_args()
+    lab = Lab(options)
+    for part, measure in (("promise", promise), ("dark_side", dark_side)):
+        if part in options.parts:
+            measure(lab)
+    lab.workers.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
