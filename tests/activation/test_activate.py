@@ -286,3 +286,28 @@ def test_what_cannot_be_activated_is_told() -> None:
 
 def test_nothing_to_do_is_no_error(small_sscd: Extractor, quantiser: Quantiser) -> None:
     assert len(activate([], small_sscd, quantiser)) == 0
+
+
+def test_images_move_towards_the_targets_of_all_their_indexes(images: list[torch.Tensor]) -> None:
+    extractor = LinearExtractor()
+    first, second = linear_quantiser(), linear_quantiser("PQ2x3np")
+    settings = FEW.replace(loss_f="mse")
+    alone = activate(images, extractor, first, settings)
+    both = activate(images, extractor, [first, second], settings)
+    for one, image in zip(alone.images, both.images, strict=True):
+        assert [len(aim.code) for aim in image.aims] == [first.code_size, second.code_size]
+        assert (image.code, image.aims[0].distance_before) == (one.code, one.distance_before)
+        assert image.distance_after < image.distance_before
+    before, after = (
+        np.mean([getattr(image.aims[1], f"distance_{when}") for image in both.images])
+        for when in ("before", "after")
+    )
+    assert after < before
+
+
+def test_indexes_of_other_features_are_refused(images: list[torch.Tensor]) -> None:
+    other = Quantiser(train_index(linear_features(200)[:, :4].copy(), "PQ2x4np", "L2"))
+    with pytest.raises(InputError, match=r"another quantiser: .* with 8 values, found 4$"):
+        activate(images, LinearExtractor(), [linear_quantiser(), other], FEW)
+    with pytest.raises(InputError, match=r"^quantiser: expected one or more, found none$"):
+        activate(images, LinearExtractor(), [], FEW)

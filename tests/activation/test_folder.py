@@ -105,6 +105,7 @@ def test_every_image_is_released_as_png_under_its_name(
             "distance_before": image.distance_before,
             "distance_after": image.distance_after,
             "quantiser": None,
+            "also": [],
             "extractor": asdict(small_sscd.identity),
             "settings": asdict(FEW),
             "seed": 0,
@@ -250,6 +251,23 @@ def test_what_was_activated_for_one_index_is_refused_for_another(
     check_released(once, first, extractor)
     activate_folder(once, twice, extractor, second, FEW, force=True)
     assert [record["quantiser"]["name"] for record in records(twice)] == ["second"]
+
+
+def test_what_was_activated_for_two_indexes_is_taken_for_either(
+    tmp_path: Path, photographs: dict[str, Pixels]
+) -> None:
+    put(tmp_path / "in", photographs, "a.png")
+    extractor, first, second = LinearExtractor(), identified("first"), identified("second")
+    activate_folder(tmp_path / "in", tmp_path / "both", extractor, [first, second], FEW)
+    record = records(tmp_path / "both")[0]
+    assert (record["quantiser"]["name"], record["also"][0]["quantiser"]["name"]) == (
+        "first",
+        "second",
+    )
+    for either in (first, second):
+        check_released(tmp_path / "both", either, extractor)
+    with pytest.raises(InputError, match=r"for the quantiser first .* and second .*, expected thi"):
+        check_released(tmp_path / "both", identified("third"), extractor)
 
 
 def test_images_without_records_are_taken(tmp_path: Path) -> None:

@@ -167,3 +167,24 @@ def test_output_folder_is_not_the_folder_of_the_images(
     assert answer.code == 2
     assert f"output_dir {album}: expected" in answer.err
     assert contents(album) == before
+
+
+def test_images_are_activated_for_several_indexes_at_once(
+    prepared: Prepared, index: Path, album: Path, say: Callable[..., Answer], tmp_path: Path
+) -> None:
+    options = ["--fts_training_path", prepared.training, "--idx_factory", "PCA16,SQ4"]
+    assert say("train_index", "other", *options).code == 0
+    options = ["--resize_size", SIZE, "--workers", 0, "--iterations", 3]
+    answer = say("activate", "--index", index, "--index", "other", album, "out", *options)
+    assert (answer.code, answer.err) == (0, "")
+    for line in (tmp_path / "out" / "activation.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        for aim, factory in ((record, FACTORY), (record["also"][0], "PCA16,SQ4")):
+            assert factory in aim["quantiser"]["name"]
+            assert aim["distance_after"] < aim["distance_before"]
+    # Either of the two may be searched, or aimed at again.
+    for either in (index, "other"):
+        again = say(
+            "activate", "--index", either, "out", tmp_path / f"again_{Path(either).name}", *options
+        )
+        assert (again.code, again.err) == (0, "")

@@ -9,6 +9,7 @@ from activeindex.activation.activate import (
     PAPER,
     ActivatedImage,
     ActivationResult,
+    Aim,
     Step,
     activate,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "ActivatedImage",
     "ActivationResult",
     "ActivationSettings",
+    "Aim",
     "Budget",
     "FolderActivation",
     "Recorder",

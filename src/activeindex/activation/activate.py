@@ -41,6 +41,21 @@ AS_PNG = ReleaseSettings()
 
 
 @dataclass(frozen=True)
+class Aim:
+    """What an image is moved towards in one index.
+
+    Attributes:
+        code: The code that the index stores: that of the *original*'s feature.
+        distance_before: Euclidean distance of the original's feature to the target.
+        distance_after: Euclidean distance of the released image's feature to the target.
+    """
+
+    code: bytes
+    distance_before: float
+    distance_after: float
+
+
+@dataclass(frozen=True)
 class ActivatedImage:
     """One image after activation.
 
@@ -51,9 +66,7 @@ class ActivatedImage:
         budget_met: Whether they keep the budget. The only reason why not is that the file format
             alone breaks it; the image is then not activated, only encoded.
         passes: How often the image went through the extractor and back.
-        code: The code that the index stores: that of the *original*'s feature.
-        distance_before: Euclidean distance of the original's feature to the target.
-        distance_after: Euclidean distance of the feature of ``pixels`` to the target.
+        aims: One for each index, in their order.
     """
 
     data: bytes
@@ -61,9 +74,22 @@ class ActivatedImage:
     quality: Quality
     budget_met: bool
     passes: int
-    code: bytes
-    distance_before: float
-    distance_after: float
+    aims: tuple[Aim, ...]
+
+    @property
+    def code(self) -> bytes:
+        """The code that the first index stores."""
+        return self.aims[0].code
+
+    @property
+    def distance_before(self) -> float:
+        """Mean distance of the original's feature to its targets."""
+        return float(np.mean([aim.distance_before for aim in self.aims]))
+
+    @property
+    def distance_after(self) -> float:
+        """Mean distance of the feature of ``pixels`` to the same targets."""
+        return float(np.mean([aim.distance_after for aim in self.aims]))
 
 
 @dataclass(frozen=True)
@@ -130,7 +156,7 @@ class Step:
 def activate(
     images: Sequence[torch.Tensor | Picture],
     extractor: Extractor,
-    quantiser: Quantiser,
+    quantiser: Quantiser | Sequence[Quantiser],
     settings: ActivationSettings = PAPER,
     *,
     release: ReleaseSettings = AS_PNG,
@@ -144,7 +170,8 @@ def activate(
         images: Tensors ``(3, H, W)`` in [0, 1], taken at 8 bits; each may have its own size. Or
             pictures, whose transparency, greyness, EXIF and profile are kept.
         extractor: The extractor that the index was built with.
-        quantiser: The quantiser of the index that will be searched.
+        quantiser: The quantiser of the index that will be searched, or those of several, for all
+            of which the images are then activated: the loss is the mean over them.
         settings: What to optimise and how; the paper's by default.
         release: The format of the released files, and the budget that each of them keeps.
         seed: Seeds the noise that the distortions start from.
@@ -159,18 +186,37 @@ def activate(
         ShapeError: If an image is not ``(3, H, W)``, or the extractor's features have another
             dimension than the index.
         NoTargetError: If the index has no target of the kind asked for.
-        InputError: If there are not as many numbers as images.
+        InputError: If there are not as many numbers as images, or no quantiser.
     """
+    quantisers = as_tuple(quantiser)
     numbers = range(len(images)) if numbers is None else numbers
     if len(numbers) != len(images):
         raise InputError(f"numbers: expected {len(images)}, one per image, found {len(numbers)}")
     pictures = [_as_picture(image) for image in images]
     return ActivationResult(
         tuple(
-            _activate_one(picture, extractor, quantiser, settings, release, seed, number, on_step)
+            _activate_one(picture, extractor, quantisers, settings, release, seed, number, on_step)
             for picture, number in zip(pictures, numbers, strict=True)
         )
     )
+
+
+def as_tuple(quantiser: Quantiser | Sequence[Quantiser]) -> tuple[Quantiser, ...]:
+    """One quantiser or several.
+
+    Raises:
+        InputError: If there is none, or they quantise features of different dimensions.
+    """
+    found = (quantiser,) if isinstance(quantiser, Quantiser) else tuple(quantiser)
+    if not found:
+        raise InputError("quantiser: expected one or more, found none")
+    for other in found[1:]:
+        if other.dimension != found[0].dimension:
+            raise InputError(
+                f"{other.identity or 'another quantiser'}: expected an index of features with "
+                f"{found[0].dimension} values, found {other.dimension}"
+            )
+    return found
 
 
 def _as_picture(image: torch.Tensor | Picture) -> Picture:
@@ -184,7 +230,7 @@ def _as_picture(image: torch.Tensor | Picture) -> Picture:
 def _activate_one(
     picture: Picture,
     extractor: Extractor,
-    quantiser: Quantiser,
+    quantisers: tuple[Quantiser, ...],
     settings: ActivationSettings,
     released_as: ReleaseSettings,
     seed: int,
@@ -194,13 +240,12 @@ def _activate_one(
     release = Release(picture, released_as, extractor.device)
     original = release.original
     feature = features_of(extractor, resize_square(original, extractor.input_size))
-    code = quantiser.encode(feature)
-    target = choose_targets(settings.target, feature, quantiser)
+    targets = np.concatenate([choose_targets(settings.target, feature, q) for q in quantisers])
     distortion, passes = torch.zeros_like(original), 0
     if release.attainable:
         generator = torch.Generator().manual_seed(image_seed(seed, number))
         distortion, passes = optimise(
-            original, target, extractor, settings, generator, release, number, on_step
+            original, targets, extractor, settings, generator, release, number, on_step
         )
     file = release.write(distortion)
     seen = resize_square(to_tensor(file.pixels).unsqueeze(0), extractor.input_size)
@@ -210,9 +255,15 @@ def _activate_one(
         quality=file.quality,
         budget_met=file.budget_met,
         passes=passes,
-        code=code.tobytes(),
-        distance_before=float(np.linalg.norm(feature - target)),
-        distance_after=float(np.linalg.norm(features_of(extractor, seen) - target)),
+        aims=tuple(
+            Aim(quantiser.encode(feature).tobytes(), float(far), float(near))
+            for quantiser, far, near in zip(
+                quantisers,
+                np.linalg.norm(feature - targets, axis=1),
+                np.linalg.norm(features_of(extractor, seen) - targets, axis=1),
+                strict=True,
+            )
+        ),
     )
 
 
@@ -223,7 +274,7 @@ def image_seed(seed: int, number: int) -> int:
 
 def optimise(
     image: torch.Tensor,
-    target: npt.NDArray[np.float32],
+    targets: npt.NDArray[np.float32],
     extractor: Extractor,
     settings: ActivationSettings,
     generator: torch.Generator,
@@ -235,7 +286,7 @@ def optimise(
 
     Args:
         image: ``(1, 3, H, W)`` in [0, 1], on the extractor's device.
-        target: ``(1, d)``.
+        targets: ``(n, d)``; the loss is the mean over them.
         extractor: Maps the image to its feature.
         settings: What to optimise and how.
         generator: Draws the noise at the start.
@@ -248,7 +299,7 @@ def optimise(
         The distortion ``(1, 3, H, W)`` in pixel units, before the budget, and the number of passes
         through the extractor and back.
     """
-    goal = torch.from_numpy(target).to(image.device)
+    goals = torch.from_numpy(targets).to(image.device)
     jnd = jnd_map(image) if settings.use_attenuation else torch.zeros_like(image[:, :1])
     free = initial_distortion(image.shape, generator).to(image.device).requires_grad_()
     optimiser = build_optimiser(settings.optimizer, [free])
@@ -262,7 +313,7 @@ def optimise(
         distortion = shape_distortion(free, jnd, settings)
         seen = release(in_pixels(distortion))
         feature = extractor(resize_square(seen, extractor.input_size))
-        feature_losses = feature_loss(settings.loss_f, feature, goal)
+        feature_losses = feature_loss(settings.loss_f, feature, goals).mean(dim=0, keepdim=True)
         image_losses = distortion.square().mean(dim=(1, 2, 3))
         loss = total_loss(feature_losses, image_losses, settings).sum()
         loss.backward()  # type: ignore[no-untyped-call]

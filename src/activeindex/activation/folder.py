@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from activeindex.activation.activate import AS_PNG, PAPER, ActivatedImage, activate
+from activeindex.activation.activate import AS_PNG, PAPER, ActivatedImage, activate, as_tuple
 from activeindex.activation.records import RECORDS_FILE, Recorder, check_released
 from activeindex.activation.release import ReleaseSettings
 from activeindex.activation.settings import ActivationSettings
@@ -63,7 +63,7 @@ def activate_folder(
     data_dir: Path,
     output_dir: Path,
     extractor: Extractor,
-    quantiser: Quantiser,
+    quantiser: Quantiser | Sequence[Quantiser],
     settings: ActivationSettings = PAPER,
     *,
     release: ReleaseSettings = AS_PNG,
@@ -75,15 +75,15 @@ def activate_folder(
 ) -> FolderActivation:
     """Activates every image below a folder and writes it under the same relative name.
 
-    Transparency, greyness, EXIF and ICC profile are kept. The pixels are stored upright, and the
-    orientation in EXIF says so. Killed at any moment and started again
-    with the same arguments, it goes on after the last whole batch.
+    Transparency, greyness, EXIF and ICC profile are kept; the pixels are stored upright, and the
+    orientation in EXIF says so. Killed at any moment and started again with the same arguments, it
+    goes on after the last whole batch.
 
     Args:
         data_dir: The images; sorted by path.
         output_dir: Gets the images and ``activation.jsonl``, one record per image.
         extractor: The extractor that the index was built with.
-        quantiser: The quantiser of the index that will be searched.
+        quantiser: The quantiser of the index that will be searched, or those of several.
         settings: What to optimise and how.
         release: The format of the files, and the budget that each of them keeps.
         seed: Seeds the noise that the distortions start from.
@@ -101,22 +101,24 @@ def activate_folder(
     if output_dir.resolve().is_relative_to(data_dir.resolve()):
         # Below it, the outputs would be among the images of the next start.
         raise InputError(f"output_dir {output_dir}: expected a folder outside data_dir {data_dir}")
+    quantisers = as_tuple(quantiser)
     if not force:
-        check_released(data_dir, quantiser, extractor)
+        for each in quantisers:
+            check_released(data_dir, each, extractor)
     progress, workers = progress or Silent(), workers or Workers()
     paths = list_images(data_dir)
     suffix = release.format.suffix
     outputs = _output_names([path.relative_to(data_dir) for path in paths], suffix)
     identity = {
         "extractor": str(extractor.identity),
-        "quantiser": str(quantiser.identity or ""),
+        "quantiser": " and ".join(str(each.identity or "") for each in quantisers),
         "images": fingerprint(data_dir, paths),
         "settings": asdict(settings),
         "release": asdict(release),
         "seed": seed,
         "unreadable": unreadable,
     }
-    recorder = Recorder(quantiser, extractor, settings, release, seed)
+    recorder = Recorder(quantisers, extractor, settings, release, seed)
     with Journal(output_dir, "activation", identity, (RECORDS_FILE,)) as journal:
         if journal.note is not None:
             progress.advance(len(paths))
@@ -135,7 +137,7 @@ def activate_folder(
             for number, picture in pictures.items():
                 source, output = paths[number], outputs[number]
                 result = _activated(
-                    source, picture, extractor, quantiser, settings, release, seed, number
+                    source, picture, extractor, quantisers, settings, release, seed, number
                 )
                 write_bytes(output_dir / output, result.data)
                 record = recorder.record(
@@ -169,7 +171,7 @@ def _activated(
     source: Path,
     picture: Picture,
     extractor: Extractor,
-    quantiser: Quantiser,
+    quantisers: tuple[Quantiser, ...],
     settings: ActivationSettings,
     release: ReleaseSettings,
     seed: int,
@@ -177,7 +179,7 @@ def _activated(
 ) -> ActivatedImage:
     try:
         result = activate(
-            [picture], extractor, quantiser, settings, release=release, seed=seed, numbers=[number]
+            [picture], extractor, quantisers, settings, release=release, seed=seed, numbers=[number]
         )
     except UnencodableError as error:
         raise UnencodableError(f"{source}: {error}") from None

@@ -22,14 +22,14 @@ class Recorder:
     """Makes the records of a run.
 
     Attributes:
-        quantiser: Where images are aimed at.
+        quantisers: Where images are aimed at.
         extractor: Through which.
         settings: How.
         release: In what files, within what budget.
         seed: Of the noise.
     """
 
-    quantiser: Quantiser
+    quantisers: tuple[Quantiser, ...]
     extractor: Extractor
     settings: ActivationSettings
     release: ReleaseSettings
@@ -49,8 +49,18 @@ class Recorder:
             number: The image's number, which seeds its noise together with the seed.
             source: Name and path of the original.
             output: Name and path of the released file; None if it was not kept.
+
+        Of several indexes the first one's aim is in the record itself, the others' in ``also``.
         """
-        identity = self.quantiser.identity
+        first, *others = [
+            {
+                "code": aim.code.hex(),
+                "distance_before": aim.distance_before,
+                "distance_after": aim.distance_after,
+                "quantiser": quantiser.identity and asdict(quantiser.identity),
+            }
+            for quantiser, aim in zip(self.quantisers, image.aims, strict=True)
+        ]
         record = {
             "image": number,
             "name": source[0],
@@ -63,10 +73,8 @@ class Recorder:
             "budget": asdict(self.release.budget),
             "budget_met": image.budget_met,
             "passes": image.passes,
-            "code": image.code.hex(),
-            "distance_before": image.distance_before,
-            "distance_after": image.distance_after,
-            "quantiser": identity and asdict(identity),
+            **first,
+            "also": others,
             "extractor": asdict(self.extractor.identity),
             "settings": asdict(self.settings),
             "seed": self.seed,
@@ -96,7 +104,8 @@ def check_released(folder: Path, quantiser: Quantiser, extractor: Extractor) -> 
 
     Args:
         folder: Images; their records, if there are any, lie beside them (or beside ``imgs``).
-        quantiser: Of the index that is about to be searched or aimed at.
+        quantiser: Of the index that is about to be searched or aimed at; one that images were
+            activated for among others will do.
         extractor: The extractor in use.
 
     Raises:
@@ -107,12 +116,14 @@ def check_released(folder: Path, quantiser: Quantiser, extractor: Extractor) -> 
     if not path.is_file():
         return
     for record in read_records(path):
-        recorded = record.get("quantiser")
-        if recorded is None or quantiser.identity is None:
+        aims = [record, *record.get("also", [])]
+        recorded = [aim["quantiser"] for aim in aims if aim.get("quantiser")]
+        if not recorded or quantiser.identity is None:
             continue
-        found, here = QuantiserIdentity(**recorded), quantiser.identity
-        if found.sha256 != here.sha256:
-            _refuse(path, record, "for the quantiser", str(found), str(here))
+        here = quantiser.identity
+        if here.sha256 not in [each["sha256"] for each in recorded]:
+            found = " and ".join(str(QuantiserIdentity(**each)) for each in recorded)
+            _refuse(path, record, "for the quantiser", found, str(here))
         weights = record["extractor"]
         if weights != asdict(extractor.identity):
             was = f"{weights['name']} ({weights['sha256'][:12]}) at {weights['input_size']} px"

@@ -121,6 +121,10 @@ class Release:
         """
         confined = self._confined(distortion)
         self._amplitude = self._allowed(confined.detach())
+        if self._amplitude < 1.0:
+            # The gradient knows that the budget fixes the distortion's energy.
+            energy = confined.square().mean()
+            confined = confined * (energy.detach() / energy).sqrt()
         changed = self._seen_change(self._bounded(self._amplitude * confined))
         shown = self.original + changed
         if self._format.lossless:

@@ -5,8 +5,9 @@ otherwise, with its transparency, EXIF and ICC profile, and with a line in OUT/a
 PSNR, SSIM and L-infinity of the file, whether it keeps the budget of --psnr, --ssim and --linf, the
 code that the index stores for it, how far its feature was from its target before and after, and
 what it was made with. The index is the folder that `activeindex train_index` writes or the file
-that `activeindex main` leaves in its idx_dir; no reference features are needed. A killed run goes
-on where it was when the same command is given again.
+that `activeindex main` leaves in its idx_dir; no reference features are needed. Several --index
+options activate the images for all those indexes at once, of one extractor. A killed run goes on
+where it was when the same command is given again.
 """
 
 import argparse
@@ -34,7 +35,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="images to be released")
     parser.add_argument("out", type=Path, metavar="OUT", help="where the activated images go")
-    parser.add_argument("--index", type=Path, required=True, help="trained index: folder or file")
+    parser.add_argument(
+        "--index",
+        type=Path,
+        required=True,
+        action="append",
+        help="trained index: folder or file; given several times, images are activated for all",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the noise at the start")
     parser.add_argument(
         "--unreadable",
@@ -52,8 +59,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Runs the command."""
     existing(options.folder, "FOLDER")
-    if not options.index.is_dir():
-        check_file(options.index, "index")
+    for path in options.index:
+        if not path.is_dir():
+            check_file(path, "index")
     from activeindex.activation import activate_folder
     from activeindex.experiment.summary import Distortion
     from activeindex.images import list_images
@@ -63,18 +71,20 @@ def run(options: argparse.Namespace) -> None:
     tell = Teller(options.verbose)
     settings, release = chosen_activation(options), chosen_release(options)
     total = len(list_images(options.folder, "FOLDER"))
-    index = TrainedIndex.read(options.index)
-    quantiser = index.quantiser
+    indexes = [TrainedIndex.read(path) for path in options.index]
+    quantisers = [index.quantiser for index in indexes]
     extractor = chosen_extractor(options, tell)
     if not options.force:
-        index.check_extractor(str(extractor.identity))
-    tell(f"{total} images, index {index.identity}, extractor {extractor.identity}")
+        for index in indexes:
+            index.check_extractor(str(extractor.identity))
+    names = " and ".join(str(index.identity) for index in indexes)
+    tell(f"{total} images, index {names}, extractor {extractor.identity}")
     with Workers(options.workers) as workers, tell.bar("activate", total) as progress:
         done = activate_folder(
             options.folder,
             options.out,
             extractor,
-            quantiser,
+            quantisers,
             settings,
             release=release,
             seed=options.seed,

@@ -232,7 +232,11 @@ def _activate(run: _Run, originals: list[Pixels], numbers: range) -> list[Activa
 def _record(run: _Run, activated: list[ActivatedImage], numbers: range, paths: list[Path]) -> None:
     settings = run.settings
     recorder = Recorder(
-        run.arm.quantiser, run.extractor, settings.activation, settings.release, settings.seed
+        (run.arm.quantiser,),
+        run.extractor,
+        settings.activation,
+        settings.release,
+        settings.seed,
     )
     for number, image in zip(numbers, activated, strict=True):
         name = paths[number].relative_to(settings.data_dir).as_posix()

@@ -44,8 +44,11 @@ class Distortion:
         columns: dict[str, list[float]] = {}
         for number, record in enumerate(read_records(path), start=1):
             try:
-                for key in ("psnr", "ssim", "linf", "distance_before", "distance_after"):
+                for key in ("psnr", "ssim", "linf"):
                     columns.setdefault(key, []).append(float(record[key]))
+                for aim in (record, *record.get("also", [])):
+                    for key in ("distance_before", "distance_after"):
+                        columns.setdefault(key, []).append(float(aim[key]))
             except (ValueError, KeyError, TypeError):
                 raise InputError(
                     f"{path}, line {number}: expected a record of an activated image"
