@@ -1,4 +1,4 @@
-"""The yardstick: the method written down as plainly as it is described, with nothing done for speed.
+"""The yardstick: the method as plainly as it is described, with nothing done for speed.
 
 Float32 in PyTorch's default layout, distortions at full size one image at a time around a batched
 network, targets by adding the batch to the index, rebuilding its direct map and reconstructing,

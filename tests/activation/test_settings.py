@@ -7,7 +7,7 @@ from activeindex.errors import InputError
 
 
 def test_the_paper_preset_has_the_published_values() -> None:
-    assert PRESETS["paper"] == PAPER == ActivationSettings()
+    assert PRESETS["paper"].settings == PAPER == ActivationSettings()
     assert dataclasses.asdict(PAPER) == {
         "iterations": 10,
         "optimizer": "Adam,lr=1e-0",
@@ -20,6 +20,8 @@ def test_the_paper_preset_has_the_published_values() -> None:
         "scale_channels": True,
         "use_attenuation": True,
         "scaling": 3.0,
+        "margin_weight": 0.0,
+        "margin_width": 0.1,
     }
 
 

@@ -16,6 +16,7 @@ from activeindex.activation.activate import (
 from activeindex.activation.budget import NO_BUDGET, Budget
 from activeindex.activation.folder import FolderActivation, activate_folder, read_pixels
 from activeindex.activation.jnd import jnd_map
+from activeindex.activation.presets import DEEP, PRESETS, Preset
 from activeindex.activation.records import (
     RECORDS_FILE,
     Recorder,
@@ -25,13 +26,13 @@ from activeindex.activation.records import (
 from activeindex.activation.release import Release, ReleasedFile, ReleaseSettings
 from activeindex.activation.settings import (
     FEATURE_LOSSES,
-    PRESETS,
     TARGETS,
     ActivationSettings,
 )
 
 __all__ = [
     "AS_PNG",
+    "DEEP",
     "FEATURE_LOSSES",
     "NO_BUDGET",
     "PAPER",
@@ -44,6 +45,7 @@ __all__ = [
     "Aim",
     "Budget",
     "FolderActivation",
+    "Preset",
     "Recorder",
     "Release",
     "ReleaseSettings",

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from activeindex.activation.distortion import (
@@ -19,11 +18,10 @@ from activeindex.activation.distortion import (
     shape_distortion,
 )
 from activeindex.activation.jnd import jnd_map
-from activeindex.activation.losses import feature_loss, total_loss
+from activeindex.activation.objective import Objective
 from activeindex.activation.optimisers import build_optimiser, build_scheduler
 from activeindex.activation.release import Release, ReleaseSettings
 from activeindex.activation.settings import ActivationSettings
-from activeindex.activation.targets import choose_targets
 from activeindex.errors import InputError, ShapeError
 from activeindex.extractors import Extractor, features_of
 from activeindex.images import (
@@ -144,6 +142,7 @@ class Step:
         loss: The total loss before the step.
         loss_f: The feature loss in it, without its weight.
         loss_i: The image loss in it, without its weight.
+        loss_m: The margin loss in it, without its weight.
     """
 
     number: int
@@ -151,6 +150,7 @@ class Step:
     loss: float
     loss_f: float
     loss_i: float
+    loss_m: float = 0.0
 
 
 def activate(
@@ -240,14 +240,15 @@ def _activate_one(
     release = Release(picture, released_as, extractor.device)
     original = release.original
     feature = features_of(extractor, resize_square(original, extractor.input_size))
-    targets = np.concatenate([choose_targets(settings.target, feature, q) for q in quantisers])
+    objective = Objective.of(feature, quantisers, settings).to(extractor.device)
     distortion, passes = torch.zeros_like(original), 0
     if release.attainable:
         generator = torch.Generator().manual_seed(image_seed(seed, number))
         distortion, passes = optimise(
-            original, targets, extractor, settings, generator, release, number, on_step
+            original, objective, extractor, settings, generator, release, number, on_step
         )
     file = release.write(distortion)
+    targets = objective.targets
     seen = resize_square(to_tensor(file.pixels).unsqueeze(0), extractor.input_size)
     return ActivatedImage(
         data=file.data,
@@ -274,7 +275,7 @@ def image_seed(seed: int, number: int) -> int:
 
 def optimise(
     image: torch.Tensor,
-    targets: npt.NDArray[np.float32],
+    objective: Objective,
     extractor: Extractor,
     settings: ActivationSettings,
     generator: torch.Generator,
@@ -286,7 +287,7 @@ def optimise(
 
     Args:
         image: ``(1, 3, H, W)`` in [0, 1], on the extractor's device.
-        targets: ``(n, d)``; the loss is the mean over them.
+        objective: Where its feature should go.
         extractor: Maps the image to its feature.
         settings: What to optimise and how.
         generator: Draws the noise at the start.
@@ -299,7 +300,6 @@ def optimise(
         The distortion ``(1, 3, H, W)`` in pixel units, before the budget, and the number of passes
         through the extractor and back.
     """
-    goals = torch.from_numpy(targets).to(image.device)
     jnd = jnd_map(image) if settings.use_attenuation else torch.zeros_like(image[:, :1])
     free = initial_distortion(image.shape, generator).to(image.device).requires_grad_()
     optimiser = build_optimiser(settings.optimizer, [free])
@@ -313,13 +313,12 @@ def optimise(
         distortion = shape_distortion(free, jnd, settings)
         seen = release(in_pixels(distortion))
         feature = extractor(resize_square(seen, extractor.input_size))
-        feature_losses = feature_loss(settings.loss_f, feature, goals).mean(dim=0, keepdim=True)
-        image_losses = distortion.square().mean(dim=(1, 2, 3))
-        loss = total_loss(feature_losses, image_losses, settings).sum()
+        losses = objective(feature, distortion)
+        loss = losses.total.sum()
         loss.backward()  # type: ignore[no-untyped-call]
         if on_step is not None:
-            loss_f, loss_i = (part.item() for part in (feature_losses, image_losses))
-            on_step(Step(number, iteration, loss.item(), loss_f, loss_i))
+            parts = (losses.feature.item(), losses.image.item(), losses.margin.item())
+            on_step(Step(number, iteration, loss.item(), *parts))
         return loss
 
     for iteration in range(settings.iterations):

@@ -21,6 +21,20 @@ def feature_loss(kind: FeatureLoss, features: torch.Tensor, targets: torch.Tenso
             return (features - targets).square().sum(dim=1)
 
 
+def margin_loss(depth: torch.Tensor, width: torch.Tensor) -> torch.Tensor:
+    """How near features are to leaving their cells, ``(B,)``: 0 deep inside.
+
+    log(1 + sum exp(-depth / width)): the cross-entropy of the own cell against those behind each
+    face. Only faces that are about as near as the nearest count, and none that is many widths away,
+    so that a feature is not pulled to the centre of its cell and from its reconstruction.
+
+    Args:
+        depth: ``(B, m)``; see :class:`~activeindex.indexing.Faces`.
+        width: ``(B, 1)``, in the same unit.
+    """
+    return F.softplus(torch.logsumexp(-depth / width, dim=1))
+
+
 def total_loss(
     feature_losses: torch.Tensor, image_losses: torch.Tensor, settings: ActivationSettings
 ) -> torch.Tensor:

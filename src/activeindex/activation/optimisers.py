@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from activeindex.activation.steps import NormedMomentum
 from activeindex.errors import InputError
 
 
@@ -33,13 +34,14 @@ def parse_call(text: str, option: str) -> tuple[str, dict[str, Any]]:
 
 
 def build_optimiser(text: str, tensors: list[torch.Tensor]) -> torch.optim.Optimizer:
-    """A torch or timm optimiser over ``tensors``.
+    """A torch or timm optimiser over ``tensors``, or :class:`NormedMomentum`.
 
     Raises:
         InputError: If there is none of that name, or it refuses its arguments.
     """
     name, arguments = parse_call(text, "optimizer")
-    make = _find(name, "optimizer", torch.optim, "timm.optim")
+    ours = name == NormedMomentum.__name__
+    make = NormedMomentum if ours else _find(name, "optimizer", torch.optim, "timm.optim")
     optimiser: torch.optim.Optimizer = _call(make, "optimizer", text, tensors, arguments)
     return optimiser
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal, Self, get_args
 
 from activeindex.errors import InputError
@@ -33,6 +32,10 @@ class ActivationSettings:
         scale_channels: Whether the channels are weighted by how little the eye sees them.
         use_attenuation: Whether the distortion is scaled by ``scaling`` times the JND map.
         scaling: Strength of the distortion, in units of the JND map.
+        margin_weight: Weight of the margin loss: how deep the feature lies in the cell of its code
+            (:mod:`activeindex.indexing.faces`); 0 for none. It has no effect on an index without
+            cells.
+        margin_width: How deep is deep enough, as a share of the original's mean depth.
     """
 
     iterations: int = 10
@@ -46,6 +49,8 @@ class ActivationSettings:
     scale_channels: bool = True
     use_attenuation: bool = True
     scaling: float = 3.0
+    margin_weight: float = 0.0
+    margin_width: float = 0.1
 
     def __post_init__(self) -> None:
         """Checks every field.
@@ -61,14 +66,12 @@ class ActivationSettings:
             raise InputError(
                 f"loss_f: expected one of {', '.join(FEATURE_LOSSES)}, found {self.loss_f!r}"
             )
-        for name in ("lambda_f", "lambda_i", "scaling"):
+        for name in ("lambda_f", "lambda_i", "scaling", "margin_weight"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise InputError(f"{name}: expected 0 or more, found {getattr(self, name)}")
+        if not 0 < self.margin_width < float("inf"):
+            raise InputError(f"margin_width: expected more than 0, found {self.margin_width}")
 
     def replace(self, **changes: object) -> Self:
         """The same settings with some fields changed, checked again."""
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
-
-
-PRESETS = MappingProxyType({"paper": ActivationSettings()})
-"""Settings by name."""

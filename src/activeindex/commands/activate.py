@@ -50,7 +50,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="stop at a file that cannot be decoded, or leave it out and name it",
     )
     add_force(parser)
-    add_activation_options(parser)
+    add_activation_options(parser, "deep")
     add_release_options(parser)
     add_extractor_options(parser)
     add_run_options(parser)

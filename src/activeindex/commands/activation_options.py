@@ -1,39 +1,56 @@
 """The options that make up the settings of an activation."""
 
 import argparse
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from activeindex.commands.options import add_boolean, optional
+from activeindex.commands.options import add_boolean, boolean, optional
 
 if TYPE_CHECKING:
-    from activeindex.activation import ActivationSettings, ReleaseSettings
+    from activeindex.activation import ActivationSettings, Preset, ReleaseSettings
 
 
-def add_activation_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that make up an :class:`ActivationSettings`."""
-    group = parser.add_argument_group("activation")
-    group.add_argument("--iterations", type=int, default=10, help="gradient steps per image")
-    group.add_argument("--optimizer", default="Adam,lr=1e-0", help="a torch or timm optimiser")
-    group.add_argument("--scheduler", type=optional, help="a torch or timm scheduler, or None")
-    group.add_argument(
-        "--target",
-        default="pq_recons",
-        help="where features are pushed: pq_recons, ori_ft, ivf_cluster or ivf_cluster_half",
-    )
-    group.add_argument("--loss_f", default="cossim", help="feature loss: cossim or mse")
-    group.add_argument("--lambda_f", type=float, default=1.0, help="weight of the feature loss")
-    group.add_argument("--lambda_i", type=float, default=1e-2, help="weight of the image loss")
-    add_boolean(group, "--use_tanh", True, "squash the distortion")
-    add_boolean(group, "--scale_channels", True, "weight the channels by what the eye sees")
-    add_boolean(group, "--use_attenuation", True, "mask the distortion by the JND map")
-    group.add_argument("--scaling", type=float, default=3.0, help="strength, in JND units")
+_OPTIONS: tuple[tuple[str, Callable[[str], object], object, str], ...] = (
+    ("iterations", int, 10, "gradient steps per image"),
+    ("optimizer", str, "Adam,lr=1e-0", "a torch or timm optimiser, or NormedMomentum"),
+    ("scheduler", optional, None, "a torch or timm scheduler, or None"),
+    ("target", str, "pq_recons", "pq_recons, ori_ft, ivf_cluster or ivf_cluster_half"),
+    ("loss_f", str, "cossim", "feature loss: cossim or mse"),
+    ("lambda_f", float, 1.0, "weight of the feature loss"),
+    ("lambda_i", float, 1e-2, "weight of the image loss"),
+    ("use_tanh", boolean, True, "squash the distortion"),
+    ("scale_channels", boolean, True, "weight the channels by what the eye sees"),
+    ("use_attenuation", boolean, True, "mask the distortion by the JND map"),
+    ("scaling", float, 3.0, "strength, in JND units"),
+    ("margin_weight", float, 0.0, "weight of the margin to the faces of the cell"),
+    ("margin_width", float, 0.1, "how deep is deep enough, as a share of the mean depth"),
+)
+"""Name, type, the paper's value (importing it would cost a second of PyTorch), help."""
+
+
+def add_activation_options(parser: argparse.ArgumentParser, preset: str) -> None:
+    """Adds the options that make up an :class:`ActivationSettings`.
+
+    Args:
+        parser: Gets the options.
+        preset: The preset whose values hold where an option is not given.
+    """
+    group = parser.add_argument_group("activation", "what is not given is the preset's")
+    group.add_argument("--preset", default=preset, help="paper or deep, see docs/presets.md")
+    for name, kind, paper, text in _OPTIONS:
+        shown = f"{text} (default: {paper})" if preset == "paper" and paper is not None else text
+        if kind is boolean:
+            add_boolean(group, f"--{name}", None, shown)
+        else:
+            group.add_argument(f"--{name}", type=kind, help=shown)
 
 
 def chosen_activation(options: argparse.Namespace) -> "ActivationSettings":
     """The activation that the options ask for.
 
     Raises:
-        InputError: If one of them is out of range, or there is no such optimiser or scheduler.
+        InputError: If one of them is out of range, or there is no such preset, optimiser or
+            scheduler.
     """
     from dataclasses import fields
 
@@ -42,8 +59,9 @@ def chosen_activation(options: argparse.Namespace) -> "ActivationSettings":
     from activeindex.activation import ActivationSettings
     from activeindex.activation.optimisers import build_optimiser, build_scheduler
 
-    settings = ActivationSettings(
-        **{field.name: getattr(options, field.name) for field in fields(ActivationSettings)}
+    given = {field.name: getattr(options, field.name) for field in fields(ActivationSettings)}
+    settings = _preset(options).settings.replace(
+        **{name: value for name, value in given.items() if value is not None}
     )
     # Asked for now rather than at the first image, hours after a mistyped name.
     optimiser = build_optimiser(settings.optimizer, [torch.zeros(1, requires_grad=True)])
@@ -51,10 +69,20 @@ def chosen_activation(options: argparse.Namespace) -> "ActivationSettings":
     return settings
 
 
+def _preset(options: argparse.Namespace) -> "Preset":
+    from activeindex.activation import PRESETS
+    from activeindex.errors import InputError
+
+    if options.preset not in PRESETS:
+        raise InputError(f"preset: expected {' or '.join(PRESETS)}, found {options.preset!r}")
+    return PRESETS[options.preset]
+
+
 def add_release_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options that make up a :class:`ReleaseSettings`."""
     group = parser.add_argument_group(
-        "released files", "bounds hold for every image, measured on its file as written"
+        "released files",
+        "bounds hold for every image, measured on its file as written; the preset's unless given",
     )
     group.add_argument("--psnr", type=float, metavar="DB", help="smallest PSNR in dB")
     group.add_argument("--ssim", type=float, metavar="VALUE", help="smallest SSIM, below 1")
@@ -76,7 +104,7 @@ def chosen_release(options: argparse.Namespace) -> "ReleaseSettings":
     from activeindex.activation import Budget, ReleaseSettings
     from activeindex.images import FileFormat
 
+    budget = Budget(options.psnr, options.ssim, options.linf)
     return ReleaseSettings(
-        FileFormat(options.format, options.quality),
-        Budget(options.psnr, options.ssim, options.linf),
+        FileFormat(options.format, options.quality), budget or _preset(options).release.budget
     )

@@ -54,7 +54,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_force(group)
     group.add_argument("--fts_training_path", type=Path, required=True, help="trains the index")
     group.add_argument("--fts_reference_path", type=Path, required=True, help="fills the index")
-    add_activation_options(parser)
+    add_activation_options(parser, "paper")
     add_release_options(parser)
     group = parser.add_argument_group("evaluation")
     group.add_argument("--kneighbors", type=int, default=100, help="neighbours per query")

@@ -27,7 +27,9 @@ def optional(text: str) -> str | None:
     return None if text in ("", "None", "none") else text
 
 
-def add_boolean(parser: argparse._ActionsContainer, name: str, default: bool, text: str) -> None:
+def add_boolean(
+    parser: argparse._ActionsContainer, name: str, default: bool | None, text: str
+) -> None:
     """Adds an option that takes ``True`` or ``False``; without a value it means ``True``."""
     parser.add_argument(
         name, type=boolean, nargs="?", const=True, default=default, metavar="BOOL", help=text

@@ -5,16 +5,19 @@ with a cache that is checked on reuse, and :class:`Quantiser`, which tells what 
 store for a feature without adding anything to it.
 """
 
+from activeindex.indexing.faces import Faces
 from activeindex.indexing.identity import QuantiserIdentity
 from activeindex.indexing.index_files import index_path, read_index
 from activeindex.indexing.manifest import Manifest
-from activeindex.indexing.quantiser import Quantiser
+from activeindex.indexing.quantiser import Features, Quantiser
 from activeindex.indexing.search import Neighbours, add, search, set_nprobe, set_search_parameters
 from activeindex.indexing.trained import TrainedIndex, load_or_train, train_folder
 from activeindex.indexing.training import METRICS, Metric, train_index
 
 __all__ = [
     "METRICS",
+    "Faces",
+    "Features",
     "Manifest",
     "Metric",
     "Neighbours",

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from activeindex.errors import NoTargetError, ShapeError
+from activeindex.indexing.faces import Faces, faces_of
 from activeindex.indexing.identity import QuantiserIdentity
 from activeindex.indexing.layers import unwrapped
 from activeindex.indexing.training import faiss_reason
@@ -110,6 +111,19 @@ class Quantiser:
         return self._reversed(
             np.stack([inverted.quantizer.reconstruct(int(cell)) for cell in cells])
         )
+
+    def faces(self, feature: Features) -> Faces | None:
+        """The faces of the cell that a feature ``(1, d)`` is filed under.
+
+        Returns:
+            None if the index has no cells: it compares every reconstruction, or is a graph.
+
+        Raises:
+            ShapeError: If the feature has another shape.
+        """
+        if feature.shape != (1, self.dimension):
+            raise ShapeError("feature", (1, self.dimension), feature.shape)
+        return faces_of(self._transforms, self._codec, feature)
 
     def _transformed(self, features: Features) -> Features:
         if features.ndim != 2 or features.shape[1] != self.dimension:

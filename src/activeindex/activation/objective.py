@@ -1,0 +1,111 @@
+"""Where one image's feature should go, as a loss."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+
+from activeindex.activation.losses import feature_loss, margin_loss, total_loss
+from activeindex.activation.settings import ActivationSettings
+from activeindex.activation.targets import choose_targets
+from activeindex.indexing import Faces, Features, Quantiser
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The losses ``(B,)`` of one step.
+
+    Attributes:
+        total: What is made small.
+        feature: The feature loss in it, without its weight.
+        image: The image loss in it, without its weight.
+        margin: The margin loss in it, without its weight; 0 where there is none.
+    """
+
+    total: torch.Tensor
+    feature: torch.Tensor
+    image: torch.Tensor
+    margin: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Where one index wants a feature.
+
+    Attributes:
+        target: Where the feature is pushed, ``(1, d)``.
+        faces: The faces of its cell; None without a margin.
+        width: The depth behind them that is enough, ``(1, 1)``.
+    """
+
+    target: torch.Tensor
+    faces: Faces | None
+    width: torch.Tensor
+
+    @classmethod
+    def of(cls, feature: Features, quantiser: Quantiser, settings: ActivationSettings) -> Self:
+        """The goal for an original's feature ``(1, d)``; raises as :meth:`Objective.of` does."""
+        target = torch.from_numpy(choose_targets(settings.target, feature, quantiser))
+        faces = quantiser.faces(feature) if settings.margin_weight else None
+        width = torch.ones(1, 1)
+        if faces is not None:
+            depth = faces.depth(torch.from_numpy(feature)).abs().mean()
+            width = (settings.margin_width * depth).clamp(min=1e-6).view(1, 1)
+        return cls(target, faces, width)
+
+    def to(self, device: torch.device) -> "Goal":
+        """The same with its tensors on a device."""
+        faces = self.faces and self.faces.to(device)
+        return Goal(self.target.to(device), faces, self.width.to(device))
+
+    def margin_loss(self, features: torch.Tensor) -> torch.Tensor:
+        """The margin loss ``(B,)`` of features ``(B, d)``; 0 without faces."""
+        if self.faces is None:
+            return torch.zeros_like(features[:, 0])
+        return margin_loss(self.faces.depth(features), self.width)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What the optimisation of one image makes small: the mean over the indexes that it is for.
+
+    Attributes:
+        goals: One for each index.
+        settings: Which losses, with which weights.
+    """
+
+    goals: tuple[Goal, ...]
+    settings: ActivationSettings
+
+    @classmethod
+    def of(
+        cls, feature: Features, quantisers: Sequence[Quantiser], settings: ActivationSettings
+    ) -> Self:
+        """The objective for an original's feature ``(1, d)``.
+
+        Raises:
+            NoTargetError: If an index has no target of the kind asked for.
+            ShapeError: If the feature has another dimension than an index.
+        """
+        return cls(tuple(Goal.of(feature, each, settings) for each in quantisers), settings)
+
+    def to(self, device: torch.device) -> "Objective":
+        """The same with its tensors on a device."""
+        return Objective(tuple(goal.to(device) for goal in self.goals), self.settings)
+
+    @property
+    def targets(self) -> Features:
+        """The targets of all indexes, ``(n, d)``."""
+        targets: Features = torch.cat([goal.target for goal in self.goals]).cpu().numpy()
+        return targets
+
+    def __call__(self, features: torch.Tensor, distortion: torch.Tensor) -> Losses:
+        """The losses of features ``(B, d)`` under distortions ``(B, 3, H, W)``."""
+        settings = self.settings
+        pulls = [feature_loss(settings.loss_f, features, goal.target) for goal in self.goals]
+        feature = torch.stack(pulls).mean(dim=0)
+        margin = torch.stack([goal.margin_loss(features) for goal in self.goals]).mean(dim=0)
+        image = distortion.square().mean(dim=(1, 2, 3))
+        total = total_loss(feature, image, settings) + settings.margin_weight * margin
+        return Losses(total, feature, image, margin)

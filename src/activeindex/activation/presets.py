@@ -1,0 +1,38 @@
+"""Settings that belong together, by name."""
+
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from activeindex.activation.budget import Budget
+from activeindex.activation.release import ReleaseSettings
+from activeindex.activation.settings import ActivationSettings
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What an activation optimises, and what its files keep to.
+
+    Attributes:
+        settings: Of the optimisation.
+        release: The format and the budget of the released files.
+    """
+
+    settings: ActivationSettings
+    release: ReleaseSettings
+
+
+_PAPER = Preset(ActivationSettings(), ReleaseSettings())
+"""Fernandez et al., ICLR 2023: the distortion is what the JND map and the image loss let pass."""
+
+DEEP = Preset(
+    ActivationSettings(
+        optimizer="NormedMomentum,lr=0.3,momentum=0.9",
+        lambda_i=0.0,
+        margin_weight=1.0,
+    ),
+    ReleaseSettings(budget=Budget(psnr=42.5)),
+)
+"""Deep in the cell of the code, at 42.5 dB or more for every image: docs/presets.md."""
+
+PRESETS = MappingProxyType({"paper": _PAPER, "deep": DEEP})
+"""Presets by name."""

@@ -1,0 +1,149 @@
+"""The faces of a code's cell: the hyperplanes that a feature must not cross.
+
+The features that an index files under the same inverted list, or gives the same bits, fill a convex
+polytope. A query that crosses one of its faces is looked for elsewhere, so how far a feature lies
+behind the faces says how much an edit may move it.
+
+Inverted lists are Voronoi cells: centroid ``a`` is nearer to the feature ``f`` than ``b`` where
+``(c_a - c_b) . f > (|c_a|^2 - |c_b|^2) / 2``, without the right-hand side for inner products. A bit
+of locality-sensitive hashing is the side of a hyperplane. Linear transforms before the index only
+change the normals.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+Matrix = npt.NDArray[np.float32]
+
+_MOST_RIVALS = 256
+"""Other inverted lists whose faces are looked at, nearest first: no edit reaches those behind."""
+
+
+@dataclass(frozen=True)
+class Faces:
+    """The faces of the cell of one feature.
+
+    Attributes:
+        normals: ``(m, d)``, of unit length, pointing inwards.
+        offsets: ``(m,)``.
+        unit: Whether the index brings features to unit length first.
+    """
+
+    normals: torch.Tensor
+    offsets: torch.Tensor
+    unit: bool
+
+    def to(self, device: torch.device) -> "Faces":
+        """The same with its tensors on a device."""
+        return Faces(self.normals.to(device), self.offsets.to(device), self.unit)
+
+    def depth(self, features: torch.Tensor) -> torch.Tensor:
+        """How far features ``(B, d)`` lie behind each face: ``(B, m)``, negative when outside.
+
+        In the unit of the features; differentiable.
+        """
+        inside = F.normalize(features, dim=1) if self.unit else features
+        return F.linear(inside, self.normals, self.offsets)
+
+
+def faces_of(
+    transforms: list[faiss.VectorTransform], codec: faiss.Index, feature: Matrix
+) -> Faces | None:
+    """The faces of a feature's cell.
+
+    Args:
+        transforms: What the index does to features first.
+        codec: The index behind them.
+        feature: ``(1, d)``.
+
+    Returns:
+        The faces; None if the index has no such cells (it searches everything and compares
+        reconstructions), or a transform bends them.
+    """
+    linear = _linear(transforms, feature.shape[1])
+    if linear is None:
+        return None
+    matrix, offset, unit = linear
+    seen = feature / max(float(np.linalg.norm(feature)), 1e-12) if unit else feature
+    found = _sides(codec, np.ascontiguousarray(seen @ matrix.T + offset, dtype=np.float32))
+    if found is None:
+        return None
+    normals, offsets = found
+    normals, offsets = normals @ matrix, offsets + normals @ offset
+    lengths = np.linalg.norm(normals, axis=1)
+    kept = lengths > 1e-12  # Two centroids may be the same.
+    normals, offsets = normals[kept] / lengths[kept, None], offsets[kept] / lengths[kept]
+    if not len(normals):
+        return None
+    return Faces(_tensor(normals), _tensor(offsets), unit)
+
+
+def _linear(
+    transforms: list[faiss.VectorTransform], dimension: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], bool] | None:
+    """The transforms as one affine map, and whether features are normalised before it."""
+    matrix, offset, unit = np.eye(dimension), np.zeros(dimension), False
+    for position, transform in enumerate(transforms):
+        if isinstance(transform, faiss.NormalizationTransform) and position == 0:
+            unit = True
+        elif isinstance(transform, faiss.LinearTransform):
+            shape = (transform.d_out, transform.d_in)
+            step = faiss.vector_to_array(transform.A).reshape(shape).astype(np.float64)
+            matrix, offset = step @ matrix, step @ offset
+            if transform.have_bias:
+                offset = offset + faiss.vector_to_array(transform.b)
+        else:
+            return None
+    return matrix, offset, unit
+
+
+def _sides(
+    codec: faiss.Index, vector: Matrix
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
+    if isinstance(codec, faiss.IndexLSH):
+        return _bits(codec, vector)
+    inverted = faiss.try_extract_index_ivf(codec)
+    return None if inverted is None else _rivals(inverted, vector)
+
+
+def _rivals(
+    inverted: faiss.IndexIVF, vector: Matrix
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Faces towards the other inverted lists."""
+    wanted = min(inverted.nlist, _MOST_RIVALS + 1)
+    near = inverted.quantizer.search(vector, wanted)[1][0]
+    own = int(inverted.quantizer.assign(vector, 1)[0, 0])
+    others = [int(cell) for cell in near if cell not in (own, -1)]
+    centroids = np.stack([inverted.quantizer.reconstruct(cell) for cell in (own, *others)])
+    centroids = centroids.astype(np.float64)
+    normals = centroids[:1] - centroids[1:]
+    if inverted.metric_type == faiss.METRIC_INNER_PRODUCT:
+        return normals, np.zeros(len(normals))
+    squares = np.square(centroids).sum(axis=1)
+    return normals, (squares[1:] - squares[0]) / 2.0
+
+
+def _bits(
+    index: faiss.IndexLSH, vector: Matrix
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Faces of the bits: the sign of every rotated coordinate, beyond its threshold."""
+    codec: Any = index  # The stubs do not know all of it.
+    normals = np.eye(codec.nbits, codec.d)
+    if codec.rotate_data:
+        shape = (codec.rrot.d_out, codec.rrot.d_in)
+        normals = faiss.vector_to_array(codec.rrot.A).reshape(shape).astype(np.float64)
+    offsets = np.zeros(codec.nbits)
+    if codec.train_thresholds:
+        offsets = -faiss.vector_to_array(codec.thresholds).astype(np.float64)
+    sides = np.where(vector[0] @ normals.T + offsets >= 0.0, 1.0, -1.0)
+    return normals * sides[:, None], offsets * sides
+
+
+def _tensor(values: npt.NDArray[np.float64]) -> torch.Tensor:
+    return torch.from_numpy(values.astype(np.float32))

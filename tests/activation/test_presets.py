@@ -1,0 +1,98 @@
+"""The presets against each other, on photographs and a real extractor."""
+
+import numpy as np
+import pytest
+import torch
+
+from activeindex.activation import DEEP, PRESETS, ActivationResult, Budget, Preset, activate
+from activeindex.extractors import Extractor, features_of
+from activeindex.images import Pixels, resize_square, to_tensor
+from activeindex.indexing import Features, Quantiser, train_index
+
+
+def least_depths(
+    pixels: list[Pixels], originals: list[torch.Tensor], extractor: Extractor, quantiser: Quantiser
+) -> np.ndarray:
+    """How far each image's feature lies behind the nearest face of its original's cell."""
+    depths = []
+    for changed, original in zip(pixels, originals, strict=True):
+        faces = quantiser.faces(feature(original, extractor))
+        assert faces is not None
+        depth = faces.depth(torch.from_numpy(feature(to_tensor(changed), extractor)))
+        depths.append(depth.min().item())
+    return np.array(depths)
+
+
+def feature(image: torch.Tensor, extractor: Extractor) -> Features:
+    return features_of(extractor, resize_square(image, extractor.input_size).unsqueeze(0))
+
+
+def activated(
+    preset: Preset, images: list[torch.Tensor], extractor: Extractor, quantiser: Quantiser
+) -> ActivationResult:
+    return activate(images, extractor, quantiser, preset.settings, release=preset.release)
+
+
+def test_at_the_same_psnr_deep_goes_further_from_the_faces_than_the_paper(
+    images: list[torch.Tensor], small_sscd: Extractor, quantiser: Quantiser
+) -> None:
+    paper, deep = (
+        activated(Preset(preset.settings, DEEP.release), images, small_sscd, quantiser)
+        for preset in (PRESETS["paper"], DEEP)
+    )
+    for result in (paper, deep):
+        assert [image.passes for image in result.images] == [10, 10, 10]
+        for image in result.images:
+            assert 42.5 <= image.quality.psnr < 42.8
+    depths = (
+        least_depths([i.pixels for i in result.images], images, small_sscd, quantiser)
+        for result in (deep, paper)
+    )
+    assert (next(depths) > next(depths)).all()
+
+
+def test_deep_comes_nearer_to_the_target_without_cells(
+    images: list[torch.Tensor], crops: list[torch.Tensor], small_sscd: Extractor
+) -> None:
+    features: Features = np.concatenate([feature(crop, small_sscd) for crop in crops])
+    exhaustive = Quantiser(train_index(features, "PQ8x4", "L2"))
+    result = activated(DEEP, images, small_sscd, exhaustive)
+    assert result.distance_after < 0.9 * result.distance_before
+
+
+@pytest.mark.parametrize("scale", [0.02, 50.0])
+def test_the_margin_does_not_depend_on_the_unit_of_the_features(
+    images: list[torch.Tensor], crops: list[torch.Tensor], small_sscd: Extractor, scale: float
+) -> None:
+    class Scaled(Extractor):
+        def __init__(self) -> None:
+            super().__init__(small_sscd.identity, small_sscd.dimension)
+            self.network = small_sscd
+
+        def _features(self, pixels: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = scale * self.network(pixels)
+            return found
+
+    features: Features = np.concatenate([feature(crop, small_sscd) for crop in crops])
+    settings, release = DEEP.settings.replace(iterations=3), DEEP.release
+    plain, scaled = (
+        activate(
+            images[:1],
+            extractor,
+            Quantiser(train_index(rows, "IVF4,Flat", "L2")),
+            settings,
+            release=release,
+        ).images[0]
+        for extractor, rows in ((small_sscd, features), (Scaled(), np.float32(scale) * features))
+    )
+    assert np.abs(plain.pixels.astype(int) - scaled.pixels.astype(int)).max() <= 1
+
+
+def test_a_budget_of_ones_own_takes_the_place_of_the_presets(
+    images: list[torch.Tensor], small_sscd: Extractor, quantiser: Quantiser
+) -> None:
+    from activeindex.activation import ReleaseSettings
+
+    release = ReleaseSettings(budget=Budget(psnr=46.0))
+    result = activate(images[:1], small_sscd, quantiser, DEEP.settings, release=release)
+    assert 46.0 <= result.psnr < 46.5
