@@ -124,18 +124,53 @@ def test_version_is_shown(say: Callable[..., Answer]) -> None:
     assert say("--version").out == f"activeindex {__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["main", "--help"], ["table", "--help"]])
-def test_help_answers_without_the_slow_imports(tmp_path: Path, arguments: list[str]) -> None:
+SLOW = {"torch", "faiss", "onnx", "PIL", "numpy", "kornia", "multiprocessing"}
+"""What takes longer to import than all that a command needs to print its help."""
+
+
+def test_help_and_usage_errors_answer_without_the_slow_imports(tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "from activeindex.commands import COMMANDS, run\n"
+        "asked = [['--help'], ['--version'], ['nothing'], []]\n"
+        "asked += [[name, option] for name in COMMANDS for option in ('--help', '--nothing')]\n"
+        "for arguments in asked:\n"
+        "    try:\n"
+        "        run(arguments)\n"
+        "    except SystemExit:\n"
+        "        pass\n"
+        f"    print('slow:', arguments, *sorted({SLOW!r} & set(sys.modules)))\n"
+    )
+    done = python("-c", program, cwd=tmp_path)
+    answers = [line for line in done.stdout.splitlines() if line.startswith("slow:")]
+    assert len(answers) == 4 + 2 * len(COMMANDS)
+    assert [line for line in answers if not line.endswith("]")] == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["main", "--data_dir", "none", "--fts_training_path", "a", "--fts_reference_path", "b"],
+        ["extract_fts", "--data_dir", "none", "--output_dir", "out"],
+        ["activate", "none", "out", "--index", "index"],
+        ["train_index", "out", "--fts_training_path", "none"],
+        ["whiten", "out", "--fts_training_path", "none"],
+        ["table", "none"],
+    ],
+    ids=lambda options: options[0],
+)
+def test_a_mistyped_path_is_told_without_the_slow_imports(
+    tmp_path: Path, options: list[str]
+) -> None:
     program = (
         "import sys\n"
         "from activeindex.commands import run\n"
-        "try:\n"
-        f"    run({arguments!r})\n"
-        "except SystemExit:\n"
-        "    pass\n"
-        "print('slow:', *sorted({'torch', 'faiss', 'onnx', 'PIL'} & set(sys.modules)))\n"
+        f"code = run({options!r})\n"
+        f"print(code, *sorted({SLOW!r} & set(sys.modules)))\n"
     )
-    assert python("-c", program, cwd=tmp_path).stdout.splitlines()[-1] == "slow:"
+    done = python("-c", program, cwd=tmp_path)
+    assert done.stdout == "2\n"
+    assert re.fullmatch(r"activeindex .*: error: .*none: expected .*, found nothing\n", done.stderr)
 
 
 @pytest.mark.parametrize("name", ["prepare_disc", "extract_fts", "main"])

@@ -1,7 +1,12 @@
+import numpy as np
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
 
-from activeindex.images import Pixels, resize_square, to_tensor
+from activeindex.errors import InputError
+from activeindex.images import Pixels, resize_square, to_square, to_tensor
 
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
@@ -48,3 +53,25 @@ def test_the_gradient_reaches_every_pixel() -> None:
     resize_square(image, 32).sum().backward()  # type: ignore[no-untyped-call]
     assert image.grad is not None
     assert (image.grad > 0).all()
+
+
+@given(
+    width=st.integers(11, 400),
+    height=st.integers(11, 2500),
+    size=st.integers(1, 300),
+    seed=st.integers(0, 9),
+)
+@example(width=2000, height=1500, size=288, seed=0)
+@example(width=300_000, height=11, size=32, seed=0)
+@settings(max_examples=30)
+def test_strip_by_strip_an_image_becomes_the_same_square(
+    width: int, height: int, size: int, seed: int
+) -> None:
+    pixels = np.random.default_rng(seed).integers(256, size=(height, width, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    assert torch.equal(to_square(image, size), resize_square(to_tensor(image), size))
+
+
+def test_grey_is_no_square_of_three_channels() -> None:
+    with pytest.raises(InputError, match=r"^image: expected 8-bit RGB \(H, W, 3\), found"):
+        to_square(Image.new("L", (40, 40)), 32)

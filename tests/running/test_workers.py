@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from activeindex.errors import ActiveIndexError, InputError
-from activeindex.running.workers import Workers, default_workers
+from activeindex.running.workers import Workers
 
 
 def square(number: int) -> int:
@@ -72,7 +72,3 @@ def test_a_killed_worker_is_told_on_one_line_and_replaced_on_the_next_use() -> N
 def test_a_negative_number_of_workers_is_refused() -> None:
     with pytest.raises(InputError, match=r"^workers: expected 0 or more, found -1$"):
         Workers(-1)
-
-
-def test_by_default_there_is_a_worker_per_usable_core() -> None:
-    assert default_workers() == len(os.sched_getaffinity(0))

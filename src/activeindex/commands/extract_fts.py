@@ -32,6 +32,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         choices=("refuse", "skip"),
         help="stop at a file that cannot be decoded, or leave it out and name it",
     )
+    parser.add_argument(
+        "--decode",
+        default="exact",
+        choices=("exact", "scaled"),
+        help="decode JPEGs in full, or large ones only as far as the extractor's input needs: "
+        "several times faster, nearly the same features",
+    )
     add_extractor_options(parser)
     add_run_options(parser)
 
@@ -55,6 +62,7 @@ def run(options: argparse.Namespace) -> None:
             batch_size=options.batch_size,
             workers=workers,
             unreadable=options.unreadable,
+            decode=options.decode,
             suffix=f".{options.format}",
             progress=progress,
         )

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from activeindex.running.cores import default_workers
 from activeindex.running.progress import Bar, Progress, Silent
-from activeindex.running.workers import default_workers
 
 _TRUE = frozenset({"1", "on", "true", "yes"})
 _FALSE = frozenset({"0", "false", "no", "off"})

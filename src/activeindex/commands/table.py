@@ -28,16 +28,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Runs the command."""
+    folders: dict[str, Path] = {}
+    for given in options.runs:
+        name, path = _named(given)
+        if name in folders:
+            raise InputError(f"run {given}: another run is called {name!r}; give NAME=FOLDER")
+        folders[name] = existing(path, "run")
     from activeindex.evaluation import write_detection, write_recall
     from activeindex.experiment import RunSummary
 
-    summaries: dict[str, RunSummary] = {}
-    for given in options.runs:
-        name, path = _named(given)
-        existing(path, "run")
-        if name in summaries:
-            raise InputError(f"run {given}: another run is called {name!r}; give NAME=FOLDER")
-        summaries[name] = RunSummary.read(path)
+    summaries = {name: RunSummary.read(folder) for name, folder in folders.items()}
     print(tables_of(summaries))
     if options.csv is not None:
         recall = {name: run.recall for name, run in summaries.items() if run.recall}

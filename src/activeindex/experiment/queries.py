@@ -13,7 +13,7 @@ from PIL import Image
 from activeindex.edits import Edit, EditedImage, edit_generator
 from activeindex.errors import ActiveIndexError
 from activeindex.extractors import Extractor, features_of
-from activeindex.images import Pixels, read_rgb, resize_square, to_tensor
+from activeindex.images import Pixels, read_rgb, to_square
 from activeindex.running.workers import Workers
 
 
@@ -62,7 +62,7 @@ def _edit(task: QueryTask, seed: int, size: int) -> _Edited | ActiveIndexError:
         edited: EditedImage = task.edit(picture, edit_generator(seed, task.number))
     except ActiveIndexError as error:
         return error
-    resized = resize_square(to_tensor(edited.image), size).numpy()
+    resized = to_square(edited.image, size).numpy()
     return _Edited(resized, edited.label, edited.full_label)
 
 

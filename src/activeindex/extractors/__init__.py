@@ -8,6 +8,7 @@ or file; :func:`extract_folder` streams the features of a folder to disk.
 from activeindex.extractors.base import Extractor, ExtractorIdentity
 from activeindex.extractors.cards import CARDS, DEFAULT_EXTRACTOR, DEFAULT_INPUT_SIZE
 from activeindex.extractors.extraction import (
+    Decode,
     Extraction,
     OnUnreadable,
     extract_folder,
@@ -23,6 +24,7 @@ __all__ = [
     "CARDS",
     "DEFAULT_EXTRACTOR",
     "DEFAULT_INPUT_SIZE",
+    "Decode",
     "Extraction",
     "Extractor",
     "ExtractorIdentity",

@@ -32,7 +32,7 @@ from activeindex.images.quality import (
     similarity,
     ssim,
 )
-from activeindex.images.resizing import resize_square
+from activeindex.images.resizing import resize_square, to_square
 
 __all__ = [
     "EXTENSIONS",
@@ -58,6 +58,7 @@ __all__ = [
     "similarity",
     "ssim",
     "to_pixels",
+    "to_square",
     "to_tensor",
     "write_bytes",
     "write_png",

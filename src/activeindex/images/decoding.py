@@ -51,8 +51,12 @@ _BROKEN = (
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
+def opened(path: Path, enough: int | None = None) -> Iterator[Image.Image]:
     """Opens and loads an image file; whatever breaks in it, there or in the block, is one error.
+
+    Args:
+        path: The file.
+        enough: See :func:`read_rgb`.
 
     Raises:
         UnreadableImageError: If the file is missing, not an image, truncated, smaller than
@@ -65,6 +69,8 @@ def opened(path: Path) -> Iterator[Image.Image]:
                     f"{path}: expected an image of at least {MINIMUM_SIDE}x{MINIMUM_SIDE} pixels, "
                     f"found {image.width}x{image.height}"
                 )
+            if enough is not None:
+                image.draft(None, (enough, enough))
             image.load()  # PNG may keep EXIF behind the pixels.
             yield image
     except UnreadableImageError:
@@ -79,16 +85,22 @@ def opened(path: Path) -> Iterator[Image.Image]:
         ) from None
 
 
-def read_rgb(path: Path) -> Image.Image:
+def read_rgb(path: Path, enough: int | None = None) -> Image.Image:
     """Decodes an image file to 8-bit RGB, upright.
 
     Grey becomes three equal channels, transparent pixels are composed on white, 16-bit values are
     scaled to 8, animations give their first frame.
 
+    Args:
+        path: The file.
+        enough: If given, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size (from fewer of the
+            frequencies of its blocks) as long as both sides keep this many pixels. Much faster for
+            large photographs; the pixels are nearly those of the whole image reduced.
+
     Raises:
         UnreadableImageError: See :func:`opened`.
     """
-    with opened(path) as image:
+    with opened(path, enough) as image:
         return to_rgb(upright(image))
 
 

@@ -2,6 +2,12 @@
 
 import torch
 import torch.nn.functional as F
+from PIL import Image
+
+from activeindex.images.decoding import to_tensor
+
+_STRIP = 1 << 18
+"""Pixels that are floats at a time in :func:`to_square`: 3 MB."""
 
 
 def resize_square(image: torch.Tensor, size: int) -> torch.Tensor:
@@ -12,8 +18,31 @@ def resize_square(image: torch.Tensor, size: int) -> torch.Tensor:
     resize(N(x)) in [0, 1].
     """
     batched = image.unsqueeze(0) if image.dim() == 3 else image
-    if batched.shape[-2:] != (size, size):
-        batched = F.interpolate(
-            batched, size=(size, size), mode="bilinear", align_corners=False, antialias=True
-        )
-    return batched.squeeze(0) if image.dim() == 3 else batched
+    resized = _resize(batched, (size, size))
+    return resized.squeeze(0) if image.dim() == 3 else resized
+
+
+def to_square(image: Image.Image, size: int) -> torch.Tensor:
+    """An 8-bit RGB image as ``(3, size, size)`` in [0, 1], without a float copy of all its pixels.
+
+    Bit for bit ``resize_square(to_tensor(image), size)``: that resizes rows first, then columns,
+    so rows can be resized a strip at a time. On 12 megapixels a fraction of the time and memory.
+
+    Raises:
+        InputError: If the image is not 8-bit RGB.
+    """
+    width, height = image.size
+    rows = max(1, _STRIP // width)
+    strips = [
+        _resize(to_tensor(image.crop((0, top, width, min(top + rows, height)))).unsqueeze(0), size)
+        for top in range(0, height, rows)
+    ]
+    return _resize(torch.cat(strips, dim=2), (size, size)).squeeze(0)
+
+
+def _resize(images: torch.Tensor, size: tuple[int, int] | int) -> torch.Tensor:
+    """To ``size``, height and width; a single number is the width, the height stays."""
+    wanted = (images.shape[2], size) if isinstance(size, int) else size
+    if images.shape[-2:] == wanted:
+        return images
+    return F.interpolate(images, size=wanted, mode="bilinear", align_corners=False, antialias=True)

@@ -1,10 +1,8 @@
 """Files that appear whole or not at all, and what identifies them."""
 
 import contextlib
-import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -61,6 +59,8 @@ def output_error(path: Path, error: Exception) -> OutputError:
 
 
 def _free_bytes(folder: Path) -> int:
+    import shutil  # Loads every compression, as OpenSSL below: --help needs neither.
+
     try:
         return shutil.disk_usage(folder).free
     except OSError:
@@ -97,6 +97,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def file_hash(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
+    import hashlib
+
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_HASH_BLOCK):

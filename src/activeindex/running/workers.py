@@ -22,11 +22,6 @@ _AHEAD = 4
 """Results kept ready per worker; bounds the memory however long the input is."""
 
 
-def default_workers() -> int:
-    """As many workers as this process may use cores."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _start_worker() -> None:
     """One thread per worker, Ctrl-C left to the main process, and no life after its end."""
     import signal
