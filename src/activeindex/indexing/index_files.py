@@ -26,14 +26,20 @@ def index_path(idx_dir: Path, factory: str, metric: Metric) -> Path:
     return idx_dir / f"idx={factory}_quant={metric}.index"
 
 
-def read_index(path: Path) -> faiss.Index:
+def read_index(path: Path, *, mapped: bool = False) -> faiss.Index:
     """Reads a FAISS index file.
+
+    Args:
+        path: The file.
+        mapped: Whether to leave the codes on the disk, from where a search reads the pages that
+            it visits: opening takes no time, and memory holds what was searched lately. Such an
+            index is for searching: FAISS 1.15 ends the process that adds to it.
 
     Raises:
         InputError: If the file is not one.
     """
     try:
-        return faiss.read_index(str(path))
+        return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
     except (RuntimeError, MemoryError) as error:
         raise InputError(f"{path}: expected a FAISS index file ({faiss_reason(error)})") from None
 
