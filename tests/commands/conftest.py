@@ -38,6 +38,27 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     return Prepared(root, printed)
 
 
+@pytest.fixture(scope="session")
+def runs(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A passive and an active run, and a passive one that only searched, in folders of odd names.
+
+    The published list is short enough here; activation takes two steps, to be quick. The active
+    run keeps its images and writes for TensorBoard.
+    """
+    root = tmp_path_factory.mktemp("runs")
+    board = root / "board"
+    for name, changes in (
+        ("passive", {"active": False, "save_imgs": False}),
+        ("active", {"iterations": 2, "tensorboard": board, "log_freq": 1}),
+        ("k=5", {"active": False, "save_imgs": False, "kneighbors": 5, "eval_icd": False}),
+    ):
+        options = prepared.main_options(
+            **{"verbose": 0, "output_dir": root / name, **changes}, idx_dir=root / "indexes"
+        )
+        assert run(["main", *options]) == 0
+    return root
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a command came to in this process."""

@@ -7,31 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from activeindex.commands import run
-from tests.commands.collection import Prepared
 from tests.commands.conftest import Answer
 
 Say = Callable[..., Answer]
-
-
-@pytest.fixture(scope="module")
-def runs(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A passive and an active run, and a passive one that only searched, in folders of odd names.
-
-    The published list is short enough here; activation takes one step, to be quick.
-    """
-    root = tmp_path_factory.mktemp("runs")
-    for name, changes in (
-        ("passive", {"active": False}),
-        ("active", {"iterations": 1}),
-        ("k=5", {"active": False, "kneighbors": 5, "eval_icd": False}),
-    ):
-        options = prepared.main_options(
-            **{"save_imgs": False, "verbose": 0, "output_dir": root / name, **changes},
-            idx_dir=root / "indexes",
-        )
-        assert run(["main", *options]) == 0
-    return root
 
 
 def cells(line: str) -> list[str]:

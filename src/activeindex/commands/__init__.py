@@ -7,6 +7,7 @@ Commands read options, call the library and print; they hold no logic. Each is a
 
 import argparse
 import importlib
+import shlex
 import sys
 from collections.abc import Generator, Sequence
 from types import ModuleType
@@ -16,11 +17,13 @@ from activeindex.errors import ActiveIndexError
 
 COMMANDS = {
     "activate": "activate a folder of images against an index, before their release",
+    "compare": "compare two runs: the paired difference per edit, with a significance test",
     "demo": "the experiment in small, on photographs that ship in packages",
     "extract_fts": "extract the features of a folder of images",
     "main": "run an experiment: index, activate, edit, search, evaluate",
     "models": "list the named extractors, and which of them are on this machine",
     "prepare_disc": "split a DISC21 folder into the parts of the experiment (symbolic links)",
+    "report": "write a report of finished runs: one HTML file, tables as CSV and LaTeX",
     "table": "show the result tables of finished runs side by side",
     "train_index": "train an index and keep it as a folder to activate images against",
     "whiten": "fit a whitening on training features, to put behind an extractor",
@@ -71,7 +74,9 @@ def run_command(name: str, arguments: Sequence[str] | None = None, prog: str | N
         allow_abbrev=False,
     )
     command.add_options(parser)
-    options = parser.parse_args(with_underscores(sys.argv[1:] if arguments is None else arguments))
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser.parse_args(with_underscores(given))
+    options.command_line = shlex.join([*prog.split(), *given])
     try:
         command.run(options)
     except ActiveIndexError as error:

@@ -1,8 +1,9 @@
 """Run the whole experiment in small, on photographs that ship in packages.
 
 A dozen photographs are protected and the others, with crops of them, are the reference collection
-of an IVF-PQ index. Both arms are evaluated; the tables, and a contact sheet of the originals, the
-activated images and the difference between them, end up in --output_dir.
+of an IVF-PQ index. Both arms are evaluated; the tables, a contact sheet of the originals, the
+activated images and the difference between them, and a report of both runs to open in a browser end
+up in --output_dir.
 """
 
 import argparse
@@ -34,11 +35,12 @@ def run(options: argparse.Namespace) -> None:
     extractor = chosen_extractor(options, tell)
     tell(f"extractor {extractor.identity}")
     with Workers(options.workers) as workers:
-        result = run_demo(options.output_dir, extractor, workers, tell.bar)
+        result = run_demo(options.output_dir, extractor, workers, tell.bar, options.command_line)
     folder = options.output_dir
     tell()
     tell(tables_of({"passive": result.passive, "active": result.active}, measures=("R@1",)))
     tell(f"activated images   {folder / 'active' / 'imgs'}")
     tell(f"results            {folder / 'active'}, {folder / 'passive'}")
-    tell(f"look at            {result.sheet}")
+    tell(f"contact sheet      {result.sheet}")
     tell(f"after {tell.seconds:.0f} s")
+    tell(f"report             {result.report}")

@@ -41,6 +41,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--log_freq", type=int, default=11, help="iterations between two lines of log.jsonl"
     )
+    group.add_argument(
+        "--tensorboard",
+        type=Path,
+        metavar="DIR",
+        help="also write losses and image quality here, for tensorboard --logdir",
+    )
     group = parser.add_argument_group("index")
     group.add_argument("--idx_dir", type=Path, default=Path("indexes"), help="trained indexes")
     group.add_argument("--idx_factory", default="IVF4096,PQ8x8", help="FAISS factory string")
@@ -79,6 +85,7 @@ def run(options: argparse.Namespace) -> None:
         ExperimentSettings,
         IndexSettings,
         run_experiment,
+        watching,
     )
     from activeindex.running.workers import Workers
 
@@ -115,8 +122,18 @@ def run(options: argparse.Namespace) -> None:
     extractor = chosen_extractor(options, tell)
     arm = "active" if settings.active else "passive"
     tell(f"{arm} run, index {options.idx_factory}, extractor {extractor.identity}")
-    with Workers(options.workers) as workers:
-        summary = run_experiment(settings, extractor, workers=workers, start_bar=tell.bar)
+    with (
+        Workers(options.workers) as workers,
+        watching(options.tensorboard, settings.activation) as watchers,
+    ):
+        summary = run_experiment(
+            settings,
+            extractor,
+            workers=workers,
+            start_bar=tell.bar,
+            watchers=watchers,
+            command=options.command_line,
+        )
     tell()
     tell(tables_of({arm: summary}))
     tell(f"{options.output_dir}: results, after {tell.seconds:.0f} s")

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from activeindex.commands.options import add_boolean, existing
-from activeindex.errors import InputError
+from activeindex.commands.options import add_boolean
+from activeindex.commands.runs import named_runs
 
 if TYPE_CHECKING:
     from activeindex.evaluation import Measure
@@ -28,30 +28,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Runs the command."""
-    folders: dict[str, Path] = {}
-    for given in options.runs:
-        name, path = _named(given)
-        if name in folders:
-            raise InputError(f"run {given}: another run is called {name!r}; give NAME=FOLDER")
-        folders[name] = existing(path, "run")
+    folders = named_runs(options.runs)
     from activeindex.evaluation import write_detection, write_recall
     from activeindex.experiment import RunSummary
 
-    summaries = {name: RunSummary.read(folder) for name, folder in folders.items()}
+    summaries = {name: RunSummary.read(path) for name, path in folders.items()}
     print(tables_of(summaries))
     if options.csv is not None:
         recall = {name: run.recall for name, run in summaries.items() if run.recall}
         detection = {name: run.detection for name, run in summaries.items() if run.detection}
         write_recall(options.csv / "recall.csv", recall)
         write_detection(options.csv / "detection.csv", detection)
-
-
-def _named(given: Path) -> tuple[str, Path]:
-    """Splits ``NAME=FOLDER``; a folder that has ``=`` in its own name is taken as it is."""
-    name, equals, folder = str(given).partition("=")
-    if equals and name and folder and not given.is_dir():
-        return name, Path(folder)
-    return given.resolve().name, given
 
 
 def tables_of(

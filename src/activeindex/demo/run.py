@@ -1,4 +1,4 @@
-"""From photographs to the tables of both arms and a contact sheet."""
+"""From photographs to the tables of both arms, a contact sheet and a report."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,13 @@ from activeindex.experiment import (
 from activeindex.experiment.run import StartBar
 from activeindex.extractors import Extractor, extract_folder
 from activeindex.images import list_images, read_rgb, write_png
-from activeindex.report import Comparison, contact_sheet
+from activeindex.report import (
+    SECTIONS,
+    Comparison,
+    ReportOptions,
+    contact_sheet,
+    write_report,
+)
 from activeindex.running.workers import Workers
 
 _REFERENCES = 1200
@@ -32,15 +38,21 @@ class DemoResult:
         passive: The run with untouched photographs.
         active: The run with activated photographs.
         sheet: The contact sheet, a PNG file.
+        report: The report of both, an HTML file.
     """
 
     passive: RunSummary
     active: RunSummary
     sheet: Path
+    report: Path
 
 
 def run_demo(
-    output_dir: Path, extractor: Extractor, workers: Workers, start_bar: StartBar
+    output_dir: Path,
+    extractor: Extractor,
+    workers: Workers,
+    start_bar: StartBar,
+    command: str | None = None,
 ) -> DemoResult:
     """Runs both arms on the photographs that ship in packages.
 
@@ -49,6 +61,7 @@ def run_demo(
         extractor: Maps images to features.
         workers: Processes that decode and edit.
         start_bar: Called for a progress bar at the start of each stage.
+        command: What was typed, for the runs' notes.
 
     Raises:
         MissingExtraError: If the packages with the photographs are not installed.
@@ -78,12 +91,20 @@ def run_demo(
             extractor,
             workers=workers,
             start_bar=start_bar,
+            command=command,
         )
         for arm in ("passive", "active")
     )
     sheet = output_dir / "contact_sheet.png"
     write_png(sheet, np.asarray(contact_sheet(_comparisons(photographs, output_dir / "active"))))
-    return DemoResult(passive, active, sheet)
+    with start_bar("report", SECTIONS, 0) as progress:
+        report = write_report(
+            {arm: output_dir / arm for arm in ("passive", "active")},
+            output_dir / "report",
+            ReportOptions("The demo: twelve photographs"),
+            progress,
+        )
+    return DemoResult(passive, active, sheet, report)
 
 
 def _comparisons(photographs: Path, run: Path) -> list[Comparison]:

@@ -28,6 +28,12 @@ from activeindex.evaluation.csv_files import (
     read_detection,
     read_retrieval,
 )
+from activeindex.evaluation.query_places import (
+    PLACES_FILE,
+    PLACES_HEADER,
+    QueryPlace,
+    read_places,
+)
 from activeindex.evaluation.rendering import (
     detection_comparison,
     plain_text,
@@ -54,6 +60,8 @@ __all__ = [
     "MEASURES",
     "MISSED_SCORE",
     "NO_MATCH",
+    "PLACES_FILE",
+    "PLACES_HEADER",
     "PUBLISHED_EDITS",
     "RETRIEVAL_COLUMNS",
     "RETRIEVAL_HEADER",
@@ -63,6 +71,7 @@ __all__ = [
     "Measure",
     "Metric",
     "PrecisionRecallCurve",
+    "QueryPlace",
     "RecallRow",
     "RecallTable",
     "RetrievalColumns",
@@ -75,6 +84,7 @@ __all__ = [
     "plain_text",
     "precision_recall",
     "read_detection",
+    "read_places",
     "read_retrieval",
     "recall_comparison",
     "recall_overview",

@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # rich takes a tenth of a second to import, and only renderin
     from rich.text import Text
 
 _WIDTH = 100
+_LEAST_WIDTH = 7
 _RUNS_ABREAST = 5
 _LONGEST_DIFFERENCE = 24
 
@@ -47,7 +48,7 @@ def recall_comparison(runs: Mapping[str, RecallTable], measure: Measure = "R@1")
     tables = list(runs.values())
     if not tables:
         raise InputError("runs: expected at least one, found none")
-    table = _markdown([f"{measure}", *runs, *([_difference(runs)] if len(runs) == 2 else [])])
+    table = markdown_table([f"{measure}", *runs, *([_difference(runs)] if len(runs) == 2 else [])])
     by_edit = [{row.edit: row for row in run.rows} for run in tables]
     rows = {row.edit: row.label for run in tables for row in run.rows}
     for edit, label in rows.items():
@@ -61,10 +62,10 @@ def recall_comparison(runs: Mapping[str, RecallTable], measure: Measure = "R@1")
 
 def recall_overview(run: RecallTable) -> "Table":
     """All four measures of one run: a row per edit, then the averages; a rich table."""
-    table = _markdown(["edit", "queries", *MEASURES])
+    table = markdown_table(["edit", "queries", *MEASURES])
     for row in run.rows:
         table.add_row(
-            _text(row.label), str(row.queries), *(f"{row.value(m):.3f}" for m in MEASURES)
+            text_cell(row.label), str(row.queries), *(f"{row.value(m):.3f}" for m in MEASURES)
         )
     for label, edits in _averaged([run]):
         mean = run.select(edits).average
@@ -75,10 +76,10 @@ def recall_overview(run: RecallTable) -> "Table":
 
 def detection_comparison(runs: Mapping[str, DetectionSummary]) -> "Table":
     """Copy detection of several runs: a row per run; a rich table."""
-    table = _markdown(["copy detection", "µAP", "matching", "non-matching", "pairs"])
+    table = markdown_table(["copy detection", "µAP", "matching", "non-matching", "pairs"])
     for name, run in runs.items():
         counts = (run.matching, run.non_matching, run.pairs)
-        table.add_row(_text(name), _number(run.micro_ap), *(f"{count:,}" for count in counts))
+        table.add_row(text_cell(name), _number(run.micro_ap), *(f"{count:,}" for count in counts))
     return table
 
 
@@ -174,7 +175,13 @@ def _difference(runs: Mapping[str, RecallTable]) -> str:
     return header if len(header) <= _LONGEST_DIFFERENCE else "difference"
 
 
-def _markdown(headers: Sequence[str]) -> "Table":
+def markdown_table(headers: Sequence[str], whole: Collection[str] = ()) -> "Table":
+    """An empty rich table in Markdown's layout, the first column to the left.
+
+    Args:
+        headers: Of the columns.
+        whole: Those whose cells are never folded, however narrow the table.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -183,7 +190,11 @@ def _markdown(headers: Sequence[str]) -> "Table":
     # Names are text, not rich's markup: a run may be called "[old]".
     table.add_column(Text(headers[0]), overflow="fold")
     for header in headers[1:]:
-        table.add_column(Text(header), justify="right", overflow="fold", min_width=7)
+        kept = header in whole
+        least = None if kept else _LEAST_WIDTH
+        table.add_column(
+            Text(header), justify="right", overflow="fold", min_width=least, no_wrap=kept
+        )
     return table
 
 
@@ -192,10 +203,11 @@ def _add(table: "Table", label: str, values: Sequence[float | None], style: str 
     if len(table.columns) > len(values) + 1:
         first, second = values
         cells.append("-" if first is None or second is None else f"{second - first:+.3f}")
-    table.add_row(_text(label), *cells, style=style)
+    table.add_row(text_cell(label), *cells, style=style)
 
 
-def _text(name: str) -> "Text":
+def text_cell(name: str) -> "Text":
+    """A cell that shows a name as it is, not as rich's markup."""
     from rich.text import Text
 
     return Text(name)

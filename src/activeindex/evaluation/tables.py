@@ -44,6 +44,12 @@ PUBLISHED_EDITS: tuple[Edit, ...] = (
 A run has one more, ``overlay_onto_screenshot``, that is not among their columns."""
 
 
+def edit_label(edit: Edit) -> str:
+    """An edit as tables show it, e.g. ``"rotation 25"``."""
+    name, parameter = edit
+    return name if parameter is None else f"{name} {parameter:g}"
+
+
 @dataclass(frozen=True)
 class RecallRow:
     """Mean recall and average precision of the queries made by one edit, all in [0, 1]."""
@@ -65,7 +71,7 @@ class RecallRow:
     @property
     def label(self) -> str:
         """The edit as a table shows it, e.g. ``"rotation 25"``."""
-        return self.attack if self.attack_param is None else f"{self.attack} {self.attack_param:g}"
+        return edit_label(self.edit)
 
     def value(self, measure: Measure) -> float:
         """One of the four measures by its name."""

@@ -2,13 +2,11 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
-
-import numpy as np
 
 from activeindex import __version__
 from activeindex.activation import (
@@ -25,19 +23,23 @@ from activeindex.edits import FIXED_LIST, LONG_LIST, Edit
 from activeindex.evaluation import (
     DETECTION_HEADER,
     NO_MATCH,
+    PLACES_FILE,
+    PLACES_HEADER,
     RETRIEVAL_HEADER,
     DetectionResult,
+    QueryPlace,
     RetrievalResult,
     format_row,
 )
 from activeindex.experiment.arm import Arm, build_arm
-from activeindex.experiment.queries import Query, QueryTask, make_queries
+from activeindex.experiment.folder import DETECTION_FILE, RETRIEVAL_FILE
+from activeindex.experiment.places import Originals
+from activeindex.experiment.queries import QueryTask
+from activeindex.experiment.searching import Searcher
 from activeindex.experiment.settings import ExperimentSettings
-from activeindex.experiment.summary import (
-    DETECTION_FILE,
-    RETRIEVAL_FILE,
-    RunSummary,
-)
+from activeindex.experiment.summary import RunSummary
+from activeindex.experiment.times import TIMES_FILE, StageTimes
+from activeindex.experiment.watching import LiveFigures, Watcher
 from activeindex.extractors import Extractor, extract_folder, read_features
 from activeindex.images import (
     Picture,
@@ -48,7 +50,6 @@ from activeindex.images import (
     to_tensor,
     write_bytes,
 )
-from activeindex.indexing import Neighbours, search
 from activeindex.running.journal import Journal
 from activeindex.running.progress import Progress, Silent
 from activeindex.running.workers import Workers
@@ -71,8 +72,11 @@ class _Run:
     settings: ExperimentSettings
     extractor: Extractor
     arm: Arm
+    searcher: Searcher
     workers: Workers
     journal: Journal
+    times: StageTimes
+    watchers: tuple[Watcher, ...]
 
 
 def run_experiment(
@@ -81,6 +85,8 @@ def run_experiment(
     *,
     workers: Workers | None = None,
     start_bar: StartBar = _no_bar,
+    watchers: Sequence[Watcher] = (),
+    command: str | None = None,
 ) -> RunSummary:
     """Runs one arm.
 
@@ -92,11 +98,14 @@ def run_experiment(
         extractor: The extractor that the feature files come from.
         workers: Processes that decode and edit.
         start_bar: Called for a progress bar at the start of each stage.
+        watchers: Told of every step of activation and of every activated image.
+        command: What was typed, for ``times.jsonl``.
 
     Returns:
         The tables of the run, computed from its files: ``retr_df.csv``, ``icd_df.csv``,
-        ``activation.jsonl`` (one record per activated image), ``log.jsonl`` and ``run.json`` in
-        ``output_dir``, and ``imgs/00000.png`` … when images are kept.
+        ``queries.csv``, ``activation.jsonl`` (one record per activated image), ``log.jsonl``,
+        ``times.jsonl`` and ``run.json`` in ``output_dir``, and ``imgs/00000.png`` … when images
+        are kept.
 
     Raises:
         InputError: If an input does not fit, or ``output_dir`` holds another run.
@@ -106,7 +115,8 @@ def run_experiment(
     workers = workers or Workers()
     paths = list_images(settings.data_dir)
     others = _other_images(settings)
-    with start_bar("originals", len(paths), 0) as progress:
+    times = StageTimes(settings.output_dir / TIMES_FILE, command, extractor.device)
+    with times.stage("originals", len(paths)), start_bar("originals", len(paths), 0) as progress:
         extraction = extract_folder(
             extractor,
             settings.data_dir,
@@ -116,7 +126,8 @@ def run_experiment(
             progress=progress,
         )
     originals = read_features(extraction.features, "originals", extractor.dimension)
-    arm = build_arm(settings.index, extractor, originals)
+    with times.stage("index", len(originals.values)):
+        arm = build_arm(settings.index, extractor, originals)
     if not settings.index.force:
         check_released(settings.data_dir, arm.quantiser, extractor)
     if settings.active:
@@ -126,7 +137,18 @@ def run_experiment(
     with Journal(settings.output_dir, "run", notes, _files(settings)) as journal:
         if journal.finished:
             return RunSummary.read(settings.output_dir)
-        run = _Run(settings, extractor, arm, workers, journal)
+        times.commit()
+        searcher = Searcher(
+            arm.index,
+            Originals(originals.values, arm.quantiser),
+            extractor,
+            settings.evaluation.kneighbors,
+            settings.evaluation.batch_size_eval,
+            settings.seed,
+            workers,
+            times,
+        )
+        run = _Run(settings, extractor, arm, searcher, workers, journal, times, tuple(watchers))
         title = "activate, edit, search" if settings.active else "edit, search"
         done = _images_done(journal, "matching")
         with start_bar(title, len(paths), done) as progress:
@@ -151,6 +173,7 @@ def _files(settings: ExperimentSettings) -> tuple[str, ...]:
     return (
         *([RETRIEVAL_FILE] if evaluation.eval_retrieval else []),
         *([DETECTION_FILE] if evaluation.eval_icd else []),
+        *([PLACES_FILE] if evaluation.eval_retrieval or evaluation.eval_icd else []),
         *([RECORDS_FILE, _LOG_FILE] if settings.active else []),
     )
 
@@ -174,31 +197,35 @@ def _release_and_search(run: _Run, paths: list[Path], done: int, progress: Progr
     """Batch by batch: release the images, then look for their edits."""
     settings = run.settings
     images = run.workers.map(read_pixels, paths[done:])
+    watchers = (LiveFigures(progress), *run.watchers)
     for first in range(done, len(paths), settings.batch_size):
         numbers = range(first, min(first + settings.batch_size, len(paths)))
         batch = first // settings.batch_size
         if batch == 0:
             _write_headers(run)
-        originals = [next(images) for _ in numbers]
-        activated = _activate(run, originals, numbers) if settings.active else []
-        form = settings.release.format
-        if settings.active:
-            files = [image.data for image in activated]
-            released = [image.pixels for image in activated]
-        elif settings.save_imgs or not form.lossless:
-            files = [encode(Picture(original), original, form) for original in originals]
-            released = originals if form.lossless else [decode(file) for file in files]
-        else:
-            files, released = [], originals
-        if settings.save_imgs:
-            for number, file in zip(numbers, files, strict=True):
-                write_bytes(settings.output_dir / _released_name(settings, number), file)
-        _record(run, activated, numbers[: len(activated)], paths)
+        with run.times.stage("read", len(numbers)):
+            originals = [next(images) for _ in numbers]
+        activated = _activate(run, originals, numbers, watchers) if settings.active else []
+        with run.times.stage("save", len(numbers)):
+            form = settings.release.format
+            if settings.active:
+                files = [image.data for image in activated]
+                released = [image.pixels for image in activated]
+            elif settings.save_imgs or not form.lossless:
+                files = [encode(Picture(original), original, form) for original in originals]
+                released = originals if form.lossless else [decode(file) for file in files]
+            else:
+                files, released = [], originals
+            if settings.save_imgs:
+                for number, file in zip(numbers, files, strict=True):
+                    write_bytes(settings.output_dir / _released_name(settings, number), file)
+            _record(run, activated, numbers[: len(activated)], paths)
         if settings.evaluation.eval_retrieval:
             _search_edits(run, batch, released, numbers)
         if settings.evaluation.eval_icd:
             _search_copies(run, batch, released, numbers)
         run.journal.commit({"kind": "matching", "images": len(numbers)})
+        run.times.commit()
         progress.advance(len(numbers))
 
 
@@ -207,25 +234,34 @@ def _write_headers(run: _Run) -> None:
         run.journal.write(RETRIEVAL_FILE, RETRIEVAL_HEADER.encode())
     if run.settings.evaluation.eval_icd:
         run.journal.write(DETECTION_FILE, DETECTION_HEADER.encode())
+    if PLACES_FILE in _files(run.settings):
+        run.journal.write(PLACES_FILE, PLACES_HEADER.encode())
 
 
-def _activate(run: _Run, originals: list[Pixels], numbers: range) -> list[ActivatedImage]:
+def _activate(
+    run: _Run, originals: list[Pixels], numbers: range, watchers: tuple[Watcher, ...]
+) -> list[ActivatedImage]:
     settings = run.settings
 
     def log(step: Step) -> None:
+        for watcher in watchers:
+            watcher.step(step)
         if step.iteration % settings.log_freq == 0:
             run.journal.write(_LOG_FILE, json.dumps(asdict(step)).encode() + b"\n")
 
-    result = activate(
-        [to_tensor(pixels) for pixels in originals],
-        run.extractor,
-        run.arm.quantiser,
-        settings.activation,
-        release=settings.release,
-        seed=settings.seed,
-        numbers=numbers,
-        on_step=log,
-    )
+    with run.times.stage("activate", len(numbers)):
+        result = activate(
+            [to_tensor(pixels) for pixels in originals],
+            run.extractor,
+            run.arm.quantiser,
+            settings.activation,
+            release=settings.release,
+            seed=settings.seed,
+            numbers=numbers,
+            on_step=log,
+        )
+    for watcher in watchers:
+        watcher.images(numbers, result.images)
     return list(result.images)
 
 
@@ -256,15 +292,16 @@ def _search_edits(run: _Run, batch: int, released: list[Pixels], numbers: range)
         for edit in edits
         for number, pixels in zip(numbers, released, strict=True)
     ]
-    for task, query, distances, ids in _search(run, tasks):
+    for found in run.searcher.find(tasks):
         row = RetrievalResult.from_search(
             batch,
-            run.arm.references + task.number,
-            query.label,
-            task.edit.parameter,
-            distances,
-            ids,
+            run.arm.references + found.task.number,
+            found.query.label,
+            found.task.edit.parameter,
+            found.distances,
+            found.ids,
         )
+        _write_place(run, found.place("retrieval", row.image_index, row.attack))
         run.journal.write(RETRIEVAL_FILE, format_row(row).encode())
 
 
@@ -272,9 +309,10 @@ def _search_copies(run: _Run, batch: int, released: list[Pixels], numbers: range
     tasks = [
         QueryTask(pixels, _AUTO, number) for number, pixels in zip(numbers, released, strict=True)
     ]
-    for task, query, distances, ids in _search(run, tasks):
-        original = run.arm.references + task.number
-        row = DetectionResult.from_search(batch, original, query.full_label, distances, ids)
+    for found in run.searcher.find(tasks):
+        original, label = run.arm.references + found.task.number, found.query.full_label
+        row = DetectionResult.from_search(batch, original, label, found.distances, found.ids)
+        _write_place(run, found.place("detection", original, label))
         run.journal.write(DETECTION_FILE, format_row(row).encode())
 
 
@@ -286,27 +324,17 @@ def _search_others(
     for first in range(done, len(paths), size):
         numbers = range(first, min(first + size, len(paths)))
         tasks = [QueryTask(paths[number], _AUTO, matching + number) for number in numbers]
-        for _, query, distances, ids in _search(run, tasks):
+        for found in run.searcher.find(tasks):
+            label = found.query.full_label
             row = DetectionResult.from_search(
-                first // size, NO_MATCH, query.full_label, distances, ids
+                first // size, NO_MATCH, label, found.distances, found.ids
             )
+            _write_place(run, found.place("detection", NO_MATCH, label))
             run.journal.write(DETECTION_FILE, format_row(row).encode())
         run.journal.commit({"kind": "non-matching", "images": len(numbers)})
+        run.times.commit()
         progress.advance(len(numbers))
 
 
-def _search(
-    run: _Run, tasks: list[QueryTask]
-) -> Iterator[tuple[QueryTask, Query, np.ndarray, np.ndarray]]:
-    evaluation = run.settings.evaluation
-    batches = make_queries(
-        tasks, run.extractor, evaluation.batch_size_eval, run.settings.seed, run.workers
-    )
-    remaining = iter(tasks)
-    for queries in batches:
-        features = np.stack([query.feature for query in queries])
-        found: Neighbours = search(run.arm.index, features, evaluation.kneighbors)
-        rows = zip(queries, found.distances, found.ids, strict=True)
-        # The rows come first: zip must not take a task that it then finds no row for.
-        for (query, distances, ids), task in zip(rows, remaining, strict=False):
-            yield task, query, distances, ids
+def _write_place(run: _Run, place: QueryPlace) -> None:
+    run.journal.write(PLACES_FILE, place.line().encode())

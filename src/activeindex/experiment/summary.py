@@ -9,11 +9,7 @@ import numpy as np
 from activeindex.activation import RECORDS_FILE, read_records
 from activeindex.errors import InputError
 from activeindex.evaluation import DetectionSummary, RecallTable
-from activeindex.running.files import read_json
-
-RETRIEVAL_FILE = "retr_df.csv"
-DETECTION_FILE = "icd_df.csv"
-RUN_FILE = "run.json"
+from activeindex.experiment.folder import DETECTION_FILE, RETRIEVAL_FILE, RunFolder
 
 
 @dataclass(frozen=True)
@@ -101,19 +97,13 @@ class RunSummary:
         Raises:
             InputError: If the folder holds neither results file, or a file is malformed.
         """
+        run = RunFolder.open(folder)
         retrieval, detection = folder / RETRIEVAL_FILE, folder / DETECTION_FILE
-        activation, run = folder / RECORDS_FILE, folder / RUN_FILE
-        if not retrieval.exists() and not detection.exists():
-            raise InputError(
-                f"{folder}: expected the results of a run ({RETRIEVAL_FILE} or {DETECTION_FILE}), "
-                "found neither"
-            )
-        notes = read_json(run) if run.exists() else {}
-        metric = notes.get("settings", {}).get("index", {}).get("quant", "L2")
+        activation = folder / RECORDS_FILE
         return cls(
             folder,
-            RecallTable.read(retrieval) if retrieval.exists() else None,
-            DetectionSummary.read(detection, metric) if detection.exists() else None,
+            RecallTable.read(retrieval) if run.has_retrieval else None,
+            DetectionSummary.read(detection, run.metric) if run.has_detection else None,
             Distortion.read(activation) if activation.exists() else None,
-            notes,
+            run.notes,
         )

@@ -101,16 +101,27 @@ class Quantiser:
             NoTargetError: If the index has no inverted lists.
             ShapeError: If the features have another dimension than the index.
         """
-        inverted = faiss.try_extract_index_ivf(self._codec)
-        if inverted is None:
+        cells = self.coarse_cells(features)
+        if cells is None:
             raise NoTargetError(
                 f"{_kind(self._codec)}: the index has no inverted lists, so there is no coarse "
                 "centroid to aim at; use the target pq_recons"
             )
-        cells = inverted.quantizer.assign(self._transformed(features), 1).ravel()
-        return self._reversed(
-            np.stack([inverted.quantizer.reconstruct(int(cell)) for cell in cells])
-        )
+        coarse = faiss.extract_index_ivf(self._codec).quantizer
+        return self._reversed(np.stack([coarse.reconstruct(int(cell)) for cell in cells]))
+
+    def coarse_cells(self, features: Features) -> npt.NDArray[np.int64] | None:
+        """The inverted lists ``(n,)`` that features ``(n, d)`` fall into; None without lists.
+
+        Raises:
+            ShapeError: If the features have another dimension than the index.
+        """
+        vectors = self._transformed(features)
+        inverted = faiss.try_extract_index_ivf(self._codec)
+        if inverted is None:
+            return None
+        cells: npt.NDArray[np.int64] = inverted.quantizer.assign(vectors, 1).ravel()
+        return cells
 
     def faces(self, feature: Features) -> Faces | None:
         """The faces of the cell that a feature ``(1, d)`` is filed under.

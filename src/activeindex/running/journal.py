@@ -145,10 +145,20 @@ class Journal:
             else:
                 self.steps.append(entry["step"])
                 sizes = entry["sizes"]
+                self._check_files(files, sizes)
             size += len(line)
         self._open(size, sizes)
         if size == 0:
             self._append({"identity": self._identity})
+
+    def _check_files(self, files: tuple[str, ...], sizes: Mapping[str, int]) -> None:
+        """Another release may have written other files: half of a new one would be no file."""
+        missing = sorted({*files} - {*sizes})
+        if missing:
+            raise InputError(
+                f"{self._folder}: expected an unfinished run that writes {missing[0]}, found one "
+                f"of another release; give another output folder, or delete {self._path}"
+            )
 
     def _open(self, journal_size: int, sizes: dict[str, int]) -> None:
         with _writing(self._folder):

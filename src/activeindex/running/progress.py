@@ -1,8 +1,12 @@
 """Progress of everything that takes more than a moment."""
 
 import sys
+import time
 from types import TracebackType
 from typing import Any, Protocol, Self
+
+_REDRAW = 0.2
+"""Seconds between two drawings of a bar that does not advance."""
 
 
 class Progress(Protocol):
@@ -32,6 +36,7 @@ class Bar:
     def __init__(self, title: str, total: int | None, done: int = 0, unit: str = "image") -> None:
         from tqdm import tqdm
 
+        self._drawn = 0.0
         self._bar: Any = tqdm(
             total=total,
             initial=done,
@@ -48,6 +53,10 @@ class Bar:
         if shown:
             self._bar.set_postfix(shown, refresh=False)
         self._bar.update(items)
+        # Without an item done the bar draws nothing; what it shows may have changed all the same.
+        if shown and not items and time.monotonic() - self._drawn > _REDRAW:
+            self._drawn = time.monotonic()
+            self._bar.refresh()
 
     def __enter__(self) -> Self:
         return self

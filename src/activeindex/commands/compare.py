@@ -1,0 +1,46 @@
+"""Compare two runs over the same images: the paired difference per edit, and whether it is chance.
+
+Give two output folders of `activeindex main` (or of the released program). Every query of the one
+is held against the same query of the other.
+"""
+
+import argparse
+import textwrap
+from pathlib import Path
+
+from activeindex.commands.options import add_boolean
+from activeindex.commands.runs import named_runs
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    parser.add_argument("first", type=Path, metavar="A", help="output folder, or NAME=FOLDER")
+    parser.add_argument("second", type=Path, metavar="B", help="the run that is held against it")
+    add_boolean(parser, "--debug", False, "show the traceback of errors")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    folders = named_runs([options.first, options.second])
+    from activeindex.evaluation import plain_text
+    from activeindex.evaluation.comparison import PairedComparison
+    from activeindex.evaluation.comparison_rendering import (
+        METHODS,
+        paired_detection,
+        paired_table,
+    )
+    from activeindex.experiment.folder import RunFolder
+
+    first, second = folders
+    runs = [RunFolder.open(folder) for folder in folders.values()]
+    parts = []
+    if all(run.has_retrieval for run in runs):
+        comparison = PairedComparison.between(*(run.hit_table() for run in runs))
+        parts.append(plain_text(paired_table((first, second), comparison)))
+    if all(run.has_detection for run in runs):
+        ranked = [run.ranked_pairs() for run in runs]
+        parts.append(plain_text(paired_detection((first, second), ranked[0], ranked[1])))
+    if not parts:
+        parts.append("nothing to compare: no results file is in both runs\n")
+    parts.append("\n".join(textwrap.wrap(METHODS, 100)))
+    print("\n".join(parts))

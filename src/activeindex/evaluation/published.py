@@ -1,0 +1,114 @@
+"""The published figures, to stand beside a run of the same setting.
+
+Fernandez, Douze, Jégou, Furon: Active Image Indexing, ICLR 2023 (arXiv:2210.10620). R@1 on DISC21:
+10,000 images among a million, features of ``sscd_disc_mixup`` on squares of 288 pixels.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from activeindex.evaluation.tables import PUBLISHED_EDITS, Edit
+
+CITATION = "Fernandez et al., Active Image Indexing, ICLR 2023 (arXiv:2210.10620)"
+COLLECTION = "DISC21, 10,000 images among 1,000,000"
+EXTRACTOR = "sscd_disc_mixup"
+INPUT_SIZE = 288
+
+Arm = Literal["passive", "active"]
+
+
+@dataclass(frozen=True)
+class PublishedRun:
+    """One line of the published table."""
+
+    index: str
+    """The index as the table names it."""
+    arm: Arm
+    r_at_1: dict[Edit, float]
+    """By the edits of :data:`~activeindex.evaluation.PUBLISHED_EDITS`."""
+    average: float
+    micro_ap: float | None = None
+    """Of copy detection, where it is published."""
+    cell_kept: float | None = None
+    """Share of queries under a random composition that keep their coarse cell."""
+
+
+_FACTORIES = {
+    "IVF4096,PQ8x8": r"IVF4096,PQ8(x8)?",
+    "IVF1024": r"IVF1024(,Flat)?",
+    "PCA+LSH": r"PCAR?\d+,LSH\w*",
+    "OPQ": r"OPQ\d+(_\d+)?,PQ\d+(x8)?",
+}
+"""Factory strings that each index of the table answers to."""
+
+# Columns in the order of PUBLISHED_EDITS.
+_R_AT_1: dict[tuple[str, Arm], tuple[tuple[float, ...], float]] = {
+    ("IVF4096,PQ8x8", "passive"): (
+        (1, 0.73, 0.38, 0.74, 0.29, 0.63, 0.52, 0.70, 0.08, 0.16, 0.15, 0.75, 0.11, 0.13),
+        0.46,
+    ),
+    ("IVF4096,PQ8x8", "active"): (
+        (1, 1, 0.95, 1, 0.92, 1, 0.97, 0.99, 0.11, 0.55, 0.32, 1, 0.35, 0.32),
+        0.75,
+    ),
+    ("IVF1024", "passive"): (
+        (1, 0.88, 0.65, 0.88, 0.54, 0.79, 0.62, 0.86, 0.44, 0.57, 0.49, 0.84, 0.46, 0.30),
+        0.66,
+    ),
+    ("IVF1024", "active"): (
+        (1, 1, 0.98, 1, 0.96, 1, 0.98, 1, 0.54, 0.92, 0.69, 1, 0.87, 0.47),
+        0.89,
+    ),
+    ("PCA+LSH", "passive"): (
+        (1, 1, 0.89, 1, 0.73, 0.98, 0.95, 0.99, 0.26, 0.62, 0.57, 1, 0.60, 0.27),
+        0.78,
+    ),
+    ("PCA+LSH", "active"): (
+        (1, 1, 0.99, 1, 0.96, 1, 0.99, 1, 0.33, 0.85, 0.74, 1, 0.86, 0.36),
+        0.86,
+    ),
+    ("OPQ", "passive"): (
+        (1, 1, 1, 1, 0.97, 1, 1, 1, 0.63, 0.91, 0.91, 1, 0.91, 0.52),
+        0.92,
+    ),
+    ("OPQ", "active"): (
+        (1, 1, 1, 1, 0.99, 1, 1, 1, 0.72, 0.99, 0.97, 1, 0.98, 0.58),
+        0.94,
+    ),
+}
+_MICRO_AP = {("IVF4096,PQ8x8", "passive"): 0.128, ("IVF4096,PQ8x8", "active"): 0.318}
+_CELL_KEPT = {("IVF4096,PQ8x8", "passive"): 0.134, ("IVF4096,PQ8x8", "active"): 0.324}
+
+PUBLISHED: tuple[PublishedRun, ...] = tuple(
+    PublishedRun(
+        index,
+        arm,
+        dict(zip(PUBLISHED_EDITS, values, strict=True)),
+        average,
+        _MICRO_AP.get((index, arm)),
+        _CELL_KEPT.get((index, arm)),
+    )
+    for (index, arm), (values, average) in _R_AT_1.items()
+)
+
+
+def matching_published(
+    idx_factory: object, extractor: object, nprobe: object, arm: Arm
+) -> PublishedRun | None:
+    """The published line of a run's setting; None if there is none.
+
+    Args:
+        idx_factory: The run's FAISS factory string.
+        extractor: The extractor as it introduces itself, ``"sscd_disc_mixup (…) at 288 px"``.
+        nprobe: Inverted lists visited.
+        arm: The run's arm.
+    """
+    if not isinstance(idx_factory, str) or not isinstance(extractor, str) or nprobe != 1:
+        return None
+    if EXTRACTOR not in extractor or not extractor.endswith(f"at {INPUT_SIZE} px"):
+        return None
+    for run in PUBLISHED:
+        if run.arm == arm and re.fullmatch(_FACTORIES[run.index], idx_factory):
+            return run
+    return None

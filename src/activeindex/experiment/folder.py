@@ -1,0 +1,100 @@
+"""The output folder of a run, of this program or of the released one: what is in it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from activeindex.errors import InputError
+from activeindex.evaluation import Metric, RetrievalColumns, read_detection
+from activeindex.evaluation.comparison import HitTable
+from activeindex.evaluation.detection_intervals import RankedPairs
+from activeindex.running.files import read_json
+
+RETRIEVAL_FILE = "retr_df.csv"
+DETECTION_FILE = "icd_df.csv"
+RUN_FILE = "run.json"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of a run.
+
+    Attributes:
+        path: The folder.
+        notes: The contents of ``run.json``, empty for a run of another program.
+    """
+
+    path: Path
+    notes: dict[str, Any]
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Looks into a folder.
+
+        Raises:
+            InputError: If it holds neither results file, or ``run.json`` is malformed.
+        """
+        if not any((path / file).exists() for file in (RETRIEVAL_FILE, DETECTION_FILE)):
+            raise InputError(
+                f"{path}: expected the results of a run ({RETRIEVAL_FILE} or {DETECTION_FILE}), "
+                "found neither"
+            )
+        notes = path / RUN_FILE
+        return cls(path, read_json(notes) if notes.exists() else {})
+
+    @property
+    def has_retrieval(self) -> bool:
+        """Whether there is a ``retr_df.csv``."""
+        return (self.path / RETRIEVAL_FILE).exists()
+
+    @property
+    def has_detection(self) -> bool:
+        """Whether there is an ``icd_df.csv``."""
+        return (self.path / DETECTION_FILE).exists()
+
+    def setting(self, *names: str) -> Any:
+        """A setting by its path, e.g. ``("index", "quant")``; None if it is not noted."""
+        value: Any = self.notes.get("settings")
+        for name in names:
+            value = value.get(name) if isinstance(value, dict) else None
+        return value
+
+    @property
+    def metric(self) -> Metric:
+        """How the index compares; L2, the default, where that is not noted."""
+        return "IP" if self.setting("index", "quant") == "IP" else "L2"
+
+    @property
+    def references(self) -> int | None:
+        """How many references there are, the id of the first original; None if not noted."""
+        count = self.notes.get("references")
+        return count if isinstance(count, int) else None
+
+    @cached_property
+    def columns(self) -> RetrievalColumns:
+        """The queries of ``retr_df.csv`` without their neighbours.
+
+        Raises:
+            InputError: If the file is malformed.
+        """
+        return RetrievalColumns.read(self.path / RETRIEVAL_FILE)
+
+    def hit_table(self) -> HitTable:
+        """Which image was found first under which edit; images by their numbers in the set.
+
+        Raises:
+            InputError: If the file is malformed or holds no row.
+        """
+        if not self.columns.edits:
+            raise InputError(f"{self.path / RETRIEVAL_FILE}: expected at least one row, found none")
+        return HitTable.from_columns(self.columns, self.references or 0)
+
+    def ranked_pairs(self) -> RankedPairs:
+        """The pairs of ``icd_df.csv``, highest score first.
+
+        Raises:
+            InputError: If the file is malformed or holds no row.
+        """
+        rows = read_detection(self.path / DETECTION_FILE)
+        return RankedPairs.from_rows(rows, self.metric, self.references or 0)

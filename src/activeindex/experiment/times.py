@@ -1,0 +1,70 @@
+"""How long the stages of a run took: ``times.jsonl``.
+
+Times differ from run to run, so this file is no part of the promise that an interrupted run ends
+with the files of an undisturbed one: each start adds a line about itself, then a line per stage of
+every step that it committed.
+"""
+
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import faiss
+import torch
+
+from activeindex.indexing.manifest import library_versions
+from activeindex.running.files import output_error
+
+TIMES_FILE = "times.jsonl"
+
+
+class StageTimes:
+    """Measures stages and writes their times when the step that they belong to is committed.
+
+    Args:
+        path: The file; lines are added to it.
+        command: What was typed, for the line of this start.
+        device: The device of the extractor.
+    """
+
+    def __init__(self, path: Path, command: str | None, device: torch.device) -> None:
+        self._path = path
+        self._pending: list[dict[str, Any]] = [
+            {
+                "start": datetime.now(UTC).isoformat(timespec="seconds"),
+                "command": command,
+                "machine": platform.machine(),
+                "system": platform.system(),
+                "cores": os.cpu_count(),
+                "threads": {"torch": torch.get_num_threads(), "faiss": faiss.omp_get_max_threads()},
+                "device": _device_name(device),
+                "versions": {**library_versions(), "torch": torch.__version__},
+            }
+        ]
+
+    @contextmanager
+    def stage(self, name: str, items: int) -> Iterator[None]:
+        """Measures the block as a stage that handles ``items`` images or queries."""
+        start = time.perf_counter()
+        yield
+        seconds = round(time.perf_counter() - start, 6)
+        self._pending.append({"stage": name, "items": items, "seconds": seconds})
+
+    def commit(self) -> None:
+        """Writes what was measured since the last time."""
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.writelines(f"{json.dumps(line)}\n" for line in self._pending)
+        except OSError as error:
+            raise output_error(self._path, error) from error
+        self._pending.clear()
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)

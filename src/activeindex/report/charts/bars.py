@@ -1,0 +1,96 @@
+"""Bars: shares of a whole, side by side or end to end."""
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from activeindex.report.charts.scales import Scale
+from activeindex.report.charts.svg import WIDTH, Frame, chart, colour, element, line, text
+
+_LONGEST_NAME = 52
+
+
+def bar_chart(
+    categories: Sequence[str],
+    runs: Sequence[tuple[str, int, Sequence[float]]],
+    x_label: str,
+    y_label: str,
+    label: str,
+) -> Markup:
+    """A group of bars per category, a bar per run.
+
+    Args:
+        categories: Names of the groups.
+        runs: Name, place and the value of each category, of every run.
+        x_label: Of the horizontal axis.
+        y_label: Of the vertical axis.
+        label: What the chart shows, in words.
+    """
+    highest = max((value for _, _, values in runs for value in values), default=0.0)
+    frame = Frame.of((0.0, float(len(categories))), (0.0, highest * 1.08 or 1.0))
+    parts = [frame.axes("", y_label, ticks_below=False)]
+    middle = (frame.x.start + frame.x.end) / 2
+    parts.append(text(middle, frame.height - 4, x_label, "middle", "label"))
+    for group, category in enumerate(categories):
+        bottom = frame.y(0.0)
+        parts.append(text(frame.x(group + 0.5), bottom + 16, category, "middle"))
+        width = 0.8 / len(runs)
+        for number, (name, place, values) in enumerate(runs):
+            left = frame.x(group + 0.1 + width * number)
+            top = frame.y(values[group])
+            title = element("title", f"{name}, {category}: {values[group]:.3f}")
+            right = frame.x(group + 0.1 + width * (number + 1)) - 1
+            parts.append(
+                element(
+                    "rect",
+                    title,
+                    x=left,
+                    y=top,
+                    width=max(right - left, 0.5),
+                    height=bottom - top,
+                    class_=f"bar {colour(place)}",
+                )
+            )
+    return chart(frame.height, label, parts)
+
+
+def stacked_bars(
+    runs: Sequence[tuple[str, Sequence[tuple[str, int, float]]]], unit: str, label: str
+) -> Markup:
+    """A bar per run, made of parts.
+
+    Args:
+        runs: Name of each run, and name, place and length of its parts.
+        unit: Of the lengths.
+        label: What the chart shows, in words.
+    """
+    longest = max((sum(length for *_, length in parts) for _, parts in runs), default=0.0) or 1.0
+    x = Scale(0.0, longest, 10.0, WIDTH - 10.0)
+    height = 46.0 * len(runs) + 38.0
+    drawn: list[Markup] = []
+    for number, (name, parts) in enumerate(runs):
+        top = 46.0 * number + 22.0
+        total = sum(length for *_, length in parts)
+        shown = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+        drawn.append(text(10.0, top - 6, f"{shown}: {total:,.1f} {unit}", class_="name"))
+        at = 0.0
+        for part, place, length in parts:
+            title = element("title", f"{name}, {part}: {length:,.1f} {unit}")
+            left, right = x(at), x(at + length)
+            drawn.append(
+                element(
+                    "rect",
+                    title,
+                    x=left,
+                    y=top,
+                    width=max(right - left - 0.5, 0.3),
+                    height=18.0,
+                    class_=f"bar {colour(place)}",
+                )
+            )
+            at += length
+    drawn.append(line(x.start, height - 34, x.end, height - 34, "axis"))
+    for value, ticked in x.labelled(5):
+        drawn.append(text(x(value), height - 20, ticked, "middle"))
+    drawn.append(text((x.start + x.end) / 2, height - 4, unit, "middle", "label"))
+    return chart(height, label, drawn)

@@ -1,0 +1,128 @@
+"""Lines and points: one quantity against another."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from activeindex.report.charts.scales import range_of
+from activeindex.report.charts.svg import Frame, chart, colour, element, line, marker, path_of
+
+Values = NDArray[np.float64]
+_MOST_POINTS = 400
+"""Of a line: more than a chart has pixels only make the file larger."""
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """One line, or some points.
+
+    Attributes:
+        name: Of the run.
+        place: The run's place, which gives colour, dashes and shape.
+        x: ``(n,)``.
+        y: ``(n,)``.
+        low: ``(n,)`` or None: the lower ends of the intervals.
+        high: ``(n,)`` or None.
+        x_low: ``(n,)`` or None: intervals of ``x``, for points.
+        x_high: ``(n,)`` or None.
+    """
+
+    name: str
+    place: int
+    x: Values
+    y: Values
+    low: Values | None = None
+    high: Values | None = None
+    x_low: Values | None = None
+    x_high: Values | None = None
+
+
+def line_chart(
+    series: Sequence[Series],
+    x_label: str,
+    y_label: str,
+    label: str,
+    *,
+    x_range: tuple[float, float] | None = None,
+    y_range: tuple[float, float] = (0.0, 1.0),
+    marks: bool = True,
+) -> Markup:
+    """Lines with bands for their intervals.
+
+    Args:
+        series: The lines.
+        x_label: Of the horizontal axis.
+        y_label: Of the vertical axis.
+        label: What the chart shows, in words.
+        x_range: Of the horizontal axis; that of the values by default.
+        y_range: Of the vertical axis.
+        marks: Whether each value gets a point.
+    """
+    frame = Frame.of(x_range or range_of(*(s.x for s in series)), y_range)
+    parts = [frame.axes(x_label, y_label)]
+    for one in series:
+        if one.low is not None and one.high is not None:
+            above, below = zip(one.x, one.high, strict=True), zip(one.x, one.low, strict=True)
+            edge = [*above, *reversed([*below])]
+            around = path_of((frame.x(x), frame.y(y)) for x, y in edge) + "Z"
+            parts.append(element("path", d=around, class_=f"band {colour(one.place)}"))
+    for one in series:
+        kept = _thinned(len(one.x))
+        points = [(frame.x(x), frame.y(y)) for x, y in zip(one.x[kept], one.y[kept], strict=True)]
+        classes = f"line d{one.place % 4} {colour(one.place)}"
+        parts.append(element("path", element("title", one.name), d=path_of(points), class_=classes))
+        if marks:
+            parts += [
+                marker(x, y, one.place, f"{one.name}: {value_y:.3f} at {value_x:g}")
+                for (x, y), value_x, value_y in zip(points, one.x[kept], one.y[kept], strict=True)
+            ]
+    return chart(frame.height, label, parts)
+
+
+def point_chart(
+    series: Sequence[Series],
+    levels: Sequence[tuple[str, int, float]],
+    x_label: str,
+    y_label: str,
+    label: str,
+) -> Markup:
+    """Points with intervals both ways, and horizontal lines for what has no place on ``x``.
+
+    Args:
+        series: The points.
+        levels: Name, place and value of each horizontal line.
+        x_label: Of the horizontal axis.
+        y_label: Of the vertical axis, shares in [0, 1].
+        label: What the chart shows, in words.
+    """
+    ends = [part for s in series for part in (s.x, s.x_low, s.x_high) if part is not None]
+    heights = [part for s in series for part in (s.y, s.low, s.high) if part is not None]
+    low, high = range_of(*heights, np.array([value for *_, value in levels]), margin=0.15)
+    frame = Frame.of(range_of(*ends, margin=0.15), (max(low, 0.0), min(high, 1.0)))
+    parts = [frame.axes(x_label, y_label)]
+    for name, place, value in levels:
+        y = frame.y(value)
+        title = element("title", f"{name}: {value:.3f}")
+        across = path_of([(frame.x.start, y), (frame.x.end, y)])
+        classes = f"line d{place % 4} {colour(place)}"
+        parts.append(element("path", title, d=across, class_=classes))
+    for one in series:
+        for i in range(len(one.x)):
+            x, y = frame.x(one.x[i]), frame.y(one.y[i])
+            whisker = f"whisker {colour(one.place)}"
+            if one.low is not None and one.high is not None:
+                parts.append(line(x, frame.y(one.low[i]), x, frame.y(one.high[i]), whisker))
+            if one.x_low is not None and one.x_high is not None:
+                parts.append(line(frame.x(one.x_low[i]), y, frame.x(one.x_high[i]), y, whisker))
+            parts.append(marker(x, y, one.place, f"{one.name}: {one.y[i]:.3f} at {one.x[i]:.2f}"))
+    return chart(frame.height, label, parts)
+
+
+def _thinned(count: int) -> NDArray[np.int64]:
+    """Which of many points are drawn: evenly spread, the first and the last among them."""
+    if count <= _MOST_POINTS:
+        return np.arange(count)
+    return np.unique(np.linspace(0, count - 1, _MOST_POINTS).astype(np.int64))

@@ -1,0 +1,121 @@
+"""SVG elements as text, and the frame that most charts share."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+from activeindex.report.charts.scales import Scale
+
+WIDTH = 360.0
+"""Of every chart, in units that are pixels on a phone."""
+
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 10.0, 10.0, 38.0
+_COLOURS = 8
+_SHAPES: tuple[Callable[[float, float], str], ...] = (
+    lambda x, y: f"M{x - 4:.1f},{y:.1f}a4,4 0 1 0 8,0a4,4 0 1 0 -8,0",
+    lambda x, y: f"M{x - 3.6:.1f},{y - 3.6:.1f}h7.2v7.2h-7.2z",
+    lambda x, y: f"M{x:.1f},{y - 5:.1f}l5,5l-5,5l-5,-5z",
+    lambda x, y: f"M{x:.1f},{y - 4.8:.1f}l4.8,8.6h-9.6z",
+)
+"""Circle, square, diamond, triangle: runs are told apart without colours, too."""
+
+
+def element(name: str, *children: Markup | str, **attributes: str | float) -> Markup:
+    """An element; ``class_`` is its class, and ``_`` in names stands for ``-``."""
+    given = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{_value(value)}"'
+        for key, value in attributes.items()
+    )
+    if not children:
+        return Markup(f"<{name}{given}/>")
+    return Markup(f"<{name}{given}>{''.join(escape(child) for child in children)}</{name}>")
+
+
+def _value(value: str | float) -> str:
+    return escape(value) if isinstance(value, str) else f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def chart(height: float, label: str, parts: Iterable[Markup]) -> Markup:
+    """The ``<svg>`` of a chart; ``label`` says in words what it shows."""
+    return element(
+        "svg",
+        *parts,
+        class_="chart",
+        viewBox=f"0 0 {WIDTH:g} {height:g}",
+        role="img",
+        aria_label=label,
+    )
+
+
+def colour(place: int) -> str:
+    """The class of the run or kind at a place; see ``style.css``."""
+    return f"c{place % _COLOURS}"
+
+
+def marker(x: float, y: float, place: int, title: str) -> Markup:
+    """A point of a run; its shape tells runs apart without colour, its title is shown on hover."""
+    shape = _SHAPES[place % len(_SHAPES)](x, y)
+    return element("path", element("title", title), d=shape, class_=f"mark {colour(place)}")
+
+
+def text(x: float, y: float, words: str, anchor: str = "start", class_: str = "tick") -> Markup:
+    """A label."""
+    return element("text", words, x=x, y=y, text_anchor=anchor, class_=class_)
+
+
+def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
+    """A straight line."""
+    return element("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=class_)
+
+
+def path_of(points: Iterable[tuple[float, float]]) -> str:
+    """The ``d`` of a line through points."""
+    return "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in points)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Axes with a grid; ``x`` and ``y`` map values to places.
+
+    Attributes:
+        x: Horizontal scale.
+        y: Vertical scale.
+        height: Of the chart.
+    """
+
+    x: Scale
+    y: Scale
+    height: float
+
+    @classmethod
+    def of(
+        cls,
+        x_range: tuple[float, float],
+        y_range: tuple[float, float],
+        height: float = 240.0,
+        left: float = _LEFT,
+    ) -> "Frame":
+        """A frame for values of these ranges."""
+        return cls(
+            Scale(*x_range, left, WIDTH - _RIGHT), Scale(*y_range, height - _BOTTOM, _TOP), height
+        )
+
+    def axes(self, x_label: str, y_label: str, *, ticks_below: bool = True) -> Markup:
+        """Grid, ticks and labels; without ``ticks_below`` the horizontal axis has none."""
+        bottom, top = self.y.start, self.y.end
+        parts = []
+        for value, shown in self.y.labelled(5):
+            place = self.y(value)
+            parts.append(line(self.x.start, place, self.x.end, place, "grid"))
+            parts.append(text(self.x.start - 6, place + 3.5, shown, "end"))
+        for value, shown in self.x.labelled(6) if ticks_below else ():
+            place = self.x(value)
+            parts.append(line(place, bottom, place, bottom + 4, "axis"))
+            parts.append(text(place, bottom + 16, shown, "middle"))
+        middle = (self.x.start + self.x.end) / 2
+        parts.append(line(self.x.start, bottom, self.x.end, bottom, "axis"))
+        parts.append(text(middle, self.height - 4, x_label, "middle", "label"))
+        turned = f"translate(11 {(bottom + top) / 2:.1f}) rotate(-90)"
+        label = element("text", y_label, text_anchor="middle", class_="label")
+        return element("g", *parts, element("g", label, transform=turned))

@@ -1,0 +1,174 @@
+"""The images that activation changed most: original, activated, difference and mask at 1:1."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from activeindex.errors import ActiveIndexError
+from activeindex.images import Pixels
+from activeindex.report.contact_sheet import AMPLIFICATION, amplified_difference
+from activeindex.report.pictures import Embedded, Pictures, embed, pixels_of, thumbnail
+
+_LONGEST = 544
+"""Of a picture at 1:1; of a larger one the part that changed most is shown."""
+_THUMBNAIL = 112
+_MOST_THUMBNAILS = 200
+_MASK_GAIN = 8
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One activated image at 1:1.
+
+    Attributes:
+        run: Its run.
+        name: Of the original file.
+        number: Of the image.
+        record: Its line of ``activation.jsonl``.
+        part: Which part of a large image is shown, in words; None if it is the whole.
+        original: Lossless.
+        activated: Lossless.
+        difference: Amplified around grey.
+        mask: The just-noticeable-difference map; None where the run did not use it.
+    """
+
+    run: str
+    name: str
+    number: int
+    record: dict[str, Any]
+    part: str | None
+    original: Embedded
+    activated: Embedded
+    difference: Embedded
+    mask: Embedded | None
+
+    @property
+    def size(self) -> int:
+        """Characters that it takes in the page."""
+        shown = (self.original, self.activated, self.difference, self.mask)
+        return sum(len(picture.uri) for picture in shown if picture is not None)
+
+
+@dataclass(frozen=True)
+class Small:
+    """A further activated image, as a thumbnail."""
+
+    run: str
+    name: str
+    psnr: float
+    picture: Embedded
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The images of all active runs.
+
+    Attributes:
+        comparisons: The worst PSNR first.
+        thumbnails: Those after them.
+        left_out: How many images are in neither.
+    """
+
+    comparisons: tuple[Comparison, ...]
+    thumbnails: tuple[Small, ...]
+    left_out: int
+
+
+def make_gallery(pictures: Iterable[Pictures], most: int, budget: int) -> Gallery:
+    """Collects the images, those with the worst PSNR first.
+
+    Args:
+        pictures: Of every run.
+        most: Images at 1:1, fewer if they do not fit into the budget.
+        budget: Characters that the images at 1:1 may take together.
+    """
+    changed = [
+        (float(record["psnr"]), source.run.place, int(record["image"]), source, record)
+        for source in pictures
+        for record in source.run.records
+    ]
+    changed.sort(key=lambda item: item[:3])
+    comparisons: list[Comparison] = []
+    thumbnails: list[Small] = []
+    used = shown = 0
+    for psnr, _, number, source, record in changed:
+        if len(comparisons) < most and not thumbnails:
+            comparison = _compare(source, number, record)
+            if comparison is not None and used + comparison.size <= budget:
+                comparisons.append(comparison)
+                used += comparison.size
+                shown += 1
+                continue
+        if len(thumbnails) == _MOST_THUMBNAILS:
+            break
+        path = source.released(number)
+        if path is not None:
+            small = embed(thumbnail(Image.fromarray(pixels_of(path)), _THUMBNAIL), quality=70)
+            thumbnails.append(Small(source.run.name, _name(record), psnr, small))
+            shown += 1
+    return Gallery(tuple(comparisons), tuple(thumbnails), len(changed) - shown)
+
+
+def _compare(source: Pictures, number: int, record: dict[str, Any]) -> Comparison | None:
+    paths = source.original(number), source.released(number)
+    if paths[0] is None or paths[1] is None:
+        return None
+    try:
+        original, activated = (pixels_of(path) for path in paths if path is not None)
+    except ActiveIndexError:
+        return None
+    if original.shape != activated.shape:
+        return None
+    top, left = _most_changed(original, activated)
+    window = np.s_[top : top + _LONGEST, left : left + _LONGEST]
+    height, width = original.shape[:2]
+    shown = original[window].shape
+    part = None
+    if shown[:2] != (height, width):
+        part = f"the part of {shown[1]} × {shown[0]} of {width} × {height} px that changed most"
+    difference = amplified_difference(original[window], activated[window])
+    masked = record.get("settings", {}).get("use_attenuation", True)
+    return Comparison(
+        source.run.name,
+        _name(record),
+        number,
+        record,
+        part,
+        embed(Image.fromarray(original[window]), lossless=True),
+        embed(Image.fromarray(activated[window]), lossless=True),
+        embed(Image.fromarray(difference), quality=80),
+        embed(Image.fromarray(_mask(original)[window]), quality=80) if masked else None,
+    )
+
+
+def _most_changed(original: Pixels, activated: Pixels) -> tuple[int, int]:
+    """Top and left of the window of ``_LONGEST`` that holds the largest squared change."""
+    change = np.square(activated.astype(np.float64) - original).sum(axis=2)
+    total = np.zeros((change.shape[0] + 1, change.shape[1] + 1))
+    total[1:, 1:] = change.cumsum(axis=0).cumsum(axis=1)
+    high, wide = (min(_LONGEST, side) for side in change.shape)
+    sums = total[high:, wide:] - total[:-high, wide:] - total[high:, :-wide] + total[:-high, :-wide]
+    top, left = np.unravel_index(int(sums.argmax()), sums.shape)
+    return int(top), int(left)
+
+
+def _mask(original: Pixels) -> npt.NDArray[np.uint8]:
+    """The JND map, brighter where more may change."""
+    from activeindex.activation import jnd_map
+    from activeindex.images import to_tensor
+
+    levels = jnd_map(to_tensor(original).unsqueeze(0))[0, 0].numpy() * 255 * _MASK_GAIN
+    shown: npt.NDArray[np.uint8] = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    return shown
+
+
+def _name(record: dict[str, Any]) -> str:
+    return str(record.get("name", f"image {record['image']}"))
+
+
+AMPLIFIED = AMPLIFICATION, _MASK_GAIN
+"""How many times the difference and the mask are amplified."""

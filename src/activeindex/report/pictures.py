@@ -1,0 +1,166 @@
+"""The pictures of a run, as far as they can be found, and as data: URIs."""
+
+import base64
+import io
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from activeindex.edits import edit_by_name, edit_generator
+from activeindex.errors import ActiveIndexError
+from activeindex.evaluation.tables import Edit
+from activeindex.images import list_images, read_rgb
+from activeindex.report.runs import ReportedRun
+from activeindex.running.files import read_json
+
+_NAMES = "filenames.txt"
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A picture inside the page.
+
+    Attributes:
+        uri: ``data:image/webp;base64,…``.
+        width: In pixels.
+        height: In pixels.
+    """
+
+    uri: str
+    width: int
+    height: int
+
+
+def embed(image: Image.Image, *, lossless: bool = False, quality: int = 75) -> Embedded:
+    """Encodes a picture as WebP; lossless where a change of one level has to be seen."""
+    data = io.BytesIO()
+    image.save(data, "WEBP", lossless=lossless, quality=quality, method=4, exact=lossless)
+    text = base64.b64encode(data.getvalue()).decode()
+    return Embedded(f"data:image/webp;base64,{text}", image.width, image.height)
+
+
+def thumbnail(image: Image.Image, side: int) -> Image.Image:
+    """A copy that fits into a square."""
+    small = image.copy()
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return small
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Where the pictures of a run are.
+
+    Attributes:
+        run: The run.
+        data_dir: The originals, where the run does not say or they have been moved.
+        references_dir: The reference images likewise.
+    """
+
+    run: ReportedRun
+    data_dir: Path | None = None
+    references_dir: Path | None = None
+
+    @cached_property
+    def missing(self) -> tuple[str, ...]:
+        """What cannot be shown, and which option brings it; a line each."""
+        lines = []
+        if not self._originals:
+            lines.append(
+                f"{self.run.name}: the originals were not found"
+                f"{self._where(self.run.folder.setting('data_dir'))}; --data_dir names their folder"
+            )
+        if not self._references:
+            where = self._where(self.run.folder.setting("index", "fts_reference_path"))
+            lines.append(
+                f"{self.run.name}: the reference images were not found{where}; "
+                "--references_dir names their folder"
+            )
+        if self.run.arm == "active" and self.released(0) is None:
+            lines.append(
+                f"{self.run.name}: the activated images were not kept; --save_imgs True of "
+                "`activeindex main` keeps them"
+            )
+        return tuple(lines)
+
+    @staticmethod
+    def _where(noted: object) -> str:
+        return f" where run.json says ({noted})" if noted else " (there is no run.json)"
+
+    def original(self, number: int) -> Path | None:
+        """The original of an image's number."""
+        return self._originals[number] if 0 <= number < len(self._originals) else None
+
+    def released(self, number: int) -> Path | None:
+        """What was released: the activated image, or in a passive run the original."""
+        path = self.run.folder.path / "imgs" / f"{number:05d}.png"
+        if path.is_file():
+            return path
+        return self.original(number) if self.run.arm == "passive" else None
+
+    def indexed(self, image_id: int) -> Path | None:
+        """The picture behind an id in the index: a reference or an original."""
+        references = self.run.folder.references
+        if image_id < 0 or references is None:
+            return None
+        if image_id >= references:
+            return self.original(image_id - references)
+        return self._references[image_id] if image_id < len(self._references) else None
+
+    def query(self, number: int, edit: Edit) -> Image.Image | None:
+        """The query of an image under an edit, made again as the run made it."""
+        path, seed = self.released(number), self.run.folder.setting("seed")
+        if path is None or not isinstance(seed, int):
+            return None
+        try:
+            return edit_by_name(*edit)(read_rgb(path), edit_generator(seed, number)).image
+        except ActiveIndexError:
+            return None
+
+    @cached_property
+    def _originals(self) -> list[Path]:
+        folder = self.data_dir or self._found(self.run.folder.setting("data_dir"))
+        return _images(folder, self.run.folder.notes.get("images"))
+
+    @cached_property
+    def _references(self) -> list[Path]:
+        features = self._found(self.run.folder.setting("index", "fts_reference_path"))
+        names = features.with_name(_NAMES) if features else None
+        folder = self.references_dir
+        if folder is None and features is not None:
+            note = features.with_suffix(".json")
+            noted = read_json(note).get("data_dir") if note.is_file() else None
+            folder = Path(noted) if isinstance(noted, str) else None
+        if folder is None:
+            return []
+        if names is not None and names.is_file():
+            listed = [folder / name for name in names.read_text(encoding="utf-8").splitlines()]
+            return listed if listed and listed[0].is_file() else []
+        return _images(folder, self.run.folder.references)
+
+    def _found(self, noted: object) -> Path | None:
+        """A path that a run noted, from here or from a folder above the run's."""
+        if not isinstance(noted, str):
+            return None
+        for base in (Path(), *self.run.folder.path.resolve().parents):
+            if (base / noted).exists():
+                return base / noted
+        return None
+
+
+def _images(folder: Path | None, expected: object) -> list[Path]:
+    """The images of a folder; none where there are not as many as the run had."""
+    if folder is None or not folder.is_dir():
+        return []
+    try:
+        paths = list_images(folder)
+    except ActiveIndexError:
+        return []
+    return paths if expected is None or len(paths) == expected else []
+
+
+def pixels_of(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """8-bit RGB pixels ``(H, W, 3)`` of a file."""
+    return np.asarray(read_rgb(path))

@@ -1,0 +1,124 @@
+"""What a run was: its settings, versions, hashes and the command that gives it again."""
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from activeindex.report.runs import ReportedRun
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A line of the table of settings.
+
+    Attributes:
+        name: E.g. ``index.nprobe``.
+        values: One per run, ``""`` where it is not noted.
+        differs: Whether the runs disagree.
+    """
+
+    name: str
+    values: tuple[str, ...]
+    differs: bool
+
+
+@dataclass(frozen=True)
+class Latency:
+    """How long the searches of a run took.
+
+    Attributes:
+        run: Its name.
+        nprobe: Inverted lists visited, and other search-time parameters.
+        neighbours: Asked for per query.
+        queries: Searched for.
+        batch: Queries searched for together, the median.
+        mean: Milliseconds per query.
+        median: Of the batches, in milliseconds per query.
+        high: Their 95th percentile.
+        threads: Of FAISS.
+    """
+
+    run: str
+    nprobe: str
+    neighbours: str
+    queries: int
+    batch: int
+    mean: float
+    median: float
+    high: float
+    threads: str
+
+
+def settings_of(runs: Sequence[ReportedRun]) -> list[Setting]:
+    """Everything that the runs note, those settings first in which they differ."""
+    flat = [dict(_flat("", _notes(run))) for run in runs]
+    names = dict.fromkeys(name for notes in flat for name in notes)
+    lines = []
+    for name in names:
+        values = tuple(notes.get(name, "") for notes in flat)
+        lines.append(Setting(name, values, len({*values}) > 1))
+    return sorted(lines, key=lambda line: not line.differs)
+
+
+def _notes(run: ReportedRun) -> dict[str, Any]:
+    notes = dict(run.folder.notes)
+    settings = notes.pop("settings", {})
+    starts = [{k: v for k, v in start.items() if k != "command"} for start in run.starts]
+    last = {"last start": starts[-1]} if starts else {}
+    return {**settings, **notes, **last, **({"starts": len(starts)} if starts else {})}
+
+
+def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(f"{prefix}.{key}" if prefix else str(key), inner)
+    else:
+        yield prefix, value if isinstance(value, str) else json.dumps(value)
+
+
+def command_of(run: ReportedRun) -> tuple[str, str] | None:
+    """The command that gives a run again, and where it is from; None without ``run.json``."""
+    typed = [start["command"] for start in run.starts if start.get("command")]
+    if typed:
+        return str(typed[-1]), "as it was typed"
+    settings = run.folder.notes.get("settings")
+    if not isinstance(settings, dict):
+        return None
+    options = dict(_flat("", settings))
+    words = ["activeindex", "main"]
+    for name, value in options.items():
+        if value != "null":
+            shown = {"true": "True", "false": "False"}.get(value, value)
+            words += [f"--{name.rpartition('.')[2]}", shown]
+    extractor = run.folder.notes.get("extractor", "an extractor that is not noted")
+    return shlex.join(words), f"from run.json; the extractor was {extractor}"
+
+
+def latency_of(run: ReportedRun) -> Latency | None:
+    """The search latency of a run; None without ``times.jsonl``."""
+    searches = [line for line in run.times if line.get("stage") == "search" and line.get("items")]
+    if not searches:
+        return None
+    seconds = np.array([float(line["seconds"]) for line in searches])
+    items = np.array([int(line["items"]) for line in searches])
+    each = 1000.0 * seconds / items
+    index = run.folder.notes.get("settings", {}).get("index", {})
+    parameters = f"nprobe={index.get('nprobe', '?')}"
+    if index.get("search_params"):
+        parameters += f",{index['search_params']}"
+    threads = {str(start.get("threads", {}).get("faiss", "?")) for start in run.starts}
+    return Latency(
+        run.name,
+        parameters,
+        str(run.folder.setting("evaluation", "kneighbors") or "?"),
+        int(items.sum()),
+        int(np.median(items)),
+        float(1000.0 * seconds.sum() / items.sum()),
+        float(np.median(each)),
+        float(np.quantile(each, 0.95)),
+        ", ".join(sorted(threads)) or "?",
+    )

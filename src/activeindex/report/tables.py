@@ -1,0 +1,236 @@
+"""The tables of a report, for the page, as CSV and as LaTeX."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from activeindex.evaluation import PUBLISHED_EDITS
+from activeindex.evaluation.intervals import Interval, wilson_interval
+from activeindex.evaluation.tables import Edit, edit_label
+from activeindex.report.runs import ReportedRun
+
+_MOST_COLUMNS = 20
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure of a table.
+
+    Attributes:
+        value: The figure; None where the run has none.
+        interval: Its 95 % interval, if it is a share.
+        best: Whether no run has a larger one.
+    """
+
+    value: float | None
+    interval: Interval | None = None
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A run, or a published line.
+
+    Attributes:
+        name: Of the run.
+        place: Of the run; None for a published line.
+        cells: One per column.
+    """
+
+    name: str
+    place: int | None
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a line per run.
+
+    Attributes:
+        columns: Headers.
+        rows: The runs, each with the published line of its setting below it.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[TableRow, ...]
+
+
+def recall_table(runs: Sequence[ReportedRun]) -> Table | None:
+    """R@1 laid out as in the paper: a line per run, a column per edit, averages last."""
+    found = [(run, run.retrieval.hits) for run in runs if run.retrieval]
+    if not found:
+        return None
+    every = list(dict.fromkeys(edit for _, hits in found for edit in hits.edits))
+    edits = [edit for edit in PUBLISHED_EDITS if edit in every]
+    edits += [edit for edit in every if edit not in PUBLISHED_EDITS]
+    if len(edits) > _MOST_COLUMNS:
+        edits = [edit for edit in edits if edit in PUBLISHED_EDITS]
+    whole = all(edit in every for edit in PUBLISHED_EDITS)
+    more = len(every) > len(PUBLISHED_EDITS)
+    columns = [
+        *map(edit_label, edits),
+        "avg",
+        *(["avg, paper's 14"] if whole and more else []),
+    ]
+    lines: list[TableRow] = []
+    for run, hits in found:
+        by_edit = dict(zip(hits.edits, hits.hits, strict=True))
+        cells = [_share(by_edit.get(edit)) for edit in edits]
+        cells.append(Cell(hits.average, hits.average_interval))
+        if len(columns) > len(edits) + 1:
+            complete = all(edit in by_edit for edit in PUBLISHED_EDITS)
+            paper = hits.select(PUBLISHED_EDITS) if complete else None
+            cells.append(Cell(paper.average, paper.average_interval) if paper else Cell(None))
+        lines.append(TableRow(run.name, run.place, tuple(cells)))
+        if run.published:
+            theirs = [Cell(run.published.r_at_1.get(edit)) for edit in edits]
+            average = Cell(run.published.average)
+            # The published average is over the paper's 14 edits.
+            theirs += [Cell(None), average] if len(columns) > len(edits) + 1 else [average]
+            lines.append(TableRow("published", None, tuple(theirs)))
+    return Table(tuple(columns), tuple(_marked(lines)))
+
+
+def _share(hits: np.ndarray | None) -> Cell:
+    known = np.empty(0) if hits is None else hits[np.isfinite(hits)]
+    if not len(known):
+        return Cell(None)
+    return Cell(float(known.mean()), wilson_interval(round(float(known.sum())), len(known)))
+
+
+def _marked(lines: list[TableRow]) -> list[TableRow]:
+    """Marks the best of our runs in each column, if there are several and they differ."""
+    ours = [line for line in lines if line.place is not None]
+    marked = []
+    for line in lines:
+        cells = []
+        for column, cell in enumerate(line.cells):
+            values = [other.cells[column].value for other in ours]
+            known = [value for value in values if value is not None]
+            best = line.place is not None and len({*known}) > 1 and cell.value == max(known)
+            cells.append(Cell(cell.value, cell.interval, best))
+        marked.append(TableRow(line.name, line.place, tuple(cells)))
+    return marked
+
+
+def recall_csv(runs: Sequence[ReportedRun]) -> str:
+    """R@1 of every run and edit with its interval, the average last, as CSV text."""
+    lines: list[Sequence[Any]] = [
+        ("run", "attack", "attack_param", "queries", "r@1", "low", "high", "published")
+    ]
+    for run in runs:
+        if run.retrieval is None:
+            continue
+        hits = run.retrieval.hits
+        for edit, row in zip(hits.edits, hits.hits, strict=True):
+            cell = _share(row)
+            published = run.published.r_at_1.get(edit) if run.published else None
+            count = int(np.count_nonzero(np.isfinite(row)))
+            lines.append((run.name, *_blank(edit), count, *_flat(cell), _blank_of(published)))
+        average = Cell(hits.average, hits.average_interval)
+        published = run.published.average if run.published else None
+        count = int(np.count_nonzero(np.isfinite(hits.hits)))
+        lines.append((run.name, "avg", "", count, *_flat(average), _blank_of(published)))
+    return csv_text(lines)
+
+
+def detection_csv(runs: Sequence[ReportedRun]) -> str:
+    """µAP of every run with its interval as CSV text."""
+    lines: list[Sequence[Any]] = [
+        ("run", "micro_ap", "low", "high", "matching", "non_matching", "pairs", "published")
+    ]
+    for run in runs:
+        if (found := run.detection) is not None and found.pairs.positive.any():
+            published = run.published.micro_ap if run.published else None
+            counts = found.pairs.matching, found.pairs.non_matching, len(found.pairs.scores)
+            figures = found.micro_ap(), *found.interval
+            lines.append((run.name, *figures, *counts, _blank_of(published)))
+    return csv_text(lines)
+
+
+def distortion_csv(runs: Sequence[ReportedRun]) -> str:
+    """PSNR, SSIM and L-infinity of every activated image as CSV text, the worst PSNR first."""
+    names = ("psnr", "ssim", "linf", "distance_before", "distance_after")
+    lines: list[Sequence[Any]] = [("run", "image", "name", *names)]
+    for run in runs:
+        for record in sorted(run.records, key=lambda record: float(record["psnr"])):
+            figures = (record[name] for name in names)
+            lines.append((run.name, record["image"], record.get("name", ""), *figures))
+    return csv_text(lines)
+
+
+def times_csv(runs: Sequence[ReportedRun]) -> str:
+    """Seconds and items per stage as CSV text."""
+    lines: list[Sequence[Any]] = [("run", "stage", "items", "seconds", "items_per_second")]
+    for run in runs:
+        for stage, (seconds, items) in run.stages.items():
+            rate = f"{items / seconds:.4g}" if seconds > 0 else ""
+            lines.append((run.name, stage, items, f"{seconds:.3f}", rate))
+    return csv_text(lines)
+
+
+def _blank(edit: Edit) -> tuple[str, float | str]:
+    return edit[0], "" if edit[1] is None else edit[1]
+
+
+def _blank_of(value: float | None) -> float | str:
+    return "" if value is None else value
+
+
+def _flat(cell: Cell) -> tuple[float | str, ...]:
+    ends = cell.interval or ("", "")
+    return _blank_of(cell.value), *ends
+
+
+def csv_text(lines: Sequence[Sequence[Any]]) -> str:
+    """Lines as CSV."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue()
+
+
+_ESCAPES = str.maketrans(
+    {
+        **{mark: f"\\{mark}" for mark in "&%$#_{}"},
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "µ": r"$\mu$",
+        "∞": r"$\infty$",
+        "±": r"$\pm$",
+        "×": r"$\times$",
+    }
+)
+
+
+def latex_text(value: str) -> str:
+    """A text with LaTeX's special characters escaped."""
+    return value.translate(_ESCAPES)
+
+
+def recall_latex(table: Table, caption: str) -> str:
+    """A table as LaTeX for ``booktabs``: the paper's layout with turned headers."""
+    heads = " & ".join(rf"\rotatebox{{90}}{{{latex_text(name)}}}" for name in table.columns)
+    lines = [
+        "% needs \\usepackage{booktabs,graphicx}",
+        r"\begin{table}",
+        r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
+        rf"\caption{{{latex_text(caption)}}}",
+        rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
+        r"\toprule",
+        rf" & {heads} \\",
+        r"\midrule",
+    ]
+    for row in table.rows:
+        name = latex_text(row.name)
+        cells = [name if row.place is not None else rf"\emph{{{name}}}"]
+        for cell in row.cells:
+            shown = "--" if cell.value is None else f"{cell.value:.2f}".replace("0.", ".", 1)
+            cells.append(rf"\textbf{{{shown}}}" if cell.best else shown)
+        lines.append(rf"{' & '.join(cells)} \\")
+    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]
+    return "\n".join(lines)

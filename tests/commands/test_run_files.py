@@ -1,0 +1,88 @@
+"""What a run notes beside its results: where queries landed, and how long its stages took."""
+
+import csv
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from activeindex.evaluation import read_detection, read_places, read_retrieval
+from tests.commands.collection import EDITS, MATCHED, NON_MATCHING, OTHER_REFERENCES
+
+
+@pytest.mark.parametrize("arm", ["passive", "active"])
+def test_every_query_has_its_place(runs: Path, arm: str) -> None:
+    places = list(read_places(runs / arm / "queries.csv"))
+    for test, rows in (
+        ("retrieval", read_retrieval(runs / arm / "retr_df.csv")),
+        ("detection", read_detection(runs / arm / "icd_df.csv")),
+    ):
+        noted = [(p.image_index, p.attack) for p in places if p.test == test]
+        assert noted == [(row.image_index, row.attack) for row in rows]
+    assert len(places) == len(MATCHED) * (EDITS + 1) + NON_MATCHING
+
+
+@pytest.mark.parametrize("arm", ["passive", "active"])
+def test_distances_are_those_that_the_index_returned(runs: Path, arm: str) -> None:
+    """FAISS returns the squared distance of a query to the reconstruction of a code."""
+    places = [p for p in read_places(runs / arm / "queries.csv") if p.test == "retrieval"]
+    found = 0
+    for place, row in zip(places, read_retrieval(runs / arm / "retr_df.csv"), strict=True):
+        if row.rank < row.neighbours:
+            found += 1
+            assert place.distance is not None
+            assert place.distance**2 == pytest.approx(row.retrieved_distances[row.rank], abs=1e-3)
+            # One list is visited: what was found lies in it.
+            assert place.cell_kept
+        own = np.flatnonzero(row.retrieved_indices == place.image_index)
+        assert len(own) <= 1
+    assert found > len(MATCHED)
+
+
+def test_unedited_passive_queries_keep_their_cell(runs: Path) -> None:
+    places = read_places(runs / "passive" / "queries.csv")
+    assert all(place.cell_kept for place in places if place.attack == "none")
+
+
+def test_queries_without_an_original_have_only_the_distance_to_another(runs: Path) -> None:
+    with (runs / "active" / "queries.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["image_index"] == "-1"]
+    assert len(rows) == NON_MATCHING
+    assert {(row["cell_kept"], row["distance"]) for row in rows} == {("", "")}
+    assert all(float(row["distance_other"]) > 0.3 for row in rows)
+    assert all(int(row["image_index"]) < OTHER_REFERENCES for row in rows)
+
+
+def times(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "times.jsonl").read_text().splitlines()]
+
+
+def test_times_name_the_start_and_every_stage(runs: Path) -> None:
+    start, *stages = times(runs / "active")
+    assert start["command"].startswith("activeindex main --idx_factory IVF4,PQ8x8 ")
+    assert {"activeindex", "faiss", "numpy", "python", "torch"} == set(start["versions"])
+    items: Counter[str] = Counter()
+    for stage in stages:
+        assert stage["seconds"] >= 0
+        items[stage["stage"]] += stage["items"]
+    queries = len(MATCHED) * (EDITS + 1) + NON_MATCHING
+    images = dict.fromkeys(("originals", "index", "read", "activate", "save"), len(MATCHED))
+    assert items == {**images, "edit and extract": queries, "search": queries}
+
+
+def test_tensorboard_reads_what_a_run_wrote_for_it(runs: Path) -> None:
+    reader = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator",
+        reason="needs activeindex[tensorboard]",
+    )
+    events = reader.EventAccumulator(str(runs / "board"))
+    events.Reload()
+    losses = [event.value for event in events.Scalars("activation/loss")]
+    logged = [
+        json.loads(line)["loss"] for line in (runs / "active/log.jsonl").read_text().splitlines()
+    ]
+    assert losses == pytest.approx(logged)
+    assert [event.step for event in events.Scalars("image/psnr")] == list(range(len(MATCHED)))

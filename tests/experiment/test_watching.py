@@ -1,0 +1,59 @@
+"""What a person sees while images are activated."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from activeindex.activation import ActivatedImage, Step
+from activeindex.experiment import LiveFigures
+from activeindex.images import Quality
+
+
+class Shown:
+    """A progress bar that keeps the last figures that it was asked to show."""
+
+    def __init__(self) -> None:
+        self.items = 0
+        self.figures: dict[str, float | str] = {}
+
+    def advance(self, items: int = 1, **shown: float | str) -> None:
+        self.items += items
+        self.figures = shown
+
+
+def activated(psnr: float) -> ActivatedImage:
+    pixels = np.zeros((8, 8, 3), dtype=np.uint8)
+    return ActivatedImage(pixels, Quality(psnr, 0.97, 12), b"", 1.0, 0.8)
+
+
+def test_running_loss_psnr_and_rate_are_shown() -> None:
+    shown = Shown()
+    figures = LiveFigures(shown)
+    for number, losses in enumerate([(-0.4, -0.8), (-0.2, -0.6)]):
+        for iteration, loss in enumerate(losses):
+            figures.step(Step(number, iteration, loss, loss, 0.0))
+    assert shown.figures["loss"] == pytest.approx(-0.7)
+    figures.images([0, 1], [activated(38.0), activated(40.0)])
+    assert shown.figures["psnr"] == 39.0
+    assert str(shown.figures["activated"]).endswith("/s")
+    assert shown.items == 0, "images are counted when they are searched for, too"
+
+
+MISSING = """
+import sys
+sys.modules["tensorboard"] = None
+from pathlib import Path
+from activeindex.errors import ActiveIndexError
+from activeindex.experiment import TensorBoard
+try:
+    TensorBoard(Path("board"), 10)
+except ActiveIndexError as error:
+    print(error)
+"""
+
+
+def test_without_tensorboard_the_extra_is_named() -> None:
+    said = subprocess.run([sys.executable, "-c", MISSING], capture_output=True, text=True)
+    assert 'pip install "activeindex[tensorboard]"' in said.stdout
