@@ -25,7 +25,8 @@ class Shown:
 
 def activated(psnr: float) -> ActivatedImage:
     pixels = np.zeros((8, 8, 3), dtype=np.uint8)
-    return ActivatedImage(pixels, Quality(psnr, 0.97, 12), b"", 1.0, 0.8)
+    quality = Quality(psnr, 0.97, 12)
+    return ActivatedImage(b"", pixels, quality, budget_met=True, passes=10, aims=())
 
 
 def test_running_loss_psnr_and_rate_are_shown() -> None:

@@ -95,10 +95,12 @@ class Pictures:
 
     def released(self, number: int) -> Path | None:
         """What was released: the activated image, or in a passive run the original."""
-        path = self.run.folder.path / "imgs" / f"{number:05d}.png"
-        if path.is_file():
-            return path
-        return self.original(number) if self.run.arm == "passive" else None
+        kept = sorted((self.run.folder.path / "imgs").glob(f"{number:05d}.*"))
+        if kept:
+            return kept[0]
+        # A lossless passive release has the pixels of the original.
+        lossless = self.run.folder.setting("release", "format", "name") in (None, "png")
+        return self.original(number) if self.run.arm == "passive" and lossless else None
 
     def indexed(self, image_id: int) -> Path | None:
         """The picture behind an id in the index: a reference or an original."""

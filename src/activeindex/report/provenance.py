@@ -93,7 +93,8 @@ def command_of(run: ReportedRun) -> tuple[str, str] | None:
     for name, value in options.items():
         if value != "null":
             shown = {"true": "True", "false": "False"}.get(value, value)
-            words += [f"--{name.rpartition('.')[2]}", shown]
+            option = "format" if name == "release.format.name" else name.rpartition(".")[2]
+            words += [f"--{option}", shown]
     extractor = run.folder.notes.get("extractor", "an extractor that is not noted")
     return shlex.join(words), f"from run.json; the extractor was {extractor}"
 
