@@ -208,3 +208,15 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=f"^{tmp_path}/file/out: cannot be written"):
         open_journal(tmp_path / "file" / "out")
+
+
+def test_a_run_that_another_release_left_unfinished_is_not_continued_by_half(
+    tmp_path: Path,
+) -> None:
+    """It has no part of a file that has come to be written since."""
+    with Journal(tmp_path, "run", {}, ("rows",)) as journal:
+        journal.write("rows", b"1\n")
+        journal.commit({})
+    with pytest.raises(InputError, match=r"writes places, found one of another release"):
+        Journal(tmp_path, "run", {}, ("rows", "places"))
+    assert (tmp_path / ".rows.partial").read_bytes() == b"1\n"

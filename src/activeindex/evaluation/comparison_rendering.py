@@ -14,8 +14,8 @@ METHODS = (
     "n: queries that both runs have, images for the average. lost:won: queries that only the first "
     "run found, and only the second. CI: 95 % interval of the difference, per edit after Bonett "
     "and Price (2012), of the average by bootstrap over images (2,000 resamples), of µAP over "
-    "queries (500). p: McNemar's exact test per edit, Holm-adjusted over the edits (* below 0.05); "
-    "of the average, by flipping the signs of the images' differences."
+    "queries (500, beyond a million pairs 200). p: McNemar's exact test, Holm-adjusted over the "
+    "edits (* below 0.05); of the average, by flipping the signs of the images' differences."
 )
 """What the columns of a comparison are."""
 

@@ -4,10 +4,9 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 from activeindex.activation import ActivatedImage, ActivationSettings, Step
 from activeindex.errors import MissingExtraError
@@ -101,15 +100,8 @@ class TensorBoard:
                 self._writer.add_scalar(f"image/{name}", getattr(image, name), number)
         self._writer.flush()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Writes what is left."""
         self._writer.close()
 
 
@@ -123,5 +115,5 @@ def watching(folder: Path | None, settings: ActivationSettings) -> Iterator[tupl
     if folder is None:
         yield ()
         return
-    with TensorBoard(folder, settings.iterations) as board:
+    with closing(TensorBoard(folder, settings.iterations)) as board:
         yield (board,)

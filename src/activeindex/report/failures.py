@@ -15,7 +15,7 @@ from activeindex.evaluation import attack_name
 from activeindex.evaluation.tables import edit_label
 from activeindex.images import read_rgb
 from activeindex.report.pictures import Embedded, Pictures, embed, thumbnail
-from activeindex.report.runs import Miss, ReportedRun
+from activeindex.report.runs import EUCLIDEAN, Miss, ReportedRun
 
 _SIDE = 176
 _Key = tuple[str, float | int | None, int]
@@ -72,7 +72,10 @@ class Failures:
         self._landed: dict[_Key, float] = {
             (attack_name(place.attack), place.attack_param, place.image_index): place.distance
             for place in self.run.places
-            if place.test == "retrieval" and place.distance is not None
+            # Notes are Euclidean; beside another kind of distance they would mislead.
+            if place.test == "retrieval"
+            and place.distance is not None
+            and self.run.distance_kind == EUCLIDEAN
         }
         images = [] if retrieval is None else np.unique(retrieval.columns.image_index).tolist()
         # Where the number of references is not noted, images are numbered in order of their ids.

@@ -22,7 +22,7 @@ from activeindex.report.charts import (
     stacked_bars,
 )
 from activeindex.report.charts.scales import range_of
-from activeindex.report.runs import ReportedRun
+from activeindex.report.runs import EUCLIDEAN, ReportedRun
 
 _MOST_ROWS = 24
 """Of a chart by edit; the long list goes into the charts by parameter."""
@@ -228,7 +228,7 @@ def distance_figure(runs: Sequence[ReportedRun]) -> Figure:
             for key, part in zip(keys, values, strict=True)
             if len(part)
         ]
-        axis = "Euclidean distance" if run.folder.metric == "L2" or run.places else "inner product"
+        axis = EUCLIDEAN if run.places else run.distance_kind
         label = f"{title}, {run.name}: " + ", ".join(
             f"{sample.name} {np.mean(sample.values):.3f}" for sample in samples
         )

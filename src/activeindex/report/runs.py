@@ -24,6 +24,7 @@ from activeindex.experiment.folder import RETRIEVAL_FILE, RunFolder
 from activeindex.experiment.times import TIMES_FILE
 
 Values = NDArray[np.float64]
+EUCLIDEAN = "Euclidean distance"
 
 
 @dataclass(frozen=True)
@@ -209,9 +210,16 @@ class ReportedRun:
         extractor = self.folder.notes.get("extractor")
         return matching_published(index[0], extractor, index[1], self.arm)
 
+    @property
+    def distance_kind(self) -> str:
+        """What the returned distances are once :meth:`shown_distance` has brought them there."""
+        if "LSH" in str(self.folder.setting("index", "idx_factory")):
+            return "Hamming distance"
+        return "inner product" if self.folder.metric == "IP" else EUCLIDEAN
+
     def shown_distance(self, value: float) -> float:
         """A returned distance as people read it: Euclidean instead of FAISS's squared one."""
-        return math.sqrt(max(value, 0.0)) if self.folder.metric == "L2" else value
+        return math.sqrt(max(value, 0.0)) if self.distance_kind == EUCLIDEAN else value
 
 
 RECORDED = ("image", "psnr", "ssim", "linf", "distance_before", "distance_after")
