@@ -24,6 +24,8 @@ COMMANDS = {
     "models": "list the named extractors, and which of them are on this machine",
     "prepare_disc": "split a DISC21 folder into the parts of the experiment (symbolic links)",
     "report": "write a report of finished runs: one HTML file, tables as CSV and LaTeX",
+    "search": "find images in a store, through the quantisers that they were released under",
+    "store": "keep released images where `search` finds them: create, add, remove, get, compact",
     "table": "show the result tables of finished runs side by side",
     "train_index": "train an index and keep it as a folder to activate images against",
     "whiten": "fit a whitening on training features, to put behind an extractor",

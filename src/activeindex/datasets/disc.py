@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from activeindex.datasets.ground_truth import read_ground_truth
-from activeindex.datasets.links import LinkedFolder, check_replaceable, only_run, write_links
+from activeindex.datasets.links import LinkedFolder, check_replaceable, write_links
 from activeindex.errors import ActiveIndexError, InputError
 from activeindex.running.files import check_folder
+from activeindex.running.locking import only_run
 from activeindex.running.progress import Progress, Silent
 
 _EXTENSIONS = (".jpg", ".jpeg", ".png")
@@ -92,7 +93,7 @@ def prepare_disc(
             f"output_dir {output_dir}: the folder could not be made: {error.strerror or error}"
         ) from error
     report = progress or Silent()
-    with only_run(output_dir):
+    with only_run(output_dir, "output_dir"):
         for folder, _, _ in parts:
             check_replaceable(folder)
         matched_folder, other_folder, query_folder = (

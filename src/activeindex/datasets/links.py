@@ -6,16 +6,12 @@ already there is replaced only if it holds nothing but links.
 
 import contextlib
 import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from activeindex.errors import ActiveIndexError, InputError
 from activeindex.running.progress import Progress
-
-if sys.platform != "win32":
-    import fcntl
 
 _REPORTED_EVERY = 2000
 
@@ -30,33 +26,6 @@ class LinkedFolder:
     """How many links it holds."""
     kept: bool
     """Whether it was there already, with exactly these links."""
-
-
-@contextlib.contextmanager
-def only_run(folder: Path) -> Iterator[None]:
-    """Holds ``folder`` for this process, so that two runs do not build in it at once.
-
-    The lock goes with the process and leaves no file. File systems without locks are not held.
-
-    Raises:
-        InputError: If another run holds it.
-    """
-    if sys.platform == "win32":
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"output_dir {folder}: expected no other run here, found one that is writing"
-            ) from None
-        except OSError:
-            pass
-        yield
-    finally:
-        os.close(handle)
 
 
 def check_replaceable(folder: Path) -> None:

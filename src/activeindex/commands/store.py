@@ -1,0 +1,134 @@
+"""Keep released images where they can be found again: create, fill and look into stores.
+
+A store is lance://PATH (on disk; needs activeindex[lance]) or faiss:PATH (codes in memory). It is
+searched by `activeindex search` through the quantisers that its images were released under.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from activeindex.commands.options import Teller, add_boolean, add_force
+from activeindex.errors import InputError
+
+if TYPE_CHECKING:
+    from activeindex.stores import Generation, Store
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's actions and their options."""
+    actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
+
+    def action(name: str, text: str) -> argparse.ArgumentParser:
+        made = actions.add_parser(
+            name, help=text, description=text, formatter_class=parser.formatter_class
+        )
+        made.add_argument("store", metavar="STORE", help="lance://PATH or faiss:PATH")
+        made.add_argument("--verbose", type=int, default=1, help="0 prints errors only")
+        add_boolean(made, "--debug", False, "show the traceback of errors")
+        return made
+
+    for name, text in (
+        ("create", "make an empty store that is searched through a trained index"),
+        ("renew", "begin a generation: release under another trained index from now on"),
+    ):
+        action(name, text).add_argument("--index", type=Path, required=True, help="trained index")
+
+    add = action("add", "add images by their features (of the originals, from extract_fts)")
+    add.add_argument("features", type=Path, metavar="FTS", help="features (.pt, .pth or .npy)")
+    add.add_argument("--names", type=Path, help="their names (default: filenames.txt beside FTS)")
+    add.add_argument("--activation", type=Path, help="activation.jsonl of `activeindex activate`")
+    add.add_argument("--data_dir", type=Path, help="the originals, to note hashes of their files")
+    add.add_argument(
+        "--index", type=Path, help="generation to add to, by its index (default: the newest)"
+    )
+    add_force(add)
+
+    for name, text in (
+        ("get", "print the records of images, a line of JSON each"),
+        ("remove", "remove images"),
+    ):
+        made = action(name, text)
+        made.add_argument("names", nargs="*", metavar="NAME", help="names of images")
+        made.add_argument("--ids", nargs="+", type=int, default=[], metavar="ID", help="their ids")
+        made.add_argument("--where", metavar="FILTER", help="SQL filter, as in `search`")
+
+    action("compact", "rewrite the files without removed images, and for fast searches")
+    action("info", "say what is in a store")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    from activeindex.indexing import TrainedIndex
+    from activeindex.stores import Store
+
+    tell = Teller(options.verbose)
+    if options.action == "create":
+        Store.create(options.store, TrainedIndex.read(options.index)).close()
+        tell(f"{options.store}: empty")
+        return
+    with Store(options.store) as store:
+        if options.action == "renew":
+            store.renew(TrainedIndex.read(options.index))
+        elif options.action == "add":
+            _add(options, store, tell)
+        elif options.action in ("get", "remove"):
+            _get_or_remove(options, store, tell)
+        elif options.action == "compact":
+            store.compact()
+        if options.action not in ("get", "remove"):
+            tell(f"{options.store}: {store.count()} images of {store.extractor}")
+            for generation in store.generations:
+                tell(f"  {generation.count():>10}  {generation.name}")
+
+
+def _add(options: argparse.Namespace, store: "Store", tell: Teller) -> None:
+    from activeindex.extractors import read_features
+    from activeindex.stores import add_features, read_activations, read_names
+
+    features = read_features(options.features, "FTS", store.dimension)
+    names = read_names(
+        options.names or options.features.with_name("filenames.txt"), len(features.values)
+    )
+    generation = _chosen(options, store)
+    activations = None
+    if options.activation is not None:
+        activations = read_activations(options.activation, store, generation, force=options.force)
+    with tell.bar("store", len(names)) as progress:
+        added = add_features(
+            store,
+            features,
+            names,
+            generation=generation,
+            activations=activations,
+            data_dir=options.data_dir,
+            force=options.force,
+            progress=progress,
+        )
+    tell(f"{added}, in {tell.seconds:.1f} s")
+
+
+def _chosen(options: argparse.Namespace, store: "Store") -> "Generation":
+    from activeindex.indexing import TrainedIndex
+
+    if options.index is None:
+        return store.generations[-1]
+    return store.generation_of(TrainedIndex.read(options.index))
+
+
+def _get_or_remove(options: argparse.Namespace, store: "Store", tell: Teller) -> None:
+    import numpy as np
+
+    if not (options.names or options.ids or options.where):
+        raise InputError("NAME: expected names, --ids or --where, found none")
+    chosen = [np.array(options.ids, np.int64), store.named(options.names)]
+    if options.where:
+        chosen.append(store.select(options.where))
+    ids = np.unique(np.concatenate(chosen))
+    if options.action == "remove":
+        tell(f"{options.store}: {store.remove(ids)} images removed, {store.count()} left")
+        return
+    for record in store.get(ids):
+        line = {**vars(record), "code": record.code.hex()}
+        print(json.dumps(line), flush=True)

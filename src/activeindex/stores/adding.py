@@ -1,0 +1,156 @@
+"""From what ``extract_fts`` and ``activate`` wrote to the images of a store."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from activeindex.activation.records import read_records
+from activeindex.errors import InputError
+from activeindex.extractors import ExtractorIdentity
+from activeindex.extractors.feature_files import FeatureFile
+from activeindex.indexing import QuantiserIdentity
+from activeindex.running.files import check_file, file_hash
+from activeindex.running.progress import Progress, Silent
+from activeindex.stores.generation import Generation
+from activeindex.stores.records import Batch
+from activeindex.stores.store import Store
+
+ROWS = 1 << 16
+"""Images that are added together; a killed run has added whole batches."""
+
+_NAMED = 3
+
+
+@dataclass
+class Added:
+    """What :func:`add_features` came to.
+
+    Attributes:
+        count: Images that are in the store now and were not before.
+        there: Images whose names were there already, and that were left as they were.
+        activated: How many of the new ones have a record of activation.
+        moved: Names of activated images whose feature has another code than their record says.
+    """
+
+    count: int = 0
+    there: int = 0
+    activated: int = 0
+    moved: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        text = f"{self.count} images added, {self.activated} of them activated"
+        if self.there:
+            text += f"; {self.there} were there already"
+        if self.moved:
+            shown = ", ".join(self.moved[:_NAMED]) + (" …" if len(self.moved) > _NAMED else "")
+            text += f"; {len(self.moved)} have another code than they were activated for ({shown})"
+        return text
+
+
+def read_names(path: Path, count: int) -> list[str]:
+    """The names of the rows of a feature file, one per line.
+
+    Raises:
+        InputError: If there is no such file or it has another number of lines.
+    """
+    check_file(path, "names")
+    names = path.read_text(encoding="utf-8").splitlines()
+    if len(names) != count:
+        raise InputError(
+            f"names {path}: expected {count} names, one per feature, found {len(names)}"
+        )
+    return names
+
+
+def read_activations(
+    path: Path, store: Store, generation: Generation, *, force: bool = False
+) -> dict[str, dict[str, Any]]:
+    """The records of an ``activation.jsonl`` by the names of the originals.
+
+    Args:
+        path: The file.
+        store: Where the images are to be added.
+        generation: Under which quantiser.
+        force: Whether to take records of another quantiser or extractor.
+
+    Raises:
+        InputError: If images were activated for another quantiser than the generation's, or
+            through another extractor than the store's.
+    """
+    records = {}
+    for record in read_records(check_file(path, "activation")):
+        name = str(record.get("name"))
+        if not force and record.get("quantiser") is not None:
+            found = QuantiserIdentity(**record["quantiser"])
+            if found.sha256 != generation.trained.identity.sha256:
+                raise InputError(
+                    f"{path}: {name} was activated for the quantiser {found}, expected "
+                    f"{generation.name}; choose a generation with --index, or --force"
+                )
+            store.check_extractor(str(ExtractorIdentity(**record["extractor"])))
+        records[name] = record
+    return records
+
+
+def add_features(
+    store: Store,
+    features: FeatureFile,
+    names: Sequence[str],
+    *,
+    generation: Generation | None = None,
+    activations: Mapping[str, Mapping[str, Any]] | None = None,
+    data_dir: Path | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Added:
+    """Adds the images of a feature file; killed and started again, it goes on where it was.
+
+    Args:
+        store: Where to.
+        features: Of the originals, ``n`` rows; mapped from the disk, never held whole.
+        names: ``n`` names. Those that the generation has already are left as they are.
+        generation: Under which quantiser the images were, or will be, released; the newest by
+            default.
+        activations: Records of activation by name; see :func:`read_activations`.
+        data_dir: The originals, to hash those that have no record.
+        force: Whether to take features of another extractor than the store's.
+        progress: Told of every image.
+
+    Raises:
+        InputError: If the features are of another extractor or dimension, or a file is missing.
+    """
+    if not force:
+        store.check_extractor(features.extractor)
+    generation, progress = generation or store.generations[-1], progress or Silent()
+    activations, added = activations or {}, Added()
+    for start in range(0, len(names), ROWS):
+        part = list(names[start : start + ROWS])
+        hashes = [_hash(data_dir, name, activations) for name in part] if data_dir else ()
+        batch = Batch(part, features.values[start : start + ROWS], hashes, activations)
+        before = generation.count()
+        store.add(batch, generation)
+        new = generation.count() - before
+        added.count += new
+        added.there += len(part) - new
+        _compare_codes(batch, generation, added)
+        progress.advance(len(part))
+    return added
+
+
+def _hash(folder: Path, name: str, activations: Mapping[str, Mapping[str, Any]]) -> str | None:
+    if name in activations:
+        return None  # Its record has it.
+    return file_hash(check_file(folder / name, "data_dir"))
+
+
+def _compare_codes(batch: Batch, generation: Generation, added: Added) -> None:
+    rows = [row for row, name in enumerate(batch.names) if name in batch.activations]
+    if not rows:
+        return
+    added.activated += len(rows)
+    codes = generation.quantiser.encode(batch.features[rows])
+    for row, code in zip(rows, codes, strict=True):
+        name = batch.names[row]
+        if code.tobytes().hex() != batch.activations[name].get("code"):
+            added.moved.append(name)

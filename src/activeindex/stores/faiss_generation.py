@@ -1,0 +1,183 @@
+"""``faiss:PATH``: codes in memory in a FAISS index, records in SQLite."""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from activeindex.errors import ActiveIndexError, InputError
+from activeindex.indexing import Neighbours, TrainedIndex
+from activeindex.stores.faiss_codes import CodeIndex
+from activeindex.stores.generation import TIES, Features, Generation, Ids, SearchOptions, ordered
+from activeindex.stores.records import MEASURES, Batch, Record
+
+_FILE = "records.sqlite"
+
+# Codes and features lie apart from the records: opening a store reads all codes and nothing else.
+_TABLES = f"""
+CREATE TABLE IF NOT EXISTS images (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, sha256 TEXT,
+    {", ".join(f"{name} REAL" for name in MEASURES)}, activation TEXT);
+CREATE TABLE IF NOT EXISTS codes (id INTEGER PRIMARY KEY, code BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS features (id INTEGER PRIMARY KEY, feature BLOB NOT NULL);
+"""
+_COLUMNS = ("name", "sha256", *MEASURES, "activation")
+_PAGE = 16384  # Eight features of 512 values; SQLite's 4096 would waste half a page on each.
+_ASKED = 512  # Values in one statement.
+
+
+class FaissGeneration(Generation):
+    """See :class:`Generation`; any index that FAISS can add codes to."""
+
+    def __init__(self, folder: Path, trained: TrainedIndex) -> None:
+        super().__init__(folder, trained)
+        self._codes: CodeIndex | None = CodeIndex(trained)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / _FILE
+        try:
+            self._database = sqlite3.connect(path, isolation_level=None)
+            self._database.execute(f"PRAGMA page_size = {_PAGE}")
+            # As in Lance's SQL.
+            self._database.execute("PRAGMA case_sensitive_like = ON")
+            self._database.executescript(_TABLES)
+        except sqlite3.DatabaseError as error:
+            raise InputError(f"{path}: expected the records of a store ({error})") from None
+        self._codes = None
+
+    def add(self, ids: Ids, batch: Batch) -> None:
+        """Adds images, all or none."""
+        codes = self.quantiser.encode(batch.features)
+        columns = batch.columns()
+        numbers = ids.tolist()
+        marks = ", ".join("?" * (1 + len(_COLUMNS)))
+        features = np.ascontiguousarray(batch.features, dtype="<f4")
+        with _Writing(self._database):
+            for table, values in (("codes", codes), ("features", features)):
+                self._database.executemany(
+                    f"INSERT INTO {table} VALUES (?, ?)",
+                    ((i, row.tobytes()) for i, row in zip(numbers, values, strict=True)),
+                )
+            self._database.executemany(
+                f"INSERT INTO images VALUES ({marks})",
+                zip(numbers, *(columns[name] for name in _COLUMNS), strict=True),
+            )
+        if self._codes is not None:
+            self._codes.add(ids, codes)
+
+    def remove(self, ids: Ids) -> int:
+        """Removes images."""
+        before = self.count()
+        with _Writing(self._database):
+            for table in ("images", "codes", "features"):
+                self._database.executemany(
+                    f"DELETE FROM {table} WHERE id = ?", ((i,) for i in ids.tolist())
+                )
+        self._codes = None  # Filled again by the next search.
+        return before - self.count()
+
+    def get(self, ids: Ids) -> list[Record]:
+        """The records of ids."""
+        found = self._asked(
+            "SELECT id, name, sha256, code, activation FROM images JOIN codes USING (id) "
+            "WHERE id IN ({})",
+            ids.tolist(),
+        )
+        return sorted(
+            (
+                Record(i, name, sha256, code, activation and json.loads(activation), self.name)
+                for i, name, sha256, code, activation in found
+            ),
+            key=lambda record: record.id,
+        )
+
+    def features(self, ids: Ids) -> Features:
+        """The raw features of ids."""
+        found = self._asked("SELECT id, feature FROM features WHERE id IN ({})", ids.tolist())
+        rows = {i: np.frombuffer(feature, "<f4") for i, feature in found}
+        values = [rows[i] for i in ids.tolist()]
+        return np.stack(values) if values else np.empty((0, self.quantiser.dimension), np.float32)
+
+    def named(self, names: Sequence[str]) -> dict[str, int]:
+        """The ids of names."""
+        return dict(self._asked("SELECT name, id FROM images WHERE name IN ({})", names))
+
+    def select(self, where: str) -> Ids:
+        """The ids that a filter lets through."""
+        try:
+            self._database.execute("PRAGMA query_only = ON")
+            found = self._database.execute(f"SELECT id FROM images WHERE ({where}) ORDER BY id")
+            return np.fromiter((i for (i,) in found), np.int64)
+        except sqlite3.Error as error:
+            raise InputError(f"where {where!r}: expected a filter in SQL ({error})") from None
+        finally:
+            self._database.execute("PRAGMA query_only = OFF")
+
+    def search(self, features: Features, options: SearchOptions) -> Neighbours:
+        """The nearest images."""
+        codes = self._filled()
+        allowed = None if options.where is None else self.select(options.where)
+        k, largest = options.k, self.largest_first
+        if not options.refine:
+            found = codes.search(features, k + TIES, options.nprobe, allowed)
+            return ordered(found.distances, found.ids, k, largest=largest)
+        found = codes.search(features, k * options.refine, options.nprobe, allowed)
+        distances = np.empty_like(found.distances)
+        for row, ids in enumerate(found.ids):
+            raw = self.features(ids[ids >= 0])
+            exact = raw @ features[row] if largest else ((features[row] - raw) ** 2).sum(axis=1)
+            distances[row, ids >= 0] = exact
+        return ordered(distances, found.ids, k, largest=largest)
+
+    def compact(self) -> None:
+        """Gives the room of removed images back to the disk."""
+        self._database.execute("VACUUM")
+
+    def count(self) -> int:
+        """How many images there are."""
+        return int(self._database.execute("SELECT COUNT(*) FROM codes").fetchone()[0])
+
+    def close(self) -> None:
+        """Closes the database."""
+        self._database.close()
+
+    def _filled(self) -> CodeIndex:
+        if self._codes is None:
+            self._codes = CodeIndex(self.trained)
+            rows = self._database.execute("SELECT id, code FROM codes ORDER BY id")
+            while block := rows.fetchmany(1 << 16):
+                codes = np.frombuffer(b"".join(code for _, code in block), np.uint8)
+                ids = np.fromiter((i for i, _ in block), np.int64, len(block))
+                self._codes.add(ids, codes.reshape(len(block), -1))
+        return self._codes
+
+    def _asked(self, statement: str, values: Sequence[object]) -> Iterator[tuple[Any, ...]]:
+        for start in range(0, len(values), _ASKED):
+            part = values[start : start + _ASKED]
+            yield from self._database.execute(statement.format(", ".join("?" * len(part))), part)
+
+
+class _Writing:
+    """A transaction; what the system refuses is the user's to mend."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+
+    def __enter__(self) -> None:
+        self._database.execute("BEGIN IMMEDIATE")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self._database.execute("COMMIT")
+            return
+        self._database.execute("ROLLBACK")
+        if isinstance(error, sqlite3.OperationalError):
+            raise ActiveIndexError(f"the store cannot be written ({error})") from error

@@ -1,0 +1,276 @@
+"""``lance://PATH``: records on disk in a Lance data set, searched through the injected IVF-PQ."""
+
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from activeindex.errors import ActiveIndexError, InputError, reason_of
+from activeindex.indexing import Neighbours, TrainedIndex
+from activeindex.stores.generation import TIES, Features, Generation, Ids, SearchOptions, ordered
+from activeindex.stores.lance_model import LanceModel, lance_library, vectors
+from activeindex.stores.records import MEASURES, Batch, Record
+
+_FOLDER = "records.lance"
+_INDEX = "codes"
+_CHECKED = 4
+"""Images whose distances are compared with FAISS's after every change of the index."""
+
+_ASKED = 1 << 14  # Values in one filter.
+
+
+class LanceGeneration(Generation):
+    """See :class:`Generation`; ``IVFn,PQm`` with L2 only.
+
+    Lance indexes the rows of a data set in segments. Here every segment is made with the centroids
+    and the codebook of the FAISS index, never with a model that Lance trains, and rows are found
+    through a segment or not at all, never by their raw features: what an image was activated
+    against is what is searched.
+    """
+
+    def __init__(self, folder: Path, trained: TrainedIndex) -> None:
+        super().__init__(folder, trained)
+        self._model = LanceModel.of(trained)
+        self._lance = lance_library()
+        self._uri = str(folder / _FOLDER)
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / _FOLDER).exists():
+            self._data = self._lance.dataset(self._uri)
+        else:
+            empty = self._table(np.empty(0, np.int64), Batch([], self._no_features()))
+            self._data = self._lance.write_dataset(empty, self._uri)
+
+    def add(self, ids: Ids, batch: Batch) -> None:
+        """Adds images, all or none."""
+        with _lance_errors(self._uri):
+            self._data = self._lance.write_dataset(
+                self._table(ids, batch), self._uri, mode="append"
+            )
+        self.recover()
+
+    def recover(self) -> None:
+        """Indexes the rows that no segment has: those just added, or those of a killed run."""
+        fragments = [fragment.fragment_id for fragment in self._data.get_fragments()]
+        covered = {number for segment in self._segments() for number in segment.fragment_ids}
+        if rest := [number for number in fragments if number not in covered]:
+            with _lance_errors(self._uri):
+                segment = self._data.create_index_uncommitted(
+                    "feature", "IVF_PQ", name=_INDEX, fragment_ids=rest, replace=True,
+                    **self._model.options(),
+                )  # fmt: skip
+                self._data = self._data.commit_existing_index_segments(_INDEX, "feature", [segment])
+
+    def remove(self, ids: Ids) -> int:
+        """Removes images."""
+        before = self.count()
+        for part in _parts(ids.tolist()):
+            self._data.delete(_among("id", part))
+        return before - self.count()
+
+    def get(self, ids: Ids) -> list[Record]:
+        """The records of ids."""
+        columns = ["id", "name", "sha256", "code", "activation"]
+        rows = [row for part in _parts(ids.tolist()) for row in self._rows("id", part, columns)]
+        return sorted(
+            (
+                Record(
+                    row["id"],
+                    row["name"],
+                    row["sha256"],
+                    row["code"],
+                    row["activation"] and json.loads(row["activation"]),
+                    self.name,
+                )
+                for row in rows
+            ),
+            key=lambda record: record.id,
+        )
+
+    def features(self, ids: Ids) -> Features:
+        """The raw features of ids."""
+        found = {
+            row["id"]: row["feature"]
+            for part in _parts(ids.tolist())
+            for row in self._rows("id", part, ["id", "feature"])
+        }
+        values = [found[i] for i in ids.tolist()]
+        return np.array(values, np.float32) if values else self._no_features()
+
+    def named(self, names: Sequence[str]) -> dict[str, int]:
+        """The ids of names."""
+        return {
+            row["name"]: row["id"]
+            for part in _parts(names)
+            for row in self._rows("name", part, ["name", "id"])
+        }
+
+    def select(self, where: str) -> Ids:
+        """The ids that a filter lets through."""
+        with _filtering(where):
+            table = self._data.to_table(columns=["id"], filter=where)
+        return np.sort(table["id"].to_numpy().astype(np.int64))
+
+    def search(self, features: Features, options: SearchOptions) -> Neighbours:
+        """The nearest images."""
+        k = options.k if options.refine else options.k + TIES
+        distances = np.full((len(features), k), np.inf, np.float32)
+        ids = np.full((len(features), k), -1, np.int64)
+        if self._segments():
+            for row, feature in enumerate(features):
+                with _filtering(options.where):
+                    found = self._nearest(feature, k, options)
+                distances[row, : len(found)] = found["_distance"].to_numpy()
+                ids[row, : len(found)] = found["id"].to_numpy()
+        return ordered(distances, ids, options.k, largest=False)
+
+    def compact(self) -> None:
+        """One segment, few files, no removed rows, no old versions.
+
+        Raises:
+            ActiveIndexError: If the index then is another one than FAISS's; the store is put back.
+        """
+        before = self._data.version
+        with _lance_errors(self._uri):
+            for _ in range(2):  # Files are merged where one segment covers them.
+                if segments := self._segments():
+                    # Left to itself, Lance may train another model here.
+                    self._data.optimize.optimize_indices(
+                        index_names=[_INDEX], num_indices_to_merge=len(segments)
+                    )
+                    self._data = self._lance.dataset(self._uri)
+                    self._check(before)
+                self._data.optimize.compact_files()
+                self._data = self._lance.dataset(self._uri)
+            self.recover()
+            self._check(before)
+            if self.count():
+                for column in ("id", "name"):
+                    self._data.create_scalar_index(column, "BTREE", replace=True)
+            self._data = self._lance.dataset(self._uri)
+            self._data.cleanup_old_versions(older_than=timedelta(0))
+
+    def count(self) -> int:
+        """How many images there are."""
+        return int(self._data.count_rows())
+
+    def _check(self, before: int) -> None:
+        """Checks that Lance searches what FAISS coded; if not, returns to version ``before``."""
+        if not self._segments():
+            return
+        centroids = self._data.get_ivf_model(_INDEX).centroids.values.to_numpy()
+        same = np.array_equal(centroids, self._model.centroids.ravel())
+        if same and self._distances_agree():
+            return
+        self._data = self._lance.dataset(self._uri, version=before)
+        self._data.restore()
+        self._data = self._lance.dataset(self._uri)
+        raise ActiveIndexError(
+            f"{self._uri}: expected the index of {self.name}, Lance made another one; put back as "
+            "it was"
+        )
+
+    def _distances_agree(self) -> bool:
+        """Whether images lie as far from their codes as FAISS says."""
+        rows = self._data.head(_CHECKED, columns=["id", "feature"])
+        ids = rows["id"].to_pylist()
+        features = np.array(rows["feature"].to_pylist(), np.float32).reshape(len(ids), -1)
+        if not len(ids):
+            return True
+        expected = ((features - self.quantiser.reconstruct(features)) ** 2).sum(axis=1)
+        for number, feature, distance in zip(ids, features, expected, strict=True):
+            found = self._nearest(feature, 1, SearchOptions(k=1, where=f"id = {number}"))
+            if not np.allclose(found["_distance"].to_numpy(), [distance], rtol=1e-3, atol=1e-5):
+                return False
+        return True
+
+    def _nearest(self, feature: npt.NDArray[np.float32], k: int, options: SearchOptions) -> Any:
+        lists = min(options.nprobe, len(self._model.centroids))
+        nearest = {
+            "column": "feature",
+            "q": feature,
+            "k": k,
+            "minimum_nprobes": lists,
+            "maximum_nprobes": lists,
+            "refine_factor": options.refine or None,
+        }
+        return self._data.to_table(
+            columns=["id", "_distance"],
+            nearest=nearest,
+            filter=options.where,
+            prefilter=options.where is not None,
+            fast_search=True,
+        )
+
+    def _segments(self) -> list[Any]:
+        for index in self._data.describe_indices():
+            if index.name == _INDEX:
+                return list(index.segments)
+        return []
+
+    def _rows(self, column: str, values: Sequence[Any], columns: list[str]) -> list[dict[str, Any]]:
+        table = self._data.to_table(columns=columns, filter=_among(column, values))
+        rows: list[dict[str, Any]] = table.to_pylist()
+        return rows
+
+    def _no_features(self) -> Features:
+        return np.empty((0, self.quantiser.dimension), np.float32)
+
+    def _table(self, ids: Ids, batch: Batch) -> Any:
+        import pyarrow as pa
+
+        size = self.quantiser.code_size
+        codes = self.quantiser.encode(batch.features) if len(batch) else np.empty((0, size))
+        columns = batch.columns()
+        types = {name: pa.float64() for name in MEASURES}
+        texts = {name: pa.array(columns[name], pa.string()) for name in ("name", "sha256")}
+        return pa.table(
+            {
+                "id": pa.array(ids, pa.int64()),
+                **texts,
+                **{name: pa.array(columns[name], kind) for name, kind in types.items()},
+                "activation": pa.array(columns["activation"], pa.string()),
+                "code": pa.array([code.tobytes() for code in codes], pa.binary()),
+                "feature": vectors(batch.features),
+            }
+        )
+
+
+def _parts(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(values), _ASKED):
+        yield values[start : start + _ASKED]
+
+
+def _among(column: str, values: Sequence[Any]) -> str:
+    quoted = (
+        "'" + value.replace("'", "''") + "'" if isinstance(value, str) else str(value)
+        for value in values
+    )
+    return f"{column} IN ({', '.join(quoted)})"
+
+
+@contextlib.contextmanager
+def _lance_errors(uri: str) -> Iterator[None]:
+    """What Lance cannot write is the user's to mend; it says so in errors of several types."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, ActiveIndexError):
+            raise
+        raise ActiveIndexError(f"{uri}: Lance refused ({reason_of(error)})") from error
+
+
+@contextlib.contextmanager
+def _filtering(where: str | None) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        if where is None:
+            raise
+        raise InputError(
+            f"where {where!r}: expected a filter in SQL ({reason_of(error)})"
+        ) from None

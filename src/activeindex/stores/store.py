@@ -1,0 +1,325 @@
+"""A store: its generations behind one interface."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from activeindex.errors import InputError, ShapeError
+from activeindex.indexing import Neighbours, TrainedIndex
+from activeindex.running.files import read_json, whole_file, write_json
+from activeindex.running.locking import only_run
+from activeindex.stores.engines import Address
+from activeindex.stores.generation import Features, Generation, Ids, SearchOptions, ordered
+from activeindex.stores.records import Batch, Record
+
+_NOTE = "store.json"
+_FORMAT = 1
+_QUANTISER = "quantiser.faiss"
+
+
+@dataclass(frozen=True)
+class StoreNote:
+    """What ``store.json`` says.
+
+    Attributes:
+        format: Of the folder.
+        engine: ``faiss`` or ``lance``.
+        extractor: The extractor of all features, as it introduces itself; None if the quantiser
+            does not say.
+        generations: Their folders, oldest first.
+        next_id: The id of the next image.
+    """
+
+    format: int
+    engine: str
+    extractor: str | None
+    generations: tuple[str, ...]
+    next_id: int
+
+
+class Store:
+    """Images that are searched through the quantisers that they were released under.
+
+    One process writes at a time; any number read, and see what was there when they opened the
+    store. A killed writer leaves every image there whole or not at all.
+
+    Args:
+        address: ``lance://PATH`` or ``faiss:PATH`` of a store that is there.
+
+    Attributes:
+        extractor: The extractor of all features, or None if it is not known.
+
+    Raises:
+        InputError: If there is no such store.
+        MissingExtraError: If its engine is not installed.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = Address.parse(address)
+        self._path = self._address.path
+        self._note = self._read_note()
+        self.extractor = self._note.extractor
+        self._generations = [self._open(name) for name in self._note.generations]
+        self._finish_killed_writes()
+
+    @classmethod
+    def create(cls, address: str, trained: TrainedIndex) -> Self:
+        """Makes an empty store whose first generation is searched through ``trained``.
+
+        Raises:
+            InputError: If a store is there already, or its engine cannot use this index.
+        """
+        where = Address.parse(address)
+        where.check(trained)
+        if (where.path / _NOTE).exists():
+            raise InputError(f"{address}: expected no store yet, found one; renew it, or add to it")
+        where.path.mkdir(parents=True, exist_ok=True)
+        with only_run(where.path, "store"):
+            extractor = trained.manifest.extractor if trained.manifest else None
+            name = _write_generation(where.path, 1, trained)
+            write_json(
+                where.path / _NOTE,
+                asdict(StoreNote(_FORMAT, where.engine, extractor, (name,), 0)),
+            )
+        return cls(address)
+
+    def renew(self, trained: TrainedIndex) -> None:
+        """Begins a generation: images are added under ``trained`` from now on.
+
+        What is there stays, and is searched through the quantisers that it was released under.
+
+        Raises:
+            InputError: If the quantiser is there already, or is not for the same features.
+        """
+        with self._writing():
+            self._address.check(trained)
+            if self._find(trained) is not None:
+                raise InputError(f"{self._address}: has a generation of {trained.identity} already")
+            first = self._generations[0].trained.index
+            kind, here = ((i.d, i.metric_type) for i in (trained.index, first))
+            if kind != here:
+                raise InputError(
+                    f"{self._address}: expected a quantiser of dimension {first.d} and the same "
+                    f"metric, found {trained.identity} of dimension {trained.index.d}"
+                )
+            if self.extractor is not None:
+                trained.check_extractor(self.extractor)
+            name = _write_generation(self._path, len(self._generations) + 1, trained)
+            self._write_note(generations=(*self._note.generations, name))
+            self._generations.append(self._open(name))
+
+    @property
+    def generations(self) -> tuple[Generation, ...]:
+        """Oldest first."""
+        return tuple(self._generations)
+
+    @property
+    def dimension(self) -> int:
+        """Of the features."""
+        return self._generations[0].quantiser.dimension
+
+    def generation_of(self, trained: TrainedIndex) -> Generation:
+        """The generation of a quantiser.
+
+        Raises:
+            InputError: If the store has none; it names this quantiser and those of the store.
+        """
+        found = self._find(trained)
+        if found is None:
+            here = " or ".join(generation.name for generation in self._generations)
+            raise InputError(
+                f"{self._address}: expected the quantiser {here}, found {trained.identity}"
+            )
+        return found
+
+    def check_extractor(self, extractor: str | None) -> None:
+        """Checks that features come from the extractor of the store, if both are known.
+
+        Raises:
+            InputError: If they come from another one.
+        """
+        if None not in (extractor, self.extractor) and extractor != self.extractor:
+            raise InputError(
+                f"{self._address}: expected features of {self.extractor}, found features of "
+                f"{extractor}; --force goes on nevertheless"
+            )
+
+    def add(self, batch: Batch, generation: Generation | None = None) -> Ids:
+        """Adds images, all or none; those whose name is there already are left as they are.
+
+        Args:
+            batch: The images.
+            generation: Which quantiser they were released under; the newest by default.
+
+        Returns:
+            The ids ``(n,)`` of the batch, old and new.
+
+        Raises:
+            ShapeError: If the features have another dimension than the store's.
+            InputError: If another process is writing.
+        """
+        if batch.features.shape[1:] != (self.dimension,):
+            raise ShapeError("features", ("n", self.dimension), batch.features.shape)
+        generation = generation or self._generations[-1]
+        with self._writing():
+            there = generation.named(batch.names)
+            rows = [row for row, name in enumerate(batch.names) if name not in there]
+            if rows:
+                first = self._note.next_id
+                # Ids are taken first: after a kill some are never used, none is used twice.
+                self._write_note(next_id=first + len(rows))
+                ids = np.arange(first, first + len(rows), dtype=np.int64)
+                new = batch if len(rows) == len(batch) else batch.take(rows)
+                generation.add(ids, new)
+                there.update(zip(new.names, ids.tolist(), strict=True))
+        return np.array([there[name] for name in batch.names], np.int64)
+
+    def remove(self, ids: Ids) -> int:
+        """Removes images; returns how many there were.
+
+        Raises:
+            InputError: If another process is writing.
+        """
+        with self._writing():
+            return sum(generation.remove(ids) for generation in self._generations)
+
+    def get(self, ids: Ids) -> list[Record]:
+        """The records of those ids that are there, in ascending order."""
+        unique = np.unique(ids)
+        found = [record for g in self._generations for record in g.get(unique)]
+        return sorted(found, key=lambda record: record.id)
+
+    def named(self, names: Sequence[str]) -> Ids:
+        """The ids of names, in all generations, ascending."""
+        found = [i for g in self._generations for i in g.named(names).values()]
+        return np.array(sorted(found), np.int64)
+
+    def select(self, where: str) -> Ids:
+        """The ids that a filter lets through, ascending; see :class:`SearchOptions`.
+
+        Raises:
+            InputError: If the filter is malformed.
+        """
+        return np.sort(np.concatenate([g.select(where) for g in self._generations]))
+
+    def search(
+        self,
+        features: Features,
+        k: int = 10,
+        *,
+        nprobe: int = 1,
+        refine: int = 0,
+        where: str | None = None,
+    ) -> Neighbours:
+        """The ``k`` nearest images of each feature ``(n, d)``, of all generations.
+
+        Args:
+            features: Queries.
+            k: Neighbours per query.
+            nprobe: Inverted lists that are visited, in every generation.
+            refine: 0: distances to what the codes reconstruct. ``r``: the ``r * k`` nearest codes
+                are ordered by their raw features, and distances are to these.
+            where: A filter in SQL; see :class:`SearchOptions`.
+
+        Raises:
+            ShapeError: If the features have another dimension than the store's.
+            InputError: If an option is out of range or the filter is malformed.
+        """
+        if features.ndim != 2 or features.shape[1] != self.dimension:
+            raise ShapeError("features", ("n", self.dimension), features.shape)
+        options = SearchOptions(k, nprobe, refine, where)
+        found = [generation.search(features, options) for generation in self._generations]
+        if len(found) == 1:
+            return found[0]
+        return ordered(
+            np.concatenate([part.distances for part in found], axis=1),
+            np.concatenate([part.ids for part in found], axis=1),
+            k,
+            largest=self._generations[0].largest_first,
+        )
+
+    def compact(self) -> None:
+        """Rewrites the files without what was removed, and for fast searches.
+
+        Raises:
+            InputError: If another process is writing.
+        """
+        with self._writing():
+            for generation in self._generations:
+                generation.compact()
+
+    def count(self) -> int:
+        """How many images there are."""
+        return sum(generation.count() for generation in self._generations)
+
+    def close(self) -> None:
+        """Lets go of files."""
+        for generation in self._generations:
+            generation.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.close()
+
+    def _open(self, name: str) -> Generation:
+        folder = self._path / name
+        return self._address.generation(folder, TrainedIndex.read(folder / _QUANTISER))
+
+    def _find(self, trained: TrainedIndex) -> Generation | None:
+        wanted = trained.identity.sha256
+        return next((g for g in self._generations if g.trained.identity.sha256 == wanted), None)
+
+    def _finish_killed_writes(self) -> None:
+        # Held by a writer, there is nothing to finish: it is not killed.
+        with contextlib.suppress(InputError), only_run(self._path, "store"):
+            for generation in self._generations:
+                generation.recover()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        with only_run(self._path, "store"):
+            self._note = self._read_note()
+            for name in self._note.generations[len(self._generations) :]:
+                self._generations.append(self._open(name))
+            yield
+
+    def _read_note(self) -> StoreNote:
+        path = self._path / _NOTE
+        if not path.is_file():
+            raise InputError(f"{self._address}: expected a store, found no {_NOTE} there")
+        value = read_json(path)
+        try:
+            note = StoreNote(**{**value, "generations": tuple(value["generations"])})
+        except (KeyError, TypeError):
+            raise InputError(f"{path}: expected the note of a store") from None
+        if (note.format, note.engine) != (_FORMAT, self._address.engine):
+            raise InputError(
+                f"{self._address}: expected a store of format {_FORMAT} and engine "
+                f"{self._address.engine}, found format {note.format}, engine {note.engine}"
+            )
+        return note
+
+    def _write_note(self, **changes: Any) -> None:
+        self._note = replace(self._note, **changes)
+        write_json(self._path / _NOTE, asdict(self._note))
+
+
+def _write_generation(store: Path, number: int, trained: TrainedIndex) -> str:
+    """Copies a quantiser into a store; it counts when ``store.json`` names it."""
+    name = f"generation-{number:04d}"
+    path = store / name / _QUANTISER
+    if (store / name).exists():  # Of a run that was killed before it could name it.
+        shutil.rmtree(store / name)
+    if trained.manifest is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        trained.manifest.write(path.with_suffix(".json"))
+    with whole_file(path) as beside:
+        shutil.copyfile(trained.path, beside)
+    return name

@@ -1,0 +1,68 @@
+"""A small quantiser and images, and a store of each engine."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from activeindex.indexing import TrainedIndex, train_folder
+from activeindex.stores import Batch, Store
+from tests.indexing.trained import Array, features
+
+EXTRACTOR = "sscd (0123456789ab) at 288 px"
+ENGINES = ("faiss:", "lance://")
+
+
+@dataclass(frozen=True)
+class Training:
+    """Features as ``train_folder`` takes them."""
+
+    values: Array
+    extractor: str | None = EXTRACTOR
+    extractor_sha256: str | None = None
+
+    def hash(self) -> str:
+        return str(float(self.values.sum()))
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainedIndex:
+    folder = tmp_path_factory.mktemp("quantiser") / "first"
+    return train_folder(folder, Training(features(800, 64)), "IVF16,PQ8x8np", "L2")
+
+
+@pytest.fixture(scope="session")
+def renewed(tmp_path_factory: pytest.TempPathFactory) -> TrainedIndex:
+    folder = tmp_path_factory.mktemp("quantiser") / "second"
+    return train_folder(folder, Training(features(800, 64, seed=7)), "IVF8,PQ8x8np", "L2")
+
+
+def batch(count: int, seed: int = 0, prefix: str = "image") -> Batch:
+    """Images of which every third one was activated."""
+    names = [f"{prefix}-{number:04d}.jpg" for number in range(count)]
+    activations = {
+        name: {"psnr": 30.0 + number % 20, "sha256": f"{number:064x}", "name": name}
+        for number, name in enumerate(names)
+        if number % 3 == 0
+    }
+    return Batch(names, features(count, 64, seed), (), activations)
+
+
+def queries(count: int = 20) -> Array:
+    return features(count, 64, seed=1234)
+
+
+@pytest.fixture(params=ENGINES)
+def make(
+    request: pytest.FixtureRequest, tmp_path: Path, trained: TrainedIndex
+) -> Callable[[], Store]:
+    """Makes a store the first time and opens it again afterwards."""
+    address = f"{request.param}{tmp_path / 'store'}"
+
+    def made() -> Store:
+        if (tmp_path / "store").exists():
+            return Store(address)
+        return Store.create(address, trained)
+
+    return made

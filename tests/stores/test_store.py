@@ -1,0 +1,251 @@
+"""What every store does, whatever its engine."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from activeindex.errors import InputError, ShapeError
+from activeindex.indexing import TrainedIndex, search, set_nprobe, train_folder
+from activeindex.stores import Batch, Store
+from tests.indexing.trained import copy_of, features
+from tests.stores.conftest import EXTRACTOR, Training, batch, queries
+
+Make = Callable[[], Store]
+
+
+@pytest.mark.parametrize("nprobe", [1, 4, 16])
+def test_a_store_answers_as_faiss_alone_does(
+    make: Make, trained: TrainedIndex, nprobe: int
+) -> None:
+    images = batch(1000)
+    with make() as store:
+        for rows in (range(600), range(600, 1000)):
+            store.add(images.take(rows))
+        found = store.search(queries(), 10, nprobe=nprobe)
+    index = copy_of(trained.index)
+    set_nprobe(index, nprobe)
+    index.add(images.features)
+    alone = search(index, queries(), 10)
+    assert found.ids.tolist() == alone.ids.tolist()
+    np.testing.assert_allclose(found.distances, alone.distances, rtol=1e-4)
+
+
+def test_a_store_keeps_its_answers_when_it_is_compacted_and_opened_again(make: Make) -> None:
+    with make() as store:
+        for part in range(3):
+            store.add(batch(200, part, f"part{part}"))
+        store.remove(np.arange(100, 300))
+        before = store.search(queries(), 10, nprobe=4)
+        store.compact()
+        after = store.search(queries(), 10, nprobe=4)
+        assert (store.count(), after.ids.tolist()) == (400, before.ids.tolist())
+    with make() as store:
+        again = store.search(queries(), 10, nprobe=4)
+        np.testing.assert_array_equal(again.ids, before.ids)
+        np.testing.assert_allclose(again.distances, before.distances, rtol=1e-5)
+
+
+def test_removed_images_are_not_found_and_their_ids_are_not_given_again(make: Make) -> None:
+    with make() as store:
+        store.add(batch(50))
+        nearest = store.search(queries(), 1, nprobe=16).ids.ravel()
+        assert store.remove(np.append(nearest, 12345)) == len(set(nearest.tolist()))
+        assert not np.isin(store.search(queries(), 10, nprobe=16).ids, nearest).any()
+        assert store.get(nearest) == []
+        store.remove(np.arange(50))
+        assert store.count() == 0
+        assert (store.search(queries(), 3).ids == -1).all()
+    with make() as store:
+        assert store.add(batch(2, prefix="new")).tolist() == [50, 51]
+
+
+def test_records_come_back_as_they_were_added(make: Make, trained: TrainedIndex) -> None:
+    images = batch(4)
+    with make() as store:
+        ids = store.add(images)
+        records = store.get(ids[::-1])
+        features = store.generations[0].features(ids[::-1])
+    assert [record.id for record in records] == [0, 1, 2, 3]
+    assert [record.name for record in records] == list(images.names)
+    assert [record.sha256 for record in records] == [f"{0:064x}", None, None, f"{3:064x}"]
+    assert records[3].activation == images.activations[images.names[3]]
+    assert records[1].activation is None
+    codes = trained.quantiser.encode(images.features)
+    assert [record.code for record in records] == [code.tobytes() for code in codes]
+    assert {record.generation for record in records} == {str(trained.identity)}
+    np.testing.assert_array_equal(features[::-1], images.features)
+
+
+def test_names_that_are_there_already_are_left_as_they_are(make: Make) -> None:
+    with make() as store:
+        first = store.add(batch(30))
+        both = store.add(Batch(["new", "image-0003.jpg"], features(2, 64, 9)))
+        assert (both.tolist(), store.count()) == ([30, first[3]], 31)
+        assert store.get(both)[0].sha256 == f"{3:064x}"
+
+
+def test_odd_names_are_names(make: Make) -> None:
+    names = ["it's.jpg", 'a"b.jpg', "ünï/コピー.png", "x'); DROP TABLE images; --.jpg", "%_"]
+    with make() as store:
+        ids = store.add(Batch(names, features(len(names), 64)))
+        for name, number in zip(names, ids, strict=True):
+            assert store.named([name]).tolist() == [number]
+            assert store.get(np.array([number]))[0].name == name
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("psnr >= 45", lambda number: number % 3 == 0 and number % 20 >= 15),
+        ("name LIKE 'image-00%'", lambda number: number < 100),
+        ("name LIKE 'IMAGE-00%'", lambda number: False),
+        ("psnr IS NULL AND id < 10", lambda number: number % 3 != 0 and number < 10),
+        (f"sha256 = '{6:064x}'", lambda number: number == 6),
+        ("id = 1 OR id = 2", lambda number: number in (1, 2)),
+    ],
+)
+def test_a_filter_lets_through_what_it_says(
+    make: Make, where: str, expected: Callable[[int], bool]
+) -> None:
+    wanted = {number for number in range(300) if expected(number)}
+    with make() as store:
+        store.add(batch(300))
+        assert set(store.select(where).tolist()) == wanted
+        found = store.search(queries(), 300, nprobe=16, where=where)
+        assert all(set(row[row >= 0].tolist()) == wanted for row in found.ids)
+
+
+@pytest.mark.parametrize("where", ["psnr >", "height > 3", "1; DELETE FROM images", ")"])
+def test_a_malformed_filter_is_refused_by_its_text(make: Make, where: str) -> None:
+    with make() as store:
+        store.add(batch(20))
+        for ask in (store.select, lambda text: store.search(queries(), 1, where=text)):
+            with pytest.raises(InputError, match="expected a filter in SQL") as refused:
+                ask(where)
+            assert repr(where) in str(refused.value)
+            assert "\n" not in str(refused.value)
+        assert store.count() == 20
+
+
+def test_refining_orders_by_the_raw_features(make: Make) -> None:
+    images = batch(500)
+    with make() as store:
+        store.add(images)
+        refined = store.search(queries(), 10, nprobe=16, refine=50)
+    exact = ((queries()[:, None] - images.features[None]) ** 2).sum(axis=2)
+    order = np.argsort(exact, axis=1, kind="stable")[:, :10]
+    assert refined.ids.tolist() == order.tolist()
+    np.testing.assert_allclose(
+        refined.distances, np.take_along_axis(exact, order, axis=1), rtol=1e-4
+    )
+
+
+def test_images_with_equal_codes_are_ordered_by_id(make: Make) -> None:
+    one = features(1, 64)
+    names = [f"{number}.jpg" for number in range(8)]
+    with make() as store:
+        store.add(Batch(names, np.repeat(one, 8, axis=0)))
+        assert store.search(one, 5).ids.tolist() == [[0, 1, 2, 3, 4]]
+
+
+def test_images_are_searched_through_the_quantiser_that_they_were_released_under(
+    make: Make, trained: TrainedIndex, renewed: TrainedIndex
+) -> None:
+    old, new = batch(300, 0, "old"), batch(200, 1, "new")
+    with make() as store:
+        store.add(old)
+        store.renew(renewed)
+        store.add(new)
+        late = batch(100, 2, "late")
+        store.add(late, store.generation_of(trained))
+        found = store.search(queries(), 600, nprobe=16)
+        generations = {record.id: record.generation for record in store.get(np.arange(600))}
+    assert list(generations.values()) == [
+        *[str(trained.identity)] * 300,
+        *[str(renewed.identity)] * 200,
+        *[str(trained.identity)] * 100,
+    ]
+    expected = np.concatenate(
+        [
+            index.quantiser.reconstruct(images.features)
+            for index, images in ((trained, old), (renewed, new), (trained, late))
+        ]
+    )
+    distances = ((queries()[:, None] - expected[None]) ** 2).sum(axis=2)
+    np.testing.assert_allclose(
+        found.distances, np.take_along_axis(distances, found.ids, axis=1), rtol=1e-3, atol=1e-5
+    )
+    assert (np.sort(found.ids, axis=1) == np.arange(600)).all()
+    assert (np.diff(found.distances, axis=1) >= 0).all()
+    with make() as store:
+        assert [g.name for g in store.generations] == [str(trained.identity), str(renewed.identity)]
+        np.testing.assert_array_equal(store.search(queries(), 600, nprobe=16).ids, found.ids)
+
+
+def test_another_quantiser_or_extractor_is_refused_with_both_names(
+    make: Make, trained: TrainedIndex, renewed: TrainedIndex
+) -> None:
+    with make() as store:
+        with pytest.raises(InputError) as refused:
+            store.generation_of(renewed)
+        assert f"expected the quantiser {trained.identity}, found {renewed.identity}" in str(
+            refused.value
+        )
+        with pytest.raises(InputError, match=r"expected features of sscd .*, found .* of dino"):
+            store.check_extractor("dino (ba9876543210) at 224 px")
+        store.check_extractor(EXTRACTOR)
+        with pytest.raises(InputError, match="has a generation of"):
+            store.renew(trained)
+
+
+def test_a_quantiser_for_other_features_begins_no_generation(
+    make: Make, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("others")
+    narrow = train_folder(folder / "a", Training(features(800, 32)), "IVF4,PQ8x8np", "L2")
+    other = train_folder(
+        folder / "b", Training(features(800, 64), "dino (ba98) at 224 px"), "IVF4,PQ8x8np", "L2"
+    )
+    with make() as store:
+        with pytest.raises(InputError, match=r"expected a quantiser of dimension 64 .* 32"):
+            store.renew(narrow)
+        with pytest.raises(InputError, match=r"features of sscd .* features of dino"):
+            store.renew(other)
+        assert len(store.generations) == 1
+
+
+def test_features_of_another_dimension_are_refused(make: Make) -> None:
+    with make() as store:
+        with pytest.raises(ShapeError, match=r"expected shape \(n, 64\), found \(3, 32\)"):
+            store.add(Batch(["a", "b", "c"], features(3, 32)))
+        with pytest.raises(ShapeError):
+            store.search(features(3, 32))
+
+
+@pytest.mark.parametrize("option", ["k", "nprobe", "refine"])
+def test_numbers_out_of_range_are_refused_by_name(make: Make, option: str) -> None:
+    with make() as store, pytest.raises(InputError, match=f"^{option}: expected"):
+        store.search(queries(), **{option: -1})  # type: ignore[arg-type]
+
+
+def test_one_process_writes_at_a_time(make: Make) -> None:
+    with make() as store, store._writing(), make() as reader:
+        assert reader.count() == 0
+        with pytest.raises(InputError, match="expected no other run here"):
+            reader.add(batch(2))
+
+
+def test_a_batch_says_what_is_wrong_with_it() -> None:
+    with pytest.raises(ShapeError, match="features"):
+        Batch(["a"], features(2, 64))
+    with pytest.raises(InputError, match="found 'a' twice"):
+        Batch(["a", "b", "a"], features(3, 64))
+    with pytest.raises(InputError, match="NaN"):
+        Batch(["a"], np.full((1, 4), np.nan, np.float32))
+
+
+@pytest.mark.parametrize("address", ["store", "s3://bucket/store", "faiss:", "lance://"])
+def test_an_address_of_another_kind_is_refused(address: str) -> None:
+    with pytest.raises(InputError, match="expected lance://PATH or faiss:PATH"):
+        Store(address)
