@@ -20,6 +20,7 @@ ROWS = 1 << 16
 """Images that are added together; a killed run has added whole batches."""
 
 _NAMED = 3
+_OF_AN_AIM = ("quantiser", "code", "distance_before", "distance_after")
 
 
 @dataclass
@@ -78,18 +79,21 @@ def read_activations(
         InputError: If images were activated for another quantiser than the generation's, or
             through another extractor than the store's.
     """
-    records = {}
+    records, identity = {}, generation.trained.identity
     for record in read_records(check_file(path, "activation")):
         name = str(record.get("name"))
-        if not force and record.get("quantiser") is not None:
-            found = QuantiserIdentity(**record["quantiser"])
-            if found.sha256 != generation.trained.identity.sha256:
+        aims = [aim for aim in (record, *record.get("also", [])) if aim.get("quantiser")]
+        here = [aim for aim in aims if aim["quantiser"]["sha256"] == identity.sha256]
+        if aims and not force:
+            if not here:
+                found = " and ".join(str(QuantiserIdentity(**aim["quantiser"])) for aim in aims)
                 raise InputError(
                     f"{path}: {name} was activated for the quantiser {found}, expected "
-                    f"{generation.name}; choose a generation with --index, or --force"
+                    f"{identity}; choose a generation with --index, or --force"
                 )
             store.check_extractor(str(ExtractorIdentity(**record["extractor"])))
-        records[name] = record
+        # Of several quantisers, what was reached for this one.
+        records[name] = {**record, **{key: here[0][key] for key in _OF_AN_AIM}} if here else record
     return records
 
 

@@ -1,0 +1,98 @@
+"""From files of ``extract_fts`` and ``activate`` into a store."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from activeindex.errors import InputError
+from activeindex.extractors import read_features
+from activeindex.indexing import TrainedIndex
+from activeindex.stores import Store, add_features, read_activations, read_names
+from tests.indexing.trained import features
+
+EXTRACTOR = {"name": "sscd", "sha256": "0123456789ab", "input_size": 288}
+
+
+def record(name: str, code: bytes, index: TrainedIndex, **more: object) -> dict[str, object]:
+    identity = {"name": index.identity.name, "sha256": index.identity.sha256}
+    aim = {"quantiser": identity, "code": code.hex(), "distance_before": 0.9, "distance_after": 0.5}
+    return {"name": name, "sha256": "ab" * 32, "psnr": 41.5, "extractor": EXTRACTOR, **aim, **more}
+
+
+def write(path: Path, *records: dict[str, object]) -> Path:
+    path.write_text("".join(json.dumps(each) + "\n" for each in records))
+    return path
+
+
+def test_a_record_of_several_quantisers_gives_what_was_reached_for_this_one(
+    tmp_path: Path, trained: TrainedIndex, renewed: TrainedIndex
+) -> None:
+    values = features(2, 64)
+    np.save(tmp_path / "fts.npy", values)
+    code = trained.quantiser.encode(values)[0].tobytes()
+    also = {**record("a.jpg", code, trained), "distance_after": 0.25}
+    path = write(tmp_path / "a.jsonl", record("a.jpg", b"x", renewed, also=[also]))
+    with Store.create(f"faiss:{tmp_path / 's'}", trained) as store:
+        activations = read_activations(path, store, store.generations[0])
+        added = add_features(
+            store,
+            read_features(tmp_path / "fts.npy", "fts"),
+            ["a.jpg", "b.jpg"],
+            activations=activations,
+        )
+        assert (added.count, added.activated, added.moved) == (2, 1, [])
+        assert store.select("distance_after = 0.25 AND psnr > 41").tolist() == [0]
+        assert store.get(np.array([0]))[0].sha256 == "ab" * 32
+
+
+def test_records_of_another_quantiser_or_extractor_are_refused_with_both_names(
+    tmp_path: Path, trained: TrainedIndex, renewed: TrainedIndex
+) -> None:
+    with Store.create(f"faiss:{tmp_path / 's'}", trained) as store:
+        generation = store.generations[0]
+        path = write(tmp_path / "a.jsonl", record("a.jpg", b"x", renewed))
+        with pytest.raises(InputError) as refused:
+            read_activations(path, store, generation)
+        assert f"the quantiser {renewed.identity}, expected {trained.identity}" in str(
+            refused.value
+        )
+        assert set(read_activations(path, store, generation, force=True)) == {"a.jpg"}
+        other = {**EXTRACTOR, "name": "dino"}
+        path = write(tmp_path / "b.jsonl", record("a.jpg", b"x", trained, extractor=other))
+        with pytest.raises(InputError, match=r"features of sscd .*, found features of dino"):
+            read_activations(path, store, generation)
+
+
+def test_an_image_whose_code_is_not_the_one_it_was_activated_for_is_told(
+    tmp_path: Path, trained: TrainedIndex
+) -> None:
+    np.save(tmp_path / "fts.npy", features(1, 64))
+    with Store.create(f"faiss:{tmp_path / 's'}", trained) as store:
+        added = add_features(
+            store,
+            read_features(tmp_path / "fts.npy", "fts"),
+            ["a.jpg"],
+            activations={"a.jpg": record("a.jpg", b"another", trained)},
+        )
+    assert added.moved == ["a.jpg"]
+    assert "1 have another code than they were activated for (a.jpg)" in str(added)
+
+
+def test_hashes_of_originals_are_noted(tmp_path: Path, trained: TrainedIndex) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"abc")
+    np.save(tmp_path / "fts.npy", features(1, 64))
+    file = read_features(tmp_path / "fts.npy", "fts")
+    with Store.create(f"faiss:{tmp_path / 's'}", trained) as store:
+        add_features(store, file, ["a.jpg"], data_dir=tmp_path)
+        assert store.get(np.array([0]))[0].sha256 == (
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        )
+        with pytest.raises(InputError, match=r"data_dir .*b.jpg: expected a file"):
+            add_features(store, file, ["b.jpg"], data_dir=tmp_path)
+
+
+def test_names_are_lines(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("a b.jpg\nc/ü.png\n", encoding="utf-8")
+    assert read_names(tmp_path / "names.txt", 2) == ["a b.jpg", "c/ü.png"]
