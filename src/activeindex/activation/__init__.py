@@ -7,15 +7,12 @@ images, an extractor and the quantiser of an index, and returns the images to re
 from activeindex.activation.activate import (
     AS_PNG,
     PAPER,
-    ActivatedImage,
-    ActivationResult,
-    Aim,
-    Step,
     activate,
 )
 from activeindex.activation.budget import NO_BUDGET, Budget
 from activeindex.activation.folder import FolderActivation, activate_folder, read_pixels
 from activeindex.activation.jnd import jnd_map
+from activeindex.activation.optimisation import Step
 from activeindex.activation.presets import DEEP, PRESETS, Preset
 from activeindex.activation.records import (
     RECORDS_FILE,
@@ -24,6 +21,7 @@ from activeindex.activation.records import (
     read_records,
 )
 from activeindex.activation.release import Release, ReleasedFile, ReleaseSettings
+from activeindex.activation.results import ActivatedImage, ActivationResult, Aim
 from activeindex.activation.settings import (
     FEATURE_LOSSES,
     TARGETS,

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from activeindex.activation.activate import AS_PNG, PAPER, ActivatedImage, activate, as_tuple
+from activeindex.activation.activate import AS_PNG, PAPER, activate, as_tuple
 from activeindex.activation.records import RECORDS_FILE, Recorder, check_released
 from activeindex.activation.release import ReleaseSettings
+from activeindex.activation.results import ActivatedImage
 from activeindex.activation.settings import ActivationSettings
 from activeindex.errors import InputError, UnencodableError, UnreadableImageError
 from activeindex.extractors import Extractor, OnUnreadable

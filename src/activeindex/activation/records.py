@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from activeindex.activation.activate import ActivatedImage
 from activeindex.activation.release import ReleaseSettings
+from activeindex.activation.results import ActivatedImage
 from activeindex.activation.settings import ActivationSettings
 from activeindex.errors import InputError
 from activeindex.extractors import Extractor

@@ -1,0 +1,97 @@
+"""Activation against the plain loop of baseline.py: time, distance to the target and PSNR.
+
+Run: OMP_WAIT_POLICY=PASSIVE python benchmarks/activation.py --data_dir disc/references_10k \
+         --fts_training_path fts/train/fts.pt
+
+Rounds over the same images, all arms in turn, best round of each. Time is that of the processor, in
+seconds of one core per image, which other programs on the machine change little; `ratio` is the
+baseline's time over the arm's. `of peak` is the arithmetic of the passes (forward and back to the
+pixels: about twice forward) over what --gflops allows in that time. Both presets make 10 passes.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import faiss
+import numpy as np
+import torch
+from baseline import activate_plainly, plain_network
+from torch.utils.flop_counter import FlopCounterMode
+
+from activeindex.activation import PRESETS, activate, read_pixels
+from activeindex.extractors import features_of, load_extractor, read_features
+from activeindex.images import Pixels, list_images, measure_quality, resize_square, to_tensor
+from activeindex.indexing import Quantiser, train_index
+
+Arm = Callable[[Sequence[Pixels]], list[Pixels]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("data_dir", "fts_training_path"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--images", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--gflops", type=float, help="peak of one core, e.g. 32 x its clock in GHz")
+    options = parser.parse_args()
+    extractor, (network, size) = load_extractor(), plain_network("sscd_disc_mixup")
+    training = read_features(options.fts_training_path, "fts_training_path").values
+    trained = train_index(training, "IVF64,PQ8x8", "L2")
+    quantiser = Quantiser(trained)
+    images = [read_pixels(path) for path in list_images(options.data_dir)[: options.images]]
+    arms: dict[str, Arm] = {
+        "baseline": lambda pixels: activate_plainly(
+            pixels, network, size, faiss.clone_index(trained)
+        )
+    }
+    for name, preset in PRESETS.items():
+        arms[name] = lambda pixels, preset=preset: [
+            image.pixels
+            for image in activate(
+                [to_tensor(p) for p in pixels],
+                extractor,
+                quantiser,
+                preset.settings,
+                release=preset.release,
+            ).images
+        ]
+    best: dict[str, float] = {}
+    released: dict[str, list[Pixels]] = {}
+    for _ in range(options.rounds):
+        for name, arm in arms.items():
+            start = time.process_time()
+            released[name] = arm(images)
+            spent = (time.process_time() - start) / len(images)
+            best[name] = min(best.get(name, spent), spent)
+
+    def features(pixels: Sequence[Pixels]) -> np.ndarray:
+        squares = [resize_square(to_tensor(p), size) for p in pixels]
+        return features_of(extractor, torch.stack(squares))
+
+    targets = quantiser.reconstruct(features(images))
+    flops = 3 * 10 * forward_flops(extractor, size)
+    print(f"{extractor.identity}, {len(images)} images, {torch.get_num_threads()} threads")
+    print(f"{flops / 1e9:.0f} GFLOP in the passes of an image")
+    print("| arm | core-seconds per image | ratio | of peak | distance to target | PSNR |")
+    print("|---|---|---|---|---|---|")
+    for name, seconds in best.items():
+        distance = np.linalg.norm(features(released[name]) - targets, axis=1).mean()
+        psnr = np.mean([measure_quality(*p).psnr for p in zip(images, released[name], strict=True)])
+        share = f"{flops / seconds / options.gflops / 1e9:.0%}" if options.gflops else ""
+        print(
+            f"| {name} | {seconds:.2f} | {best['baseline'] / seconds:.2f} | {share} "
+            f"| {distance:.3f} | {psnr:.2f} |"
+        )
+
+
+def forward_flops(extractor: torch.nn.Module, size: int) -> int:
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        extractor(torch.zeros(1, 3, size, size))
+    return counter.get_total_flops()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
