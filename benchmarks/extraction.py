@@ -4,16 +4,16 @@ Run from the root of the repository, after `activeindex prepare_disc` of docs/re
     OMP_WAIT_POLICY=PASSIVE python benchmarks/extraction.py --photographs disc/references_10k
 
 Makes JPEGs of 4000x3000 from the photographs: "enlarged", one photograph on the whole area, and
-"mosaic", as many at their own size as fit, which has the detail of a sharp camera. In turn, ROUNDS
-times: forward passes alone over images in memory, and `extract_folder` with --decode exact and
-scaled, both with two workers; and what decoding alone costs, in CPU time of one worker. Achieved
-over attainable is forward alone over extraction: in wall time, and in the CPU time of all
-processes, which other programs on the machine disturb less. Then the cosine of scaled to exact
-features, and what rounding the extractor's input to 8 bits does to them, as a yardstick.
+"mosaic", as many at their own size as fit, which has the detail of a sharp camera. In turn,
+--rounds times: forward passes alone over images in memory, and `extract_folder` with --decode exact
+and scaled, both with two workers; and what decoding alone costs, in CPU time of one worker.
+Achieved over attainable is forward alone over extraction: in wall time, and in CPU time (that of
+the main process and of decoding), which other programs on the machine disturb less. Then the cosine
+of scaled to exact features, and what rounding the extractor's input to 8 bits does to them, as a
+yardstick.
 """
 
 import argparse
-import os
 import statistics
 import sys
 import tempfile
@@ -31,7 +31,6 @@ from activeindex.images import list_images, read_rgb
 from activeindex.running.workers import Workers
 
 SIZE = (4000, 3000)
-ROUNDS = 3
 
 
 def make(folder: Path, photographs: list[Path], kind: str, count: int, quality: int) -> None:
@@ -51,18 +50,13 @@ def make(folder: Path, photographs: list[Path], kind: str, count: int, quality: 
 
 
 def cost(function: Callable[[], object]) -> tuple[float, float]:
-    """Wall and CPU seconds; those of processes that ended meanwhile count."""
-    wall, cpu = time.perf_counter(), _cpu()
+    """Wall seconds, and CPU seconds of this process."""
+    wall, cpu = time.perf_counter(), time.process_time()
     function()
-    return time.perf_counter() - wall, _cpu() - cpu
+    return time.perf_counter() - wall, time.process_time() - cpu
 
 
-def _cpu() -> float:
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
-
-
-def throughput(extractor: Extractor, folder: Path, count: int) -> None:
+def throughput(extractor: Extractor, folder: Path, count: int, rounds: int) -> None:
     images = torch.rand(count, 3, extractor.input_size, extractor.input_size)
     size = extractor.input_size
     paths = list_images(folder)
@@ -80,15 +74,16 @@ def throughput(extractor: Extractor, folder: Path, count: int) -> None:
     features_of(extractor, images[:4])
     start = cost(lambda: list(start_workers()))
     found: dict[str, list[tuple[float, float]]] = {}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         found.setdefault("forward", []).append(cost(lambda: features_of(extractor, images)))
         for how in ("exact", "scaled"):
-            wall, cpu = cost(lambda how=how: extract(how))
-            # Starting two workers is no part of an image's cost.
-            found.setdefault(how, []).append((wall - start[0], cpu - start[1]))
             torch.set_num_threads(1)
-            found.setdefault(f"decode {how}", []).append(cost(lambda how=how: decode(how)))
+            alone = cost(lambda how=how: decode(how))
             torch.set_num_threads(threads)
+            wall, cpu = cost(lambda how=how: extract(how))
+            # Starting workers is no part of an image's cost; their CPU time is decoding's.
+            found.setdefault(how, []).append((wall - start[0], cpu - start[1] + alone[1]))
+            found.setdefault(f"decode {how}", []).append(alone)
     forward = found["forward"]
     print(f"  start of two workers, taken off: {start[0]:.1f} s wall, {start[1]:.1f} s CPU")
     for name, times in found.items():
@@ -133,9 +128,10 @@ def main() -> None:
     parser.add_argument("--photographs", type=Path, required=True)
     parser.add_argument("--count", type=int, default=24)
     parser.add_argument("--quality", type=int, default=85)
+    parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     extractor = load_extractor()
-    print(f"{extractor.identity}, {torch.get_num_threads()} threads, {ROUNDS} rounds")
+    print(f"{extractor.identity}, {torch.get_num_threads()} threads, {options.rounds} rounds")
     photographs = list_images(options.photographs)
     with tempfile.TemporaryDirectory() as work:
         for kind in ("enlarged", "mosaic"):
@@ -143,7 +139,7 @@ def main() -> None:
             make(folder, photographs, kind, options.count, options.quality)
             megabytes = np.mean([path.stat().st_size for path in list_images(folder)]) / 1e6
             print(f"{kind}: JPEG {options.quality}, {megabytes:.1f} MB per image")
-            throughput(extractor, folder, options.count)
+            throughput(extractor, folder, options.count, options.rounds)
             parity(extractor, folder)
 
 

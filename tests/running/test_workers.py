@@ -45,6 +45,13 @@ def test_an_endless_input_is_read_only_a_little_ahead(two: Workers) -> None:
     assert next(taken) < 5 + 10 * two.count
 
 
+def test_as_many_results_are_kept_ready_as_are_asked_for(two: Workers) -> None:
+    taken = itertools.count()
+    results = two.map(square, (next(taken) for _ in itertools.repeat(None)), ahead=100)
+    assert next(results) == 0
+    assert next(taken) == 100
+
+
 def test_no_process_reads_nothing_ahead() -> None:
     taken = itertools.count()
     results = Workers(0).map(square, (next(taken) for _ in itertools.repeat(None)))

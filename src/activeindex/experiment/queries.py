@@ -79,7 +79,9 @@ def make_queries(
         ActiveIndexError: If an image cannot be read, or an edit lacks its files.
     """
     batch: list[_Edited] = []
-    for edited in workers.map(partial(_edit, seed=seed, size=extractor.input_size), tasks):
+    edit = partial(_edit, seed=seed, size=extractor.input_size)
+    # The next batch is edited while this one goes through the extractor.
+    for edited in workers.map(edit, tasks, ahead=batch_size):
         if isinstance(edited, ActiveIndexError):
             raise edited
         batch.append(edited)

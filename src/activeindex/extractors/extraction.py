@@ -179,7 +179,8 @@ def _read_batches(
     batch_size: int,
     workers: Workers,
 ) -> Iterator[list[npt.NDArray[np.float32] | UnreadableImageError]]:
-    images = workers.map(read, paths)
+    # The next batch is decoded while this one goes through the network.
+    images = workers.map(read, paths, ahead=batch_size)
     for start in range(0, len(paths), batch_size):
         yield [next(images) for _ in range(min(batch_size, len(paths) - start))]
 

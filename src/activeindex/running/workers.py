@@ -58,12 +58,18 @@ class Workers:
         self._pool: ProcessPoolExecutor | None = None
 
     def map(
-        self, function: Callable[[_Item], _Result], items: Iterable[_Item]
+        self, function: Callable[[_Item], _Result], items: Iterable[_Item], *, ahead: int = 0
     ) -> Iterator[_Result]:
         """Yields ``function(item)`` in the order of ``items``, a bounded number ahead.
 
         ``function`` and the items are pickled to the workers: a module-level function or a
         ``functools.partial`` of one.
+
+        Args:
+            function: What is computed.
+            items: Of what.
+            ahead: How many results are kept ready, if that is more than a few per process: what
+                the caller takes at once before it is busy for long, so that nobody waits.
 
         Raises:
             ActiveIndexError: If a worker process dies.
@@ -74,9 +80,10 @@ class Workers:
         pool = self._start()
         waiting: deque[Future[_Result]] = deque()
         try:
+            limit = max(_AHEAD * self.count, ahead)
             for item in items:
                 waiting.append(pool.submit(function, item))
-                if len(waiting) >= _AHEAD * self.count:
+                if len(waiting) >= limit:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
