@@ -82,8 +82,8 @@ def main() -> None:
     chosen = list(workers.map(read_pixels, list_images(folders["originals"])[: options.images]))
     for title, bare in (
         ("EfficientNet-Lite0, mean", lite0("mean")),
-        ("EfficientNet-Lite0, gem:3", lite0("gem:3")),
         ("sscd_disc_mixup, int8", load_extractor()),
+        ("EfficientNet-Lite0, gem:3", lite0("gem:3")),
     ):
         features = {}
         for name, folder in folders.items():
