@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from activeindex.activation import ActivationSettings
+from activeindex.activation import ActivationSettings, Budget, ReleaseSettings
 from activeindex.datasets import prepare_disc
 from activeindex.errors import InputError, NoTargetError
 from activeindex.experiment import (
@@ -18,6 +18,7 @@ from activeindex.experiment import (
     run_experiment,
 )
 from activeindex.extractors import Extractor, extract_folder, load_extractor
+from activeindex.images import FileFormat, Picture, decode, encode, psnr, read_picture
 from activeindex.running.workers import Workers
 
 IMAGES, NON_MATCHING, REFERENCES, TRAINING = 16, 20, 400, 600
@@ -102,6 +103,29 @@ def test_the_distortion_is_hard_to_see(arms: tuple[RunSummary, RunSummary]) -> N
     assert active.distortion.psnr[0] > 37
     assert active.distortion.ssim[0] > 0.94
     assert active.distortion.distance_after < active.distortion.distance_before
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_both_arms_search_with_files_of_the_format_asked_for(
+    collection: Collection, tmp_path: Path, active: bool
+) -> None:
+    settings = replace(
+        collection.settings(tmp_path / "out"),
+        active=active,
+        activation=ActivationSettings(iterations=1),
+        release=ReleaseSettings(FileFormat("jpeg", 97), Budget(psnr=38.0)),
+        evaluation=EvaluationSettings(eval_retrieval=False),
+    )
+    run = collection.run(settings)
+    assert run.detection is not None
+    released = sorted((tmp_path / "out" / "imgs").iterdir())
+    assert [path.suffix for path in released] == [".jpg"] * IMAGES
+    originals = sorted((collection.root / "images").iterdir())
+    for before, after in zip(originals, released, strict=True):
+        original, seen = (read_picture(path).pixels for path in (before, after))
+        assert 38.0 <= psnr(original, seen) < 60.0
+        plain = decode(encode(Picture(original), original, FileFormat("jpeg", 97)))
+        assert np.array_equal(seen, plain) != active
 
 
 @pytest.mark.parametrize("factory", ["IDMap,PQ8x8", "PCA32,IDMap,Flat"])

@@ -89,9 +89,10 @@ class Release:
             picture = picture.without_alpha()
         self._picture, self._format, self._budget = picture, settings.format, settings.budget
         self.original = to_tensor(picture.pixels).unsqueeze(0).to(device)
-        self._layer = to_tensor(picture.layer).unsqueeze(0).to(device)
+        self._layer = self.original
         self._opacity: torch.Tensor | None = None
         if picture.alpha is not None:
+            self._layer = to_tensor(picture.layer).unsqueeze(0).to(device)
             opacity = torch.from_numpy(picture.alpha.astype(np.float32) / 255.0)
             self._opacity = opacity.to(device).view(1, 1, *opacity.shape)
         self._amplitude = 1.0
