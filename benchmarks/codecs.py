@@ -23,7 +23,7 @@ from PIL import Image
 
 from activeindex.activation import PAPER, Budget, Release, ReleaseSettings
 from activeindex.activation.activate import optimise
-from activeindex.activation.targets import choose_targets
+from activeindex.activation.objective import Objective
 from activeindex.extractors import Extractor, features_of, read_features
 from activeindex.images import (
     PNG,
@@ -84,9 +84,9 @@ def measure(
     for path in paths:
         release = kind(read_picture(path), settings, torch.device("cpu"))
         feature = features_of(extractor, resize_square(release.original, extractor.input_size))
-        target = choose_targets("pq_recons", feature, quantiser)
+        objective = Objective.of(feature, [quantiser], PAPER)
         generator = torch.Generator().manual_seed(0)
-        made, _ = optimise(release.original, target, extractor, PAPER, generator, release)
+        made, _ = optimise(release.original, objective, extractor, PAPER, generator, release)
         if kind is Through420:
             pixels = halved(to_pixels((release.original + made)[0]))
         else:
@@ -94,7 +94,7 @@ def measure(
         seen = to_tensor(pixels)[None]
         after = features_of(extractor, resize_square(seen, extractor.input_size))
         error = float((seen - release.original).square().mean())
-        far, near = (float(np.linalg.norm(each - target)) for each in (feature, after))
+        far, near = (float(np.linalg.norm(each - objective.targets)) for each in (feature, after))
         rows.append((-10 * np.log10(error), far, near))
     psnr, far, near = np.mean(rows, axis=0)
     return f"{psnr:.2f} | {far:.3f} → {near:.3f}"

@@ -115,6 +115,26 @@ def test_what_the_codec_alone_loses_is_released_unactivated_and_said(
     assert np.array_equal(file.pixels, released(picture, noise(0.0), form).pixels)
 
 
+@pytest.mark.parametrize("bounds", [{"psnr": 40.0}, {"ssim": 0.97}, {"linf": 6}])
+@pytest.mark.parametrize("name", ["jpeg", "webp"])
+def test_a_budget_beyond_the_codec_is_for_what_activation_adds(
+    photographs: dict[str, Pixels], name: Any, bounds: Any
+) -> None:
+    picture, form = Picture(piece(photographs)), FileFormat(name, 60)
+    assert not released(picture, noise(0.05), form, **bounds).budget_met
+    file = released(picture, noise(0.05), form, beyond_codec=True, **bounds)
+    lost = released(picture, noise(0.0), form).quality
+    assert file.budget_met
+    assert file.quality.psnr < lost.psnr
+    if "psnr" in bounds:
+        error = 10 ** (-lost.psnr / 10) + 1e-4
+        assert file.quality.psnr == pytest.approx(-10 * np.log10(error), abs=0.1)
+    if "ssim" in bounds:
+        assert file.quality.ssim == pytest.approx(lost.ssim - 0.03, abs=0.01)
+    if "linf" in bounds:
+        assert file.quality.linf <= lost.linf + 6
+
+
 def test_grey_pictures_stay_grey(photographs: dict[str, Pixels]) -> None:
     levels = piece(photographs)[..., :1].repeat(3, axis=2)
     for one_channel in (True, False):

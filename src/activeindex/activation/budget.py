@@ -1,9 +1,13 @@
 """What an image may be changed by at most, as its reader sees it."""
 
+import math
 from dataclasses import dataclass
 
 from activeindex.errors import InputError
-from activeindex.images import Pixels, largest_change, psnr, ssim
+from activeindex.images import Pixels, Quality, largest_change, psnr, ssim
+
+_NEARLY_NOTHING = 1e-6
+"""An SSIM that every image has."""
 
 
 @dataclass(frozen=True)
@@ -17,11 +21,14 @@ class Budget:
         psnr: Smallest PSNR in dB; None for any.
         ssim: Smallest SSIM, at most 1; None for any.
         linf: Largest change of a pixel value in 8-bit levels; None for any.
+        beyond_codec: Whether the bounds are on what activation adds to what a lossy file format
+            loses by itself, rather than on both together.
     """
 
     psnr: float | None = None
     ssim: float | None = None
     linf: int | None = None
+    beyond_codec: bool = False
 
     def __post_init__(self) -> None:
         """Checks every bound.
@@ -37,7 +44,7 @@ class Budget:
             raise InputError(f"linf: expected 1 to 255 levels, found {self.linf}")
 
     def __bool__(self) -> bool:
-        return self != NO_BUDGET
+        return (self.psnr, self.ssim, self.linf) != (None, None, None)
 
     def kept(self, original: Pixels, changed: Pixels) -> bool:
         """Whether pixels ``(H, W, 3)`` keep every bound; only what is bounded is measured."""
@@ -47,9 +54,21 @@ class Budget:
             and (self.ssim is None or ssim(original, changed) >= self.ssim)
         )
 
+    def beyond(self, lost: Quality) -> "Budget":
+        """The bounds on both together, for a file that loses ``lost`` by itself."""
+        psnr, ssim, linf = self.psnr, self.ssim, self.linf
+        if psnr is not None:
+            psnr = -10.0 * math.log10(10.0 ** (-psnr / 10.0) + 10.0 ** (-lost.psnr / 10.0))
+        if ssim is not None:
+            ssim = max(ssim + lost.ssim - 1.0, _NEARLY_NOTHING)
+        if linf is not None:
+            linf = min(linf + lost.linf, 255)
+        return Budget(psnr, ssim, linf)
+
     def __str__(self) -> str:
         bounds = (("psnr >=", self.psnr), ("ssim >=", self.ssim), ("linf <=", self.linf))
-        return ", ".join(f"{name} {bound}" for name, bound in bounds if bound is not None)
+        named = ", ".join(f"{name} {bound}" for name, bound in bounds if bound is not None)
+        return f"{named} beyond the codec" if named and self.beyond_codec else named
 
 
 NO_BUDGET = Budget()

@@ -87,7 +87,7 @@ class Release:
     def __init__(self, picture: Picture, settings: ReleaseSettings, device: torch.device) -> None:
         if not settings.format.has_alpha and picture.alpha is not None:
             picture = picture.without_alpha()
-        self._picture, self._format, self._budget = picture, settings.format, settings.budget
+        self._picture, self._format, self._budget = picture, settings.format, NO_BUDGET
         self.original = to_tensor(picture.pixels).unsqueeze(0).to(device)
         self._layer = self.original
         self._opacity: torch.Tensor | None = None
@@ -97,10 +97,13 @@ class Release:
             self._opacity = opacity.to(device).view(1, 1, *opacity.shape)
         self._amplitude = 1.0
         self._survives = 1.0  # Of the distortion's energy, in the codec.
+        untouched = self._candidate(torch.zeros_like(self.original)).pixels
+        self._budget = settings.budget
+        if self._budget.beyond_codec and not settings.format.lossless:
+            self._budget = self._budget.beyond(measure_quality(picture.pixels, untouched))
         self._untouched = self._candidate(torch.zeros_like(self.original))
         self._lost_error = self._lost_similarity = 0.0  # By the codec alone.
         if not settings.format.lossless:
-            untouched = self._untouched.pixels
             if self._budget.psnr is not None:
                 self._lost_error = 10.0 ** (-psnr(picture.pixels, untouched) / 10.0)
             if self._budget.ssim is not None:

@@ -101,10 +101,15 @@ def chosen_release(options: argparse.Namespace) -> "ReleaseSettings":
     Raises:
         InputError: If one of them is out of range.
     """
+    from dataclasses import replace
+
     from activeindex.activation import Budget, ReleaseSettings
     from activeindex.images import FileFormat
 
+    form = FileFormat(options.format, options.quality)
     budget = Budget(options.psnr, options.ssim, options.linf)
-    return ReleaseSettings(
-        FileFormat(options.format, options.quality), budget or _preset(options).release.budget
-    )
+    if not budget:
+        # A preset's bounds are for its distortion: a codec may lose more than they allow.
+        preset = _preset(options).release.budget
+        budget = replace(preset, beyond_codec=bool(preset) and not form.lossless)
+    return ReleaseSettings(form, budget)
