@@ -22,8 +22,8 @@ from kornia.enhance import jpeg_codec_differentiable
 from PIL import Image
 
 from activeindex.activation import PAPER, Budget, Release, ReleaseSettings
-from activeindex.activation.activate import optimise
 from activeindex.activation.objective import Objective
+from activeindex.activation.optimisation import Moving, optimise
 from activeindex.extractors import Extractor, features_of, read_features
 from activeindex.images import (
     PNG,
@@ -86,7 +86,9 @@ def measure(
         feature = features_of(extractor, resize_square(release.original, extractor.input_size))
         objective = Objective.of(feature, [quantiser], PAPER)
         generator = torch.Generator().manual_seed(0)
-        made, _ = optimise(release.original, objective, extractor, PAPER, generator, release)
+        moving = Moving(release.original, objective, PAPER, generator, release)
+        optimise([moving], extractor, PAPER.iterations)
+        made = moving.result()
         if kind is Through420:
             pixels = halved(to_pixels((release.original + made)[0]))
         else:
