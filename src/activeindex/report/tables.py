@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from activeindex.evaluation import PUBLISHED_EDITS
+from activeindex.evaluation.comparison import HitTable
 from activeindex.evaluation.intervals import Interval, wilson_interval
 from activeindex.evaluation.tables import Edit, edit_label
 from activeindex.report.runs import ReportedRun
@@ -82,17 +83,21 @@ def recall_table(runs: Sequence[ReportedRun]) -> Table | None:
         cells = [_share(by_edit.get(edit)) for edit in edits]
         cells.append(Cell(hits.average, hits.average_interval))
         if len(columns) > len(edits) + 1:
-            complete = all(edit in by_edit for edit in PUBLISHED_EDITS)
-            paper = hits.select(PUBLISHED_EDITS) if complete else None
+            paper = hits.select(PUBLISHED_EDITS) if _has_all(hits) else None
             cells.append(Cell(paper.average, paper.average_interval) if paper else Cell(None))
         lines.append(TableRow(run.name, run.place, tuple(cells)))
         if run.published:
             theirs = [Cell(run.published.r_at_1.get(edit)) for edit in edits]
-            average = Cell(run.published.average)
             # The published average is over the paper's 14 edits.
+            average = Cell(run.published.average if _has_all(hits) else None)
             theirs += [Cell(None), average] if len(columns) > len(edits) + 1 else [average]
             lines.append(TableRow("published", None, tuple(theirs)))
     return Table(tuple(columns), tuple(_marked(lines)))
+
+
+def _has_all(hits: HitTable) -> bool:
+    """Whether a run has the 14 edits that the published averages are over."""
+    return set(PUBLISHED_EDITS) <= set(hits.edits)
 
 
 def _share(hits: np.ndarray | None) -> Cell:
@@ -131,10 +136,15 @@ def recall_csv(runs: Sequence[ReportedRun]) -> str:
             published = run.published.r_at_1.get(edit) if run.published else None
             count = int(np.count_nonzero(np.isfinite(row)))
             lines.append((run.name, *_blank(edit), count, *_flat(cell), _blank_of(published)))
-        average = Cell(hits.average, hits.average_interval)
-        published = run.published.average if run.published else None
-        count = int(np.count_nonzero(np.isfinite(hits.hits)))
-        lines.append((run.name, "avg", "", count, *_flat(average), _blank_of(published)))
+        same = set(hits.edits) == set(PUBLISHED_EDITS)
+        averaged = [("avg", hits, same)]
+        if _has_all(hits) and not same:
+            averaged.append(("avg of the paper's 14", hits.select(PUBLISHED_EDITS), True))
+        for name, part, theirs in averaged:
+            cell = Cell(part.average, part.average_interval)
+            published = run.published.average if run.published and theirs else None
+            count = int(np.count_nonzero(np.isfinite(part.hits)))
+            lines.append((run.name, name, "", count, *_flat(cell), _blank_of(published)))
     return csv_text(lines)
 
 
