@@ -80,7 +80,7 @@ def test_ranks_are_counted_from_one(run: Sequence[ReportedRun]) -> None:
     drawn = str(figures.rank_figure(run).charts[0][1])
     first = (16 + 4 + 7 + 10 + 13 + 16 + 13 + 10 + 7) / (9 * 16)
     assert f"one, 1: {first:.3f}" in drawn
-    assert f"one, 3–5: {1 - first:.3f}" in drawn
+    assert f"one, 2–5: {1 - first:.3f}" in drawn
     assert "one, missed: 0.000" in drawn
 
 

@@ -28,7 +28,7 @@ _MOST_ROWS = 24
 """Of a chart by edit; the long list goes into the charts by parameter."""
 _PARAMETERS = 3
 """Values of a parameter from which on it gets a chart."""
-_RANKS = ((1, 1), (2, 2), (3, 5), (6, 10), (11, 20), (21, 50), (51, 100))
+_RANKS = ((1, 1), (2, 5), (6, 10), (11, 50), (51, 100))
 _STAGES = ("originals", "index", "read", "activate", "save", "edit and extract", "search")
 """In the order of an image's path."""
 _UNITS = {
