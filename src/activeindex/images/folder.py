@@ -41,8 +41,9 @@ def fingerprint(folder: Path, paths: Sequence[Path]) -> str:
         paths: As from :func:`list_images`. Contents are not read, only sizes and times.
     """
     digest = hashlib.sha256()
+    start = len((folder / "x").as_posix()) - 1  # relative_to takes as long as the file's stat.
     for path in paths:
-        name = path.relative_to(folder).as_posix()
+        name = path.as_posix()[start:]
         try:
             stat = path.stat()
             digest.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
