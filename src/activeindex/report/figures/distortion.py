@@ -1,0 +1,106 @@
+"""What activation costs in quality, and what it buys."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from activeindex.evaluation.intervals import mean_of_means_interval
+from activeindex.report.charts import (
+    Sample,
+    Series,
+    histogram_chart,
+    point_chart,
+)
+from activeindex.report.figures.figure import Figure, words
+from activeindex.report.runs import ReportedRun
+
+
+def trade_off_figure(runs: Sequence[ReportedRun]) -> Figure:
+    """R@1 against PSNR of whole runs."""
+    title = "R@1 against PSNR, of the runs"
+    points, levels = [], []
+    for run in runs:
+        if run.retrieval is None:
+            continue
+        hits = run.retrieval.hits
+        if not run.records:
+            levels.append((run.name, run.place, hits.average))
+            continue
+        psnr = run.recorded("psnr")
+        finite = psnr[np.isfinite(psnr)]
+        if not len(finite):
+            continue
+        x, y = mean_of_means_interval(finite[None]), hits.average_interval
+        one = [np.array([value]) for value in (finite.mean(), hits.average, *y, *x)]
+        points.append(Series(run.name, run.place, *one))
+    if not points:
+        return Figure(title, "", missing="needs an active run with activation.jsonl: --active True")
+    drawn = point_chart(points, levels, "PSNR in dB", "mean R@1", words(title, runs))
+    caption = "Mean over all edits; 95 % intervals by bootstrap over images."
+    caption += " Horizontal lines: passive runs." if levels else ""
+    return Figure(title, caption, (("", drawn),))
+
+
+def quality_figure(runs: Sequence[ReportedRun]) -> Figure:
+    """R@1 against PSNR of the images of a run."""
+    title = "R@1 against PSNR, of the images"
+    curves, levels = [], []
+    for run in runs:
+        if run.retrieval is None:
+            continue
+        hits = run.retrieval.hits
+        if not run.records:
+            levels.append((run.name, run.place, hits.average))
+            continue
+        curve = _by_quality(run, hits.images.tolist(), np.nanmean(hits.hits, axis=0))
+        if curve is not None:
+            curves.append(curve)
+    if not curves:
+        needed = "needs an active run (--active True) of eight images or more"
+        return Figure(title, "", missing=needed)
+    drawn = point_chart(curves, levels, "PSNR in dB", "mean R@1", words(title, runs))
+    caption = "The images in groups of equal size by their PSNR, with 95 % bootstrap intervals."
+    caption += " Horizontal lines: passive runs." if levels else ""
+    return Figure(title, caption, (("", drawn),))
+
+
+def _by_quality(run: ReportedRun, images: list[int], recall: np.ndarray) -> Series | None:
+    """Mean recall of the images in groups by PSNR; None for too few images."""
+    place = {image: i for i, image in enumerate(images)}
+    pairs = [
+        (float(record["psnr"]), float(recall[place[record["image"]]]))
+        for record in run.records
+        if record["image"] in place and np.isfinite(record["psnr"])
+    ]
+    groups = min(6, len(pairs) // 4)
+    if groups < 2:
+        return None
+    pairs.sort()
+    parts = [np.array(part) for part in np.array_split(np.array(pairs), groups)]
+    ends = np.array([mean_of_means_interval(part[:, 1][None]) for part in parts])
+    means = np.array([part.mean(axis=0) for part in parts])
+    return Series(run.name, run.place, means[:, 0], means[:, 1], ends[:, 0], ends[:, 1])
+
+
+def distortion_figure(runs: Sequence[ReportedRun]) -> Figure:
+    """Distributions of PSNR, SSIM and L-infinity."""
+    title = "Distortion of the released images"
+    active = [run for run in runs if run.records]
+    if not active:
+        return Figure(title, "", missing="needs an active run with activation.jsonl: --active True")
+    charts = []
+    for key, heading, axis, digits in (
+        ("psnr", "PSNR", "dB", 2),
+        ("ssim", "SSIM", "SSIM", 3),
+        ("linf", "L∞", "8-bit levels", 1),
+    ):
+        samples = [Sample(run.name, run.place, run.recorded(key)) for run in active]
+        means = ", ".join(
+            f"{run.name} {np.mean(run.recorded(key)):.{digits}f} ± "
+            f"{np.std(run.recorded(key)):.{digits}f}"
+            for run in active
+        )
+        drawn = histogram_chart(samples, axis, f"{heading}: {means}")
+        charts.append((f"{heading}: {means}", drawn))
+    caption = "Of the 8-bit files against the 8-bit originals; mean ± standard deviation."
+    return Figure(title, caption, tuple(charts))
