@@ -20,7 +20,7 @@ from tests.commands.collection import (
     python,
 )
 
-_PATIENCE = 60.0
+_PATIENCE = 240.0
 """Seconds after which a command that does not get on is given up."""
 
 
