@@ -36,7 +36,7 @@ def add_activation_options(parser: argparse.ArgumentParser, preset: str) -> None
         preset: The preset whose values hold where an option is not given.
     """
     group = parser.add_argument_group("activation", "what is not given is the preset's")
-    group.add_argument("--preset", default=preset, help="paper or deep, see docs/presets.md")
+    group.add_argument("--preset", default=preset, help="paper or deep (docs/presets.md)")
     for name, kind, paper, text in _OPTIONS:
         shown = f"{text} (default: {paper})" if preset == "paper" and paper is not None else text
         if kind is boolean:
