@@ -80,6 +80,10 @@ def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
         yield prefix, value if isinstance(value, str) else json.dumps(value)
 
 
+_PRESETS_OWN = frozenset({"release.budget.beyond_codec"})
+"""Settings that a preset makes and no option gives."""
+
+
 def command_of(run: ReportedRun) -> tuple[str, str] | None:
     """The command that gives a run again, and where it is from; None without ``run.json``."""
     typed = [start["command"] for start in run.starts if start.get("command")]
@@ -91,7 +95,7 @@ def command_of(run: ReportedRun) -> tuple[str, str] | None:
     options = dict(_flat("", settings))
     words = ["activeindex", "main"]
     for name, value in options.items():
-        if value != "null":
+        if value != "null" and name not in _PRESETS_OWN:
             shown = {"true": "True", "false": "False"}.get(value, value)
             option = "format" if name == "release.format.name" else name.rpartition(".")[2]
             words += [f"--{option}", shown]
