@@ -141,7 +141,6 @@ class _Activation:
             extractor, resize_square(original, extractor.input_size)
         )
         self._objective = Objective.of(self._feature, quantisers, settings).to(extractor.device)
-        self._still = torch.zeros_like(original)
         self.moving: Moving | None = None
         if self._release.attainable:
             generator = torch.Generator().manual_seed(image_seed(seed, number))
@@ -152,7 +151,8 @@ class _Activation:
     def result(self, extractor: Extractor) -> ActivatedImage:
         """Writes the file and measures it."""
         moving, feature, targets = self.moving, self._feature, self._objective.targets
-        file = self._release.write(self._still if moving is None else moving.result())
+        still = self._release.original
+        file = self._release.write(torch.zeros_like(still) if moving is None else moving.result())
         seen = resize_square(to_tensor(file.pixels).unsqueeze(0), extractor.input_size)
         return ActivatedImage(
             data=file.data,
