@@ -118,7 +118,7 @@ def test_only_binary_codes_are_directions(factory: str) -> None:
 def test_no_index_is_changed_by_threads_that_share_it(factory: str) -> None:
     index = copy_of(trained(factory))
     quantiser, before = Quantiser(index), faiss.serialize_index(index).tobytes()
-    batches = [features(10, seed=seed) for seed in range(8)]
+    batches = [features(10, seed=seed) for seed in range(40)]
     expected = [quantiser.reconstruct(batch) for batch in batches]
     together = threading.Barrier(4)
 

@@ -1,6 +1,8 @@
 """What an index would store for a feature, without storing it."""
 
+import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import faiss
@@ -14,6 +16,9 @@ from activeindex.indexing.layers import unwrapped
 from activeindex.indexing.training import faiss_reason
 
 Features = npt.NDArray[np.float32]
+
+_LOCAL_SEARCH = threading.Lock()
+"""FAISS 1.15 times all local search quantisers of a process with one table, which threads break."""
 
 
 class Quantiser:
@@ -40,6 +45,10 @@ class Quantiser:
         self._outer = index  # Kept because it owns what the next line points into.
         self._transforms, self._codec = unwrapped(index)
         _repair(self._codec)
+        local_search = "LocalSearch" in _kind(self._codec)
+        self._alone: AbstractContextManager[object] = (
+            _LOCAL_SEARCH if local_search else nullcontext()
+        )
         self.dimension: int = index.d
         if not index.is_trained:
             raise NoTargetError(f"{_kind(index)}: the index is not trained, so it has no codes yet")
@@ -73,7 +82,9 @@ class Quantiser:
         Raises:
             ShapeError: If the features have another dimension than the index.
         """
-        codes: npt.NDArray[np.uint8] = self._codec.sa_encode(self._transformed(features))
+        vectors = self._transformed(features)
+        with self._alone:
+            codes: npt.NDArray[np.uint8] = self._codec.sa_encode(vectors)
         return codes
 
     def decode(self, codes: npt.NDArray[np.uint8]) -> Features:
