@@ -22,7 +22,7 @@ from baseline import activate_plainly, plain_network
 from torch.utils.flop_counter import FlopCounterMode
 
 from activeindex.activation import PRESETS, activate, read_pixels
-from activeindex.extractors import features_of, load_extractor, read_features
+from activeindex.extractors import Extractor, features_of, load_extractor, read_features
 from activeindex.images import Pixels, list_images, measure_quality, resize_square, to_tensor
 from activeindex.indexing import Quantiser, train_index
 
@@ -87,9 +87,9 @@ def main() -> None:
         )
 
 
-def forward_flops(extractor: torch.nn.Module, size: int) -> int:
+def forward_flops(extractor: Extractor, size: int) -> int:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        extractor(torch.zeros(1, 3, size, size))
+        extractor(torch.zeros(1, 3, size, size, device=extractor.device))
     return counter.get_total_flops()
 
 

@@ -27,9 +27,9 @@ Network = Callable[[torch.Tensor], torch.Tensor]
 """Maps normalised images ``(B, 3, S, S)`` to features ``(B, d)``."""
 
 
-def plain_network(name: str) -> tuple[Network, int]:
+def plain_network(name: str, device: str = "cpu") -> tuple[Network, int]:
     """An extractor's network without our memory layout, and the side of the images it takes."""
-    extractor = load_extractor(name)
+    extractor = load_extractor(name).to(torch.device(device))
     extractor.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     mean, std = MEAN.to(extractor.device), STD.to(extractor.device)
     network = extractor.network
@@ -54,26 +54,29 @@ def activate_plainly(
     scaling: float = 3.0,
     lambda_i: float = 1e-2,
     seed: int = 0,
+    device: str = "cpu",
 ) -> list[Pixels]:
     """Activates a batch: method.md line by line."""
     torch.manual_seed(seed)
-    originals = [(to_tensor(image) - MEAN) / STD for image in images]
-    masks = [jnd_map(to_tensor(image).unsqueeze(0)).squeeze(0) for image in images]
+    mean, std, channels = MEAN.to(device), STD.to(device), CHANNELS.to(device)
+    pixels = [to_tensor(image).to(device) for image in images]
+    originals = [(image - mean) / std for image in pixels]
+    masks = [jnd_map(image.unsqueeze(0)).squeeze(0) for image in pixels]
     with torch.no_grad():
         resized = torch.stack([resize_square(image, size) for image in originals])
         features = network(resized)
     first = index.ntotal
-    index.add(features.numpy())
+    index.add(features.cpu().numpy())
     faiss.extract_index_ivf(index).make_direct_map()
     rows = [index.reconstruct(first + row) for row in range(len(images))]
-    targets = torch.from_numpy(np.stack(rows))
-    free = [(1e-6 * torch.randn(image.shape)).requires_grad_() for image in originals]
+    targets = torch.from_numpy(np.stack(rows)).to(device)
+    free = [(1e-6 * torch.randn_like(image)).requires_grad_() for image in originals]
     optimiser = torch.optim.Adam(free, lr=1.0)
 
     def distorted() -> list[torch.Tensor]:
         parts = []
         for image, delta, mask in zip(originals, free, masks, strict=True):
-            parts.append(image + torch.tanh(delta) * CHANNELS * scaling * mask)
+            parts.append(image + torch.tanh(delta) * channels * scaling * mask)
         return parts
 
     for _ in range(iterations):
@@ -86,7 +89,7 @@ def activate_plainly(
         loss.backward()
         optimiser.step()
     with torch.no_grad():
-        return [to_pixels(image * STD + MEAN) for image in distorted()]
+        return [to_pixels(image * std + mean) for image in distorted()]
 
 
 def edited_features_plainly(

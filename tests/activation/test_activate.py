@@ -9,6 +9,7 @@ import torch
 
 from activeindex.activation import (
     PAPER,
+    PRECISIONS,
     TARGETS,
     ActivationResult,
     ActivationSettings,
@@ -271,6 +272,18 @@ def test_a_stronger_image_loss_keeps_the_image_nearer(
         for value in (0.01, 100.0)
     )
     assert strong > weak + 3
+
+
+def test_half_precision_comes_as_near(
+    images: list[torch.Tensor], small_sscd: Extractor, quantiser: Quantiser
+) -> None:
+    both = [
+        activate(images[:1], small_sscd, quantiser, FEW.replace(iterations=2, precision=precision))
+        for precision in PRECISIONS
+    ]
+    assert both[0].distance_before == both[1].distance_before
+    assert both[0].distance_after == pytest.approx(both[1].distance_after, rel=0.05)
+    assert both[0].psnr == pytest.approx(both[1].psnr, abs=0.3)
 
 
 def test_what_cannot_be_activated_is_told() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from activeindex.activation import Budget, Release, ReleaseSettings
+from activeindex.activation.shown import Shown
 from activeindex.errors import InputError
 from activeindex.images import (
     FORMATS,
@@ -173,8 +174,9 @@ def test_the_optimisation_sees_what_will_be_written(
     picture = Picture(piece(photographs), alpha)
     release = Release(picture, ReleaseSettings(form, Budget(psnr=34.0)), CPU)
     distortion = noise(0.05).requires_grad_()
+    shown = Shown([release])
     for _ in range(4):
-        seen = release(distortion)
+        seen = shown(distortion)
     file = release.write(distortion.detach())
     quality = measure_quality(picture.pixels, to_pixels(seen[0]))
     assert quality.psnr == pytest.approx(file.quality.psnr, abs=0.5)

@@ -22,6 +22,7 @@ def test_the_paper_preset_has_the_published_values() -> None:
         "scaling": 3.0,
         "margin_weight": 0.0,
         "margin_width": 0.1,
+        "precision": "float32",
     }
 
 
@@ -30,6 +31,7 @@ def test_the_paper_preset_has_the_published_values() -> None:
     [
         ("iterations", -1, "iterations: expected 0 or more, found -1"),
         ("target", "pq", "target: expected one of pq_recons, ori_ft, ivf_cluster, "),
+        ("precision", "half", "precision: expected one of float32, bfloat16, found 'half'"),
         ("loss_f", "l1", "loss_f: expected one of cossim, mse, found 'l1'"),
         ("lambda_f", -0.5, "lambda_f: expected 0 or more, found -0.5"),
         ("lambda_i", float("nan"), "lambda_i: expected 0 or more, found nan"),

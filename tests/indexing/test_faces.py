@@ -72,7 +72,7 @@ def test_depth_is_the_distance_to_the_face() -> None:
     start = torch.from_numpy(query)
     depth = faces.depth(start)[0]
     for face in (int(depth.argmin()), int(depth.argmax())):
-        on_it = start - depth[face] * faces.normals[face]
+        on_it = start - depth[face] * faces.normals[0, face]
         assert faces.depth(on_it)[0, face] == pytest.approx(0.0, abs=1e-5)
 
 

@@ -24,6 +24,7 @@ from activeindex.activation.release import Release, ReleasedFile, ReleaseSetting
 from activeindex.activation.results import ActivatedImage, ActivationResult, Aim
 from activeindex.activation.settings import (
     FEATURE_LOSSES,
+    PRECISIONS,
     TARGETS,
     ActivationSettings,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "FEATURE_LOSSES",
     "NO_BUDGET",
     "PAPER",
+    "PRECISIONS",
     "PRESETS",
     "RECORDS_FILE",
     "TARGETS",

@@ -1,27 +1,38 @@
 """Activation: moves images' features towards their targets by a distortion that is not seen."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
+from activeindex.activation.distortion import initial_distortion
 from activeindex.activation.objective import Objective
 from activeindex.activation.optimisation import Moving, Step, optimise
-from activeindex.activation.release import Release, ReleaseSettings
+from activeindex.activation.release import Release, ReleasedFile, ReleaseSettings
 from activeindex.activation.results import ActivatedImage, ActivationResult, Aim
 from activeindex.activation.settings import ActivationSettings
+from activeindex.activation.shown import Shown
 from activeindex.errors import InputError, ShapeError
 from activeindex.extractors import Extractor, features_of
 from activeindex.images import Picture, resize_square, to_pixels, to_tensor
 from activeindex.indexing import Features, Quantiser
 
+_Made = TypeVar("_Made")
+
 PAPER = ActivationSettings()
 AS_PNG = ReleaseSettings()
 
-_TOGETHER_ON_GPU = 32
+_TOGETHER_ON_GPU = 64
 """Images that go through the extractor and back together on an accelerator. On the CPU it is one:
 four would take a sixth less time, but convolutions of another batch size may differ in the last
 bit, and there results are promised not to depend on the batch."""
+
+_THREADS = 16
+"""At most so many write files at once, where an accelerator waits for them."""
 
 _MOST_PIXELS = 2**24
 """Pixels of the images that are activated together; each takes about 100 bytes of memory."""
@@ -67,17 +78,17 @@ def activate(
     if len(numbers) != len(images):
         raise InputError(f"numbers: expected {len(images)}, one per image, found {len(numbers)}")
     pictures = [_as_picture(image) for image in images]
-    activated: list[ActivatedImage] = []
-    together = 1 if extractor.device.type == "cpu" else _TOGETHER_ON_GPU
-    for group in _groups(pictures, together):
-        started = [
-            _Activation(pictures[i], extractor, quantisers, settings, release, seed, numbers[i])
-            for i in group
-        ]
-        moving = [each.moving for each in started if each.moving is not None]
-        optimise(moving, extractor, settings.iterations, on_step)
-        activated += [each.result(extractor) for each in started]
-    return ActivationResult(tuple(activated))
+    activation = _Activation(extractor, quantisers, settings, release, seed)
+    done: list[ActivatedImage] = []
+    for group in _groups(pictures, together_on(extractor.device)):
+        chosen = [pictures[i] for i in group]
+        done += activation(chosen, [numbers[i] for i in group], on_step)
+    return ActivationResult(tuple(done))
+
+
+def together_on(device: torch.device) -> int:
+    """How many images are activated at a time."""
+    return 1 if device.type == "cpu" else _TOGETHER_ON_GPU
 
 
 def _groups(pictures: Sequence[Picture], most: int) -> Iterator[list[int]]:
@@ -121,51 +132,128 @@ def _as_picture(image: torch.Tensor | Picture) -> Picture:
     return Picture(to_pixels(image))
 
 
+@dataclass
+class _Image:
+    """One image on its way."""
+
+    number: int
+    release: Release
+    start: torch.Tensor
+    feature: Features
+    objective: Objective
+    distortion: torch.Tensor
+    amplitude: float = 1.0
+    passes: int = 0
+
+    def written(self) -> ReleasedFile:
+        """The file."""
+        return self.release.write(self.distortion, self.amplitude)
+
+
 class _Activation:
-    """One image from the original to the file."""
+    """Images from the originals to the files."""
 
     def __init__(
         self,
-        picture: Picture,
         extractor: Extractor,
         quantisers: tuple[Quantiser, ...],
         settings: ActivationSettings,
         released_as: ReleaseSettings,
         seed: int,
-        number: int,
     ) -> None:
-        self._release = Release(picture, released_as, extractor.device)
-        self._quantisers = quantisers
-        original = self._release.original
-        self._feature: Features = features_of(
-            extractor, resize_square(original, extractor.input_size)
-        )
-        self._objective = Objective.of(self._feature, quantisers, settings).to(extractor.device)
-        self.moving: Moving | None = None
-        if self._release.attainable:
-            generator = torch.Generator().manual_seed(image_seed(seed, number))
-            self.moving = Moving(
-                original, self._objective, settings, generator, self._release, number
-            )
+        self._extractor, self._quantisers, self._settings = extractor, quantisers, settings
+        self._released_as, self._seed = released_as, seed
+        # One image at a time leaves nothing to do beside it.
+        self._threads = min(together_on(extractor.device), _THREADS, os.cpu_count() or 1)
 
-    def result(self, extractor: Extractor) -> ActivatedImage:
-        """Writes the file and measures it."""
-        moving, feature, targets = self.moving, self._feature, self._objective.targets
-        still = self._release.original
-        file = self._release.write(torch.zeros_like(still) if moving is None else moving.result())
-        seen = resize_square(to_tensor(file.pixels).unsqueeze(0), extractor.input_size)
+    def __call__(
+        self,
+        pictures: Sequence[Picture],
+        numbers: Sequence[int],
+        on_step: Callable[[Step], None] | None,
+    ) -> list[ActivatedImage]:
+        """Activates pictures of any sizes, all at once."""
+        images = self._begun(pictures, numbers)
+        stacks = [(stack, self._moving(stack)) for stack in self._stacks(images)]
+        optimise([moving for _, moving in stacks], self._extractor, self._settings, on_step)
+        for stack, moving in stacks:
+            amplitudes = moving.shown.amplitude.flatten().tolist()
+            ends = zip(stack, torch.split(moving.result(), 1), amplitudes, strict=True)
+            for image, distortion, amplitude in ends:
+                image.distortion, image.amplitude = distortion, amplitude
+                image.passes = moving.passes
+        files = self._each(_Image.written, images)
+        seen = self._features([to_tensor(file.pixels).unsqueeze(0) for file in files])
+        return list(map(self._result, images, files, seen))
+
+    def _begun(self, pictures: Sequence[Picture], numbers: Sequence[int]) -> list[_Image]:
+        device = self._extractor.device
+
+        def begin(picture: Picture, number: int) -> tuple[Release, torch.Tensor]:
+            release = Release(picture, self._released_as, device)
+            generator = torch.Generator().manual_seed(image_seed(self._seed, number))
+            return release, initial_distortion(release.original.shape, generator)
+
+        begun = self._each(begin, pictures, numbers)
+        features = self._features([release.original for release, _ in begun])
+        objectives = [Objective.of(each, self._quantisers, self._settings) for each in features]
+        return [
+            _Image(number, release, start, feature, objective, torch.zeros_like(release.original))
+            for number, (release, start), feature, objective in zip(
+                numbers, begun, features, objectives, strict=True
+            )
+        ]
+
+    def _each(self, function: Callable[..., _Made], *arguments: Sequence[Any]) -> list[_Made]:
+        if self._threads == 1:
+            return list(map(function, *arguments))
+        with ThreadPoolExecutor(self._threads) as pool:
+            return list(pool.map(function, *arguments))
+
+    def _features(self, images: Sequence[torch.Tensor]) -> list[Features]:
+        """``(1, d)`` for each image ``(1, 3, H, W)``."""
+        size, device = self._extractor.input_size, self._extractor.device
+        squares = torch.cat([resize_square(image.to(device), size) for image in images])
+        return np.split(features_of(self._extractor, squares), len(images))
+
+    def _stacks(self, images: Sequence[_Image]) -> list[list[_Image]]:
+        """What can be optimised, by size."""
+        stacks: dict[object, list[_Image]] = {}
+        for position, image in enumerate(images):
+            if image.release.attainable:
+                size: object = image.release.original.shape
+                stacks.setdefault(size if self._stackable else position, []).append(image)
+        return list(stacks.values())
+
+    @property
+    def _stackable(self) -> bool:
+        """Whether the optimiser moves stacked images as if each were alone: L-BFGS does not."""
+        return not self._settings.optimizer.startswith("LBFGS")
+
+    def _moving(self, stack: Sequence[_Image]) -> Moving:
+        objective = Objective.of_several([image.objective for image in stack])
+        return Moving(
+            Shown([image.release for image in stack]),
+            objective.to(self._extractor.device),
+            self._settings,
+            torch.cat([image.start for image in stack]),
+            [image.number for image in stack],
+        )
+
+    def _result(self, image: _Image, file: ReleasedFile, seen: Features) -> ActivatedImage:
+        feature, targets = image.feature, image.objective.targets
         return ActivatedImage(
             data=file.data,
             pixels=file.pixels,
             quality=file.quality,
             budget_met=file.budget_met,
-            passes=0 if moving is None else moving.passes,
+            passes=image.passes,
             aims=tuple(
                 Aim(quantiser.encode(feature).tobytes(), float(far), float(near))
                 for quantiser, far, near in zip(
                     self._quantisers,
                     np.linalg.norm(feature - targets, axis=1),
-                    np.linalg.norm(features_of(extractor, seen) - targets, axis=1),
+                    np.linalg.norm(seen - targets, axis=1),
                     strict=True,
                 )
             ),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from activeindex.activation.activate import AS_PNG, PAPER, activate, as_tuple
+from activeindex.activation.activate import AS_PNG, PAPER, activate, as_tuple, together_on
 from activeindex.activation.records import RECORDS_FILE, Recorder, check_released
 from activeindex.activation.release import ReleaseSettings
 from activeindex.activation.results import ActivatedImage
@@ -18,6 +18,7 @@ from activeindex.extractors import Extractor, OnUnreadable
 from activeindex.images import (
     Picture,
     Pixels,
+    check_encodable,
     fingerprint,
     list_images,
     read_picture,
@@ -30,7 +31,7 @@ from activeindex.running.progress import Progress, Silent
 from activeindex.running.workers import Workers
 
 _BATCH = 16
-"""Images between two points that a killed run goes on from."""
+"""Images between two points that a killed run goes on from; more where more go together."""
 
 
 @dataclass(frozen=True)
@@ -124,32 +125,46 @@ def activate_folder(
         if journal.note is not None:
             progress.advance(len(paths))
             return _result(output_dir, journal.note)
-        done = len(journal.steps) * _BATCH
+        # Steps may be of other sizes: a run can go on on another device.
+        done = sum(step["images"] + len(step["skipped"]) for step in journal.steps)
         progress.advance(min(done, len(paths)))
         images = workers.map(_try_read, paths[done:])
-        for first in range(done, len(paths), _BATCH):
-            numbers = range(first, min(first + _BATCH, len(paths)))
+        together = together_on(extractor.device)
+        batch = max(_BATCH, together)
+        for first in range(done, len(paths), batch):
+            numbers = range(first, min(first + batch, len(paths)))
             read = {number: next(images) for number in numbers}
             errors = [image for image in read.values() if isinstance(image, UnreadableImageError)]
             if errors and unreadable == "refuse":
                 raise errors[0]
             pictures = {n: image for n, image in read.items() if isinstance(image, Picture)}
-            warnings: list[str] = []
             for number, picture in pictures.items():
-                source, output = paths[number], outputs[number]
-                result = _activated(
-                    source, picture, extractor, quantisers, settings, release, seed, number
+                _check(paths[number], picture, release)
+            warnings: list[str] = []
+            readable = list(pictures)
+            for start in range(0, len(readable), together):
+                chosen = readable[start : start + together]
+                activated = activate(
+                    [pictures[number] for number in chosen],
+                    extractor,
+                    quantisers,
+                    settings,
+                    release=release,
+                    seed=seed,
+                    numbers=chosen,
                 )
-                write_bytes(output_dir / output, result.data)
-                record = recorder.record(
-                    result,
-                    number,
-                    (source.relative_to(data_dir).as_posix(), source),
-                    (output.as_posix(), output_dir / output),
-                )
-                journal.write(RECORDS_FILE, record)
-                warnings += _warnings(source, picture, result, release)
-                progress.advance(1, psnr=result.quality.psnr)
+                for number, result in zip(chosen, activated.images, strict=True):
+                    source, output = paths[number], outputs[number]
+                    write_bytes(output_dir / output, result.data)
+                    record = recorder.record(
+                        result,
+                        number,
+                        (source.relative_to(data_dir).as_posix(), source),
+                        (output.as_posix(), output_dir / output),
+                    )
+                    journal.write(RECORDS_FILE, record)
+                    warnings += _warnings(source, pictures[number], result, release)
+                    progress.advance(1, psnr=result.quality.psnr)
             skipped = [str(error) for error in errors]
             journal.commit({"images": len(pictures), "skipped": skipped, "warnings": warnings})
             progress.advance(len(errors))
@@ -168,23 +183,11 @@ def _result(output_dir: Path, note: Mapping[str, Any]) -> FolderActivation:
     )
 
 
-def _activated(
-    source: Path,
-    picture: Picture,
-    extractor: Extractor,
-    quantisers: tuple[Quantiser, ...],
-    settings: ActivationSettings,
-    release: ReleaseSettings,
-    seed: int,
-    number: int,
-) -> ActivatedImage:
+def _check(source: Path, picture: Picture, release: ReleaseSettings) -> None:
     try:
-        result = activate(
-            [picture], extractor, quantisers, settings, release=release, seed=seed, numbers=[number]
-        )
+        check_encodable(picture, release.format)
     except UnencodableError as error:
         raise UnencodableError(f"{source}: {error}") from None
-    return result.images[0]
 
 
 def _warnings(

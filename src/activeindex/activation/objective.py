@@ -1,4 +1,4 @@
-"""Where one image's feature should go, as a loss."""
+"""Where the features of images should go, as losses."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,12 +31,12 @@ class Losses:
 
 @dataclass(frozen=True)
 class Goal:
-    """Where one index wants a feature.
+    """Where one index wants features.
 
     Attributes:
-        target: Where the feature is pushed, ``(1, d)``.
-        faces: The faces of its cell; None without a margin.
-        width: The depth behind them that is enough, ``(1, 1)``.
+        target: Where each feature is pushed, ``(B, d)``.
+        faces: The faces of their cells; None without a margin.
+        width: The depth behind them that is enough, ``(B, 1)``.
     """
 
     target: torch.Tensor
@@ -54,6 +54,16 @@ class Goal:
             width = (settings.margin_width * depth).clamp(min=1e-6).view(1, 1)
         return cls(target, faces, width)
 
+    @classmethod
+    def of_several(cls, goals: Sequence[Self]) -> Self:
+        """The goals of several images, in one."""
+        faces = [goal.faces for goal in goals if goal.faces is not None]
+        return cls(
+            torch.cat([goal.target for goal in goals]),
+            Faces.of_several(faces) if faces else None,
+            torch.cat([goal.width for goal in goals]),
+        )
+
     def to(self, device: torch.device) -> "Goal":
         """The same with its tensors on a device."""
         faces = self.faces and self.faces.to(device)
@@ -68,7 +78,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Objective:
-    """What the optimisation of one image makes small: the mean over the indexes that it is for.
+    """What the optimisation of images makes small: for each, the mean over the indexes it is for.
 
     Attributes:
         goals: One for each index.
@@ -90,13 +100,19 @@ class Objective:
         """
         return cls(tuple(Goal.of(feature, each, settings) for each in quantisers), settings)
 
+    @classmethod
+    def of_several(cls, objectives: Sequence[Self]) -> Self:
+        """The objectives of several images with the same indexes and settings, in one."""
+        goals = zip(*(each.goals for each in objectives), strict=True)
+        return cls(tuple(map(Goal.of_several, goals)), objectives[0].settings)
+
     def to(self, device: torch.device) -> "Objective":
         """The same with its tensors on a device."""
         return Objective(tuple(goal.to(device) for goal in self.goals), self.settings)
 
     @property
     def targets(self) -> Features:
-        """The targets of all indexes, ``(n, d)``."""
+        """The targets of one image in all indexes, ``(n, d)``."""
         targets: Features = torch.cat([goal.target for goal in self.goals]).cpu().numpy()
         return targets
 

@@ -1,8 +1,8 @@
 """The loop of Fernandez et al., ICLR 2023: shape, add, extract, compare, step.
 
-Each image has its own free tensor, optimiser and loss, which is not averaged with those of others;
-only the pass through the extractor and back is shared, where several images together are faster.
-So the result depends on neither the batch nor the order, up to the last bits of a pass.
+Each image has its own free tensor and loss, which is not averaged with those of others; images of
+one size are only stacked, and go through the extractor and back together, where that is faster. So
+the result depends on neither the batch nor the order, up to the last bits of a pass.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,15 +11,12 @@ from functools import partial
 
 import torch
 
-from activeindex.activation.distortion import (
-    in_pixels,
-    initial_distortion,
-    shape_distortion,
-)
+from activeindex.activation.distortion import in_pixels, shape_distortion
 from activeindex.activation.jnd import jnd_map
 from activeindex.activation.objective import Objective
 from activeindex.activation.optimisers import build_optimiser, build_scheduler
-from activeindex.activation.settings import ActivationSettings
+from activeindex.activation.settings import ActivationSettings, Precision
+from activeindex.activation.shown import Shown
 from activeindex.extractors import Extractor
 from activeindex.images import resize_square
 
@@ -46,54 +43,53 @@ class Step:
 
 
 class Moving:
-    """An image whose distortion is being optimised.
+    """Images of one size whose distortions are being optimised, each for itself.
 
     Args:
-        image: ``(1, 3, H, W)`` in [0, 1], on the extractor's device.
-        objective: Where its feature should go.
+        shown: What readers see of the images under distortions in pixel units.
+        objective: Where their features should go.
         settings: What to optimise and how.
-        generator: Draws the noise at the start.
-        release: What a reader sees of the image under a distortion in pixel units; see
-            :class:`~activeindex.activation.release.Release`.
-        number: The image's number.
+        starts: The free tensors at the start, ``(B, 3, H, W)``; see :func:`initial_distortion`.
+        numbers: The images' numbers.
 
     Attributes:
+        shown: As given.
         objective: As given.
-        number: As given.
-        passes: How often the image went through the extractor and back.
-        distortion: In normalised space, ``(1, 3, H, W)``; that of the last call of :meth:`seen`.
+        numbers: As given.
+        passes: How often the images went through the extractor and back.
+        distortion: In normalised space, ``(B, 3, H, W)``; that of the last call of :meth:`seen`.
     """
 
     distortion: torch.Tensor
 
     def __init__(
         self,
-        image: torch.Tensor,
+        shown: Shown,
         objective: Objective,
         settings: ActivationSettings,
-        generator: torch.Generator,
-        release: Callable[[torch.Tensor], torch.Tensor],
-        number: int = 0,
+        starts: torch.Tensor,
+        numbers: Sequence[int] = (0,),
     ) -> None:
-        self.objective, self.number, self.passes = objective, number, 0
-        self._settings, self._release = settings, release
-        self._jnd = jnd_map(image) if settings.use_attenuation else torch.zeros_like(image[:, :1])
-        start = initial_distortion(image.shape, generator).to(image.device)
-        self._free = start.requires_grad_()
+        self.objective, self.numbers, self.passes = objective, tuple(numbers), 0
+        self._settings, self.shown = settings, shown
+        original = shown.original
+        attenuated = settings.use_attenuation
+        self._jnd = jnd_map(original) if attenuated else torch.zeros_like(original[:, :1])
+        self._free = starts.to(original.device).requires_grad_()
         self.optimiser = build_optimiser(settings.optimizer, [self._free])
         self._advance = build_scheduler(settings.scheduler, self.optimiser)
 
     def seen(self, size: int) -> torch.Tensor:
-        """What the extractor sees of the image now: ``(1, 3, size, size)``."""
+        """What the extractor sees of the images now: ``(B, 3, size, size)``."""
         self.distortion = shape_distortion(self._free, self._jnd, self._settings)
-        return resize_square(self._release(in_pixels(self.distortion)), size)
+        return resize_square(self.shown(in_pixels(self.distortion)), size)
 
     def advance(self, steps: int) -> None:
         """Tells the scheduler how many steps were taken."""
         self._advance(steps)
 
     def result(self) -> torch.Tensor:
-        """The distortion ``(1, 3, H, W)`` in pixel units, before the budget."""
+        """The distortions ``(B, 3, H, W)`` in pixel units, before the budget."""
         with torch.no_grad():
             return in_pixels(shape_distortion(self._free, self._jnd, self._settings))
 
@@ -101,26 +97,27 @@ class Moving:
 def optimise(
     images: Sequence[Moving],
     extractor: Extractor,
-    iterations: int,
+    settings: ActivationSettings,
     on_step: Callable[[Step], None] | None = None,
 ) -> None:
     """Moves images towards their objectives, through the extractor together.
 
     Args:
-        images: The images; all of them use the same kind of optimiser.
+        images: The images; all of them use the same kind of optimiser, and one that looks around
+            before it steps (L-BFGS) has one image at a time.
         extractor: Maps images to features.
-        iterations: Steps to take.
+        settings: How many steps to take, and the precision of the passes.
         on_step: Called for each image before each of its steps.
     """
     if not images:
         return
-    for iteration in range(iterations):
-        if isinstance(images[0].optimiser, torch.optim.LBFGS):  # Looks around before it steps.
+    for iteration in range(settings.iterations):
+        if isinstance(images[0].optimiser, torch.optim.LBFGS):
             for image in images:
-                alone = partial(_pass, [image], extractor, iteration, on_step)
+                alone = partial(_pass, [image], extractor, settings.precision, iteration, on_step)
                 image.optimiser.step(alone)  # type: ignore[arg-type]
         else:
-            _pass(images, extractor, iteration, on_step)
+            _pass(images, extractor, settings.precision, iteration, on_step)
             for image in images:
                 image.optimiser.step()
         for image in images:
@@ -130,22 +127,27 @@ def optimise(
 def _pass(
     images: Sequence[Moving],
     extractor: Extractor,
+    precision: Precision,
     iteration: int,
     on_step: Callable[[Step], None] | None,
 ) -> torch.Tensor:
     """Through the extractor and back: leaves the gradients, gives the loss."""
     for image in images:
         image.optimiser.zero_grad()
-    features = extractor(torch.cat([image.seen(extractor.input_size) for image in images]))
+    seen = torch.cat([image.seen(extractor.input_size) for image in images])
+    with torch.autocast(seen.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        features = extractor(seen).float()
+    sizes = [len(image.numbers) for image in images]
     losses = [
-        image.objective(feature, image.distortion)
-        for image, feature in zip(images, features.split(1), strict=True)
+        image.objective(part, image.distortion)
+        for image, part in zip(images, features.split(sizes), strict=True)
     ]
     loss = torch.cat([each.total for each in losses]).sum()
     loss.backward()  # type: ignore[no-untyped-call]
     for image, each in zip(images, losses, strict=True):
         image.passes += 1
         if on_step is not None:
-            parts = (each.feature.item(), each.image.item(), each.margin.item())
-            on_step(Step(image.number, iteration, each.total.item(), *parts))
+            parts = torch.stack([each.total, each.feature, each.image, each.margin], dim=1)
+            for number, values in zip(image.numbers, parts.tolist(), strict=True):
+                on_step(Step(number, iteration, *values))
     return loss

@@ -18,7 +18,7 @@ class NormedMomentum(torch.optim.Optimizer):
     for a given PSNR moves the feature further.
 
     Args:
-        params: Tensors, each normed for itself.
+        params: Tensors ``(B, ...)``, each row normed for itself.
         lr: Root mean square of a step, more than 0.
         momentum: Decay of the sum, 0 to below 1.
 
@@ -56,6 +56,6 @@ class NormedMomentum(torch.optim.Optimizer):
 
 
 def _unit(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor at a root mean square of one; zeros stay zeros."""
-    size = tensor.square().mean().sqrt()
+    """Rows at a root mean square of one; zeros stay zeros."""
+    size = tensor.square().mean(dim=tuple(range(1, tensor.dim())), keepdim=True).sqrt()
     return tensor / size.clamp(min=torch.finfo(tensor.dtype).tiny)

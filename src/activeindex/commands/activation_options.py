@@ -24,6 +24,7 @@ _OPTIONS: tuple[tuple[str, Callable[[str], object], object, str], ...] = (
     ("scaling", float, 3.0, "strength, in JND units"),
     ("margin_weight", float, 0.0, "weight of the margin to the faces of the cell"),
     ("margin_width", float, 0.1, "how deep is deep enough, as a share of the mean depth"),
+    ("precision", str, "float32", "of the passes through the extractor: float32 or bfloat16"),
 )
 """Name, type, the paper's value (importing it would cost a second of PyTorch), help."""
 

@@ -97,7 +97,11 @@ def encode(picture: Picture, layer: Pixels, form: FileFormat) -> bytes:
         UnencodableError: If the format cannot hold the picture: transparency in JPEG, too long a
             side, too much EXIF.
     """
-    _check(picture, layer, form)
+    if picture.alpha is not None and not form.has_alpha:
+        raise UnencodableError(
+            f"{form.name}: expected an opaque picture, found one with transparency"
+        )
+    check_encodable(picture, form)
     channels = layer[..., :1] if picture.one_channel else layer
     if picture.alpha is not None:
         channels = np.dstack([channels, picture.alpha])
@@ -118,6 +122,24 @@ def encode(picture: Picture, layer: Pixels, form: FileFormat) -> bytes:
     return file.getvalue()
 
 
+def check_encodable(picture: Picture, form: FileFormat) -> None:
+    """Whether a file format can hold a picture, transparency aside.
+
+    Raises:
+        UnencodableError: If a side is too long, or the EXIF block.
+    """
+    longest = max(picture.layer.shape[:2])
+    if longest > _LONGEST_SIDE[form.name]:
+        raise UnencodableError(
+            f"{form.name}: expected at most {_LONGEST_SIDE[form.name]} pixels on a side, found "
+            f"{longest}"
+        )
+    if form.name == "jpeg" and len(picture.exif) > _LONGEST_JPEG_EXIF:
+        raise UnencodableError(
+            f"jpeg: expected at most {_LONGEST_JPEG_EXIF} bytes of EXIF, found {len(picture.exif)}"
+        )
+
+
 def decode(data: bytes) -> Pixels:
     """The pixels ``(H, W, 3)`` that a reader of an encoded file sees."""
     with Image.open(io.BytesIO(data)) as image:
@@ -135,20 +157,3 @@ def write_png(path: Path, pixels: Pixels) -> None:
     """Writes 8-bit RGB pixels ``(H, W, 3)`` as PNG, whole or not at all."""
     with whole_file(path) as beside:
         Image.fromarray(pixels).save(beside, **_PNG)
-
-
-def _check(picture: Picture, layer: Pixels, form: FileFormat) -> None:
-    if picture.alpha is not None and not form.has_alpha:
-        raise UnencodableError(
-            f"{form.name}: expected an opaque picture, found one with transparency"
-        )
-    longest = max(layer.shape[:2])
-    if longest > _LONGEST_SIDE[form.name]:
-        raise UnencodableError(
-            f"{form.name}: expected at most {_LONGEST_SIDE[form.name]} pixels on a side, found "
-            f"{longest}"
-        )
-    if form.name == "jpeg" and len(picture.exif) > _LONGEST_JPEG_EXIF:
-        raise UnencodableError(
-            f"jpeg: expected at most {_LONGEST_JPEG_EXIF} bytes of EXIF, found {len(picture.exif)}"
-        )

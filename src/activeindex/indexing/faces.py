@@ -10,8 +10,9 @@ of locality-sensitive hashing is the side of a hyperplane. Linear transforms bef
 change the normals.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import faiss
 import numpy as np
@@ -24,14 +25,17 @@ Matrix = npt.NDArray[np.float32]
 _MOST_RIVALS = 256
 """Other inverted lists whose faces are looked at, nearest first: no edit reaches those behind."""
 
+_FAR = 1e6
+"""How deep a feature lies behind a face that is not there."""
+
 
 @dataclass(frozen=True)
 class Faces:
-    """The faces of the cell of one feature.
+    """The faces of the cells of features, or of the one cell of all of them.
 
     Attributes:
-        normals: ``(m, d)``, of unit length, pointing inwards.
-        offsets: ``(m,)``.
+        normals: ``(n, m, d)``, of unit length, pointing inwards; n is 1 for one cell.
+        offsets: ``(n, m)``.
         unit: Whether the index brings features to unit length first.
     """
 
@@ -43,13 +47,24 @@ class Faces:
         """The same with its tensors on a device."""
         return Faces(self.normals.to(device), self.offsets.to(device), self.unit)
 
+    @classmethod
+    def of_several(cls, faces: Sequence[Self]) -> Self:
+        """The faces of several cells, in one: as many for each as the one with the most has."""
+        most = max(each.offsets.shape[1] for each in faces)
+        normals, offsets = [], []
+        for each in faces:
+            missing = most - each.offsets.shape[1]
+            normals.append(F.pad(each.normals, (0, 0, 0, missing)))
+            offsets.append(F.pad(each.offsets, (0, missing), value=_FAR))
+        return cls(torch.cat(normals), torch.cat(offsets), faces[0].unit)
+
     def depth(self, features: torch.Tensor) -> torch.Tensor:
         """How far features ``(B, d)`` lie behind each face: ``(B, m)``, negative when outside.
 
         In the unit of the features; differentiable.
         """
         inside = F.normalize(features, dim=1) if self.unit else features
-        return F.linear(inside, self.normals, self.offsets)
+        return torch.matmul(self.normals, inside.unsqueeze(2)).squeeze(2) + self.offsets
 
 
 def faces_of(
@@ -81,7 +96,7 @@ def faces_of(
     normals, offsets = normals[kept] / lengths[kept, None], offsets[kept] / lengths[kept]
     if not len(normals):
         return None
-    return Faces(_tensor(normals), _tensor(offsets), unit)
+    return Faces(_tensor(normals[None]), _tensor(offsets[None]), unit)
 
 
 def _linear(
