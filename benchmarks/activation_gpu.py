@@ -1,14 +1,16 @@
 """Activation on a GPU against the plain loop of baseline.py: images per second.
 
-Run from the root of the repository, on a machine with a GPU:
+Run from the root of the repository, on a machine with a GPU and torchvision:
     python benchmarks/activation_gpu.py --data_dir disc/references_10k \
         --fts_training_path fts/train/fts.pt
 
-Images of the extractor's own size, all arms in turn, best of --rounds: from 8-bit pixels in memory
-to encoded PNG files with their measured quality; the baseline only to 8-bit pixels. `passes alone`
-is the floor: forward and back through the extractor for as many images and iterations, channels
-last. `of peak` is the arithmetic of the passes (forward, and back to the pixels: about twice
-forward) over what --tflops says of the chip's bfloat16 matrix units.
+A ResNet-50 of torchvision with 512 outputs and random weights, whose speed is that of any other;
+with --sscd the default extractor. Images of 288 pixels, each arm once for --warm_up images and then
+timed for --images: from 8-bit pixels in memory to encoded PNG files with their measured quality;
+the baseline only to 8-bit pixels. `passes alone` is the floor: forward and back through the
+extractor for as many images and iterations. `of peak` is the arithmetic of the passes (forward, and
+back to the pixels: about twice forward) over what --tflops says of the chip's bfloat16 matrix
+units. Then extraction from images in memory against the network alone.
 """
 
 import argparse
@@ -18,36 +20,61 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import faiss
-import numpy as np
 import torch
-from baseline import activate_plainly, plain_network
+import torch.nn.functional as F
+from baseline import MEAN, STD, activate_plainly
 
 from activation import forward_flops
-from activeindex.activation import PRECISIONS, PRESETS, activate, read_pixels
-from activeindex.extractors import Extractor, features_of, load_extractor, read_features
-from activeindex.images import (
-    Pixels,
-    list_images,
-    measure_quality,
-    resize_square,
-    to_pixels,
-    to_tensor,
+from activeindex.activation import PRECISIONS, PRESETS, Precision, activate, read_pixels
+from activeindex.extractors import (
+    Extractor,
+    ExtractorIdentity,
+    features_of,
+    load_extractor,
+    read_features,
 )
+from activeindex.extractors.network import NetworkExtractor
+from activeindex.images import Pixels, list_images, resize_square, to_pixels, to_tensor
 from activeindex.indexing import Quantiser, train_index
 
-ITERATIONS, BATCH = 10, 64
-Arm = Callable[[], Sequence[Pixels]]
+ITERATIONS, BATCH, SIZE = 10, 64, 288
 
 
-def passes(extractor: Extractor, count: int, precision: str) -> None:
+class Unit(torch.nn.Module):
+    """A network whose vectors are scaled to unit length."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return F.normalize(self.network(images).float(), dim=1)
+
+
+def resnet50() -> Extractor:
+    from torchvision.models import resnet50
+
+    torch.manual_seed(0)
+    network = resnet50(weights=None, num_classes=512)
+    return NetworkExtractor(Unit(network), ExtractorIdentity("resnet50", "random", SIZE))
+
+
+def passes(extractor: Extractor, count: int, precision: Precision) -> None:
     """Forward and back alone."""
-    size = extractor.input_size
-    images = torch.rand(BATCH, 3, size, size, device=extractor.device, requires_grad=True)
+    shape = (BATCH, 3, SIZE, SIZE)
+    images = torch.rand(shape, device=extractor.device, requires_grad=True)
     for _ in range(-(-count // BATCH) * ITERATIONS):
         with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bfloat16"):
             features = extractor(images)
         torch.autograd.grad(features.float().square().sum(), images)
+
+
+def timed(function: Callable[[], object]) -> float:
     torch.cuda.synchronize()
+    start = time.perf_counter()
+    function()
+    torch.cuda.synchronize()
+    return time.perf_counter() - start
 
 
 def main() -> None:
@@ -55,91 +82,80 @@ def main() -> None:
     for name in ("data_dir", "fts_training_path"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--images", type=int, default=256)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--warm_up", type=int, default=64)
+    parser.add_argument("--sscd", action="store_true")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the extractor")
     parser.add_argument("--tflops", type=float, default=989.0, help="989: H100 SXM, dense")
     options = parser.parse_args()
-    device = "cuda"
-    extractor = load_extractor().to(torch.device(device))
-    network, size = plain_network("sscd_disc_mixup", device)
+    extractor = (load_extractor() if options.sscd else resnet50()).to(torch.device("cuda"))
+    flops = 3 * ITERATIONS * forward_flops(extractor, SIZE)
+    print(
+        f"{torch.cuda.get_device_name()}, {extractor.identity}, {options.images} images, ", end=""
+    )
+    print(f"{flops / 1e9:.0f} GFLOP in the passes of an image", flush=True)
+    extraction(extractor)
     training = read_features(options.fts_training_path, "fts_training_path").values
     trained = train_index(training, "IVF64,PQ8x8", "L2")
     quantiser = Quantiser(trained)
-    paths = list_images(options.data_dir)
-    small = [resize_square(to_tensor(read_pixels(path)), size) for path in paths]
-    pixels = [to_pixels(small[number % len(small)]) for number in range(options.images)]
-    tensors = [to_tensor(each) for each in pixels]
+    paths = list_images(options.data_dir)[: options.images]
+    small = [to_pixels(resize_square(to_tensor(read_pixels(path)), SIZE)) for path in paths]
+    pixels = [small[number % len(small)] for number in range(options.images)]
+    print("| arm | images/s | ratio | of peak | distance to target | PSNR |")
+    print("|---|---|---|---|---|---|", flush=True)
 
-    def baseline() -> list[Pixels]:
-        out = []
-        for first in range(0, len(pixels), BATCH):
-            batch = pixels[first : first + BATCH]
+    def line(name: str, function: Callable[[list[Pixels]], object], seen: str = " | ") -> float:
+        function(pixels[: options.warm_up])
+        found: list[object] = []
+        seconds = timed(lambda: found.append(function(pixels)))
+        rate = len(pixels) / seconds
+        share = rate * flops / options.tflops / 1e12
+        result = found[0]
+        if hasattr(result, "psnr"):
+            seen = f"{result.distance_before:.3f} → {result.distance_after:.3f} | {result.psnr:.2f}"
+        ratio = f"{rate / plain:.1f}" if plain else "1"
+        print(f"| {name} | {rate:.0f} | {ratio} | {share:.1%} | {seen} |", flush=True)
+        return rate
+
+    def baseline(images: Sequence[Pixels]) -> None:
+        def network(normalised: torch.Tensor) -> torch.Tensor:
+            return extractor(normalised * STD.to("cuda") + MEAN.to("cuda"))
+
+        for first in range(0, len(images), BATCH):
             index = faiss.clone_index(trained)
-            out += activate_plainly(batch, network, size, index, device=device)
-        return out
+            batch = images[first : first + BATCH]
+            activate_plainly(batch, network, SIZE, index, device="cuda")
 
-    arms: dict[str, Callable[[], Sequence[Pixels] | None]] = {"baseline": baseline}
-    for precision in PRECISIONS:
-        arms[f"passes alone, {precision}"] = lambda precision=precision: passes(
-            extractor, len(pixels), precision
+    plain = 0.0
+    plain = line("baseline", baseline)
+    if options.compile:
+        extractor.compile()
+    for precision in reversed(PRECISIONS):
+        line(
+            f"passes alone, {precision}",
+            lambda images, precision=precision: passes(extractor, len(images), precision),
         )
         for name, preset in PRESETS.items():
-            arms[f"{name}, {precision}"] = lambda preset=preset, precision=precision: [
-                image.pixels
-                for image in activate(
-                    tensors,
+            line(
+                f"{name}, {precision}",
+                lambda images, preset=preset, precision=precision: activate(
+                    [to_tensor(image) for image in images],
                     extractor,
                     quantiser,
                     preset.settings.replace(precision=precision),
                     release=preset.release,
-                ).images
-            ]
-    best: dict[str, float] = {}
-    released: dict[str, Sequence[Pixels] | None] = {}
-    for round_ in range(options.rounds + 1):
-        for name, arm in arms.items():
-            torch.cuda.synchronize()
-            start = time.perf_counter()
-            released[name] = arm()
-            torch.cuda.synchronize()
-            if round_:  # The first one warms up.
-                spent = time.perf_counter() - start
-                best[name] = min(best.get(name, spent), spent)
-
-    def features(images: Sequence[Pixels]) -> np.ndarray:
-        return features_of(extractor, torch.stack([to_tensor(image) for image in images]))
-
-    targets = quantiser.reconstruct(features(pixels))
-    flops = 3 * ITERATIONS * forward_flops(extractor, size)
-    print(f"{torch.cuda.get_device_name()}, {extractor.identity}, {len(pixels)} images, ", end="")
-    print(f"{flops / 1e9:.0f} GFLOP in the passes of an image")
-    print("| arm | images/s | ratio | of peak | distance to target | PSNR |")
-    print("|---|---|---|---|---|---|")
-    for name, seconds in best.items():
-        rate = len(pixels) / seconds
-        line = f"| {name} | {rate:.0f} | {best['baseline'] / seconds:.1f} "
-        line += f"| {rate * flops / options.tflops / 1e12:.1%} |"
-        images = released[name]
-        if images is not None:
-            distance = np.linalg.norm(features(images) - targets, axis=1).mean()
-            psnr = np.mean([measure_quality(*p).psnr for p in zip(pixels, images, strict=True)])
-            line += f" {distance:.3f} | {psnr:.2f} |"
-        else:
-            line += " | |"
-        print(line, flush=True)
-    extraction(extractor)
+                ),
+            )
 
 
 def extraction(extractor: Extractor) -> None:
     """Features of images in memory, against the network alone."""
-    size = extractor.input_size
-    images = torch.rand(1024, 3, size, size)
+    images = torch.rand(1024, 3, SIZE, SIZE)
     there = images.to(extractor.device)
 
     def alone() -> None:
         with torch.inference_mode():
             for part in torch.split(there, 256):
                 extractor(part)
-        torch.cuda.synchronize()
 
     def extracted() -> None:
         for part in torch.split(images, 256):
@@ -147,9 +163,7 @@ def extraction(extractor: Extractor) -> None:
 
     for name, function in (("network alone", alone), ("features_of", extracted)):
         function()
-        start = time.perf_counter()
-        function()
-        print(f"{name}: {len(images) / (time.perf_counter() - start):.0f} images/s")
+        print(f"extraction, {name}: {len(images) / timed(function):.0f} images/s", flush=True)
 
 
 if __name__ == "__main__":

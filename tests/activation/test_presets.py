@@ -85,7 +85,8 @@ def test_the_margin_does_not_depend_on_the_unit_of_the_features(
         ).images[0]
         for extractor, rows in ((small_sscd, features), (Scaled(), np.float32(scale) * features))
     )
-    assert np.abs(plain.pixels.astype(int) - scaled.pixels.astype(int)).max() <= 1
+    levels = 1 if small_sscd.device.type == "cpu" else 8  # A GPU adds up in another order.
+    assert np.abs(plain.pixels.astype(int) - scaled.pixels.astype(int)).max() <= levels
 
 
 def test_a_budget_of_ones_own_takes_the_place_of_the_presets(

@@ -27,6 +27,7 @@ from activeindex.activation.settings import (
     PRECISIONS,
     TARGETS,
     ActivationSettings,
+    Precision,
 )
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "Aim",
     "Budget",
     "FolderActivation",
+    "Precision",
     "Preset",
     "Recorder",
     "Release",
