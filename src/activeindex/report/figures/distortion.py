@@ -1,9 +1,10 @@
 """What activation costs in quality, and what it buys."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from activeindex.evaluation.comparison import HitTable
 from activeindex.evaluation.intervals import mean_of_means_interval
 from activeindex.report.charts import (
     Sample,
@@ -17,7 +18,34 @@ from activeindex.report.runs import ReportedRun
 
 def trade_off_figure(runs: Sequence[ReportedRun]) -> Figure:
     """R@1 against PSNR of whole runs."""
-    title = "R@1 against PSNR, of the runs"
+    return _recall_against_psnr(
+        "R@1 against PSNR, of the runs",
+        runs,
+        _whole,
+        missing="needs an active run with activation.jsonl: --active True",
+        caption="Mean over all edits; 95 % intervals by bootstrap over images.",
+    )
+
+
+def quality_figure(runs: Sequence[ReportedRun]) -> Figure:
+    """R@1 against PSNR of the images of a run."""
+    return _recall_against_psnr(
+        "R@1 against PSNR, of the images",
+        runs,
+        _by_quality,
+        missing="needs an active run (--active True) of eight images or more",
+        caption="The images in groups of equal size by their PSNR, with 95 % bootstrap intervals.",
+    )
+
+
+def _recall_against_psnr(
+    title: str,
+    runs: Sequence[ReportedRun],
+    points_of: Callable[[ReportedRun, HitTable], Series | None],
+    *,
+    missing: str,
+    caption: str,
+) -> Figure:
     points, levels = [], []
     for run in runs:
         if run.retrieval is None:
@@ -25,48 +53,30 @@ def trade_off_figure(runs: Sequence[ReportedRun]) -> Figure:
         hits = run.retrieval.hits
         if not run.records:
             levels.append((run.name, run.place, hits.average))
-            continue
-        psnr = run.recorded("psnr")
-        finite = psnr[np.isfinite(psnr)]
-        if not len(finite):
-            continue
-        x, y = mean_of_means_interval(finite[None]), hits.average_interval
-        one = [np.array([value]) for value in (finite.mean(), hits.average, *y, *x)]
-        points.append(Series(run.name, run.place, *one))
+        elif (found := points_of(run, hits)) is not None:
+            points.append(found)
     if not points:
-        return Figure(title, "", missing="needs an active run with activation.jsonl: --active True")
+        return Figure(title, "", missing=missing)
     drawn = point_chart(points, levels, "PSNR in dB", "mean R@1", words(title, runs))
-    caption = "Mean over all edits; 95 % intervals by bootstrap over images."
     caption += " Horizontal lines: passive runs." if levels else ""
     return Figure(title, caption, (("", drawn),))
 
 
-def quality_figure(runs: Sequence[ReportedRun]) -> Figure:
-    """R@1 against PSNR of the images of a run."""
-    title = "R@1 against PSNR, of the images"
-    curves, levels = [], []
-    for run in runs:
-        if run.retrieval is None:
-            continue
-        hits = run.retrieval.hits
-        if not run.records:
-            levels.append((run.name, run.place, hits.average))
-            continue
-        curve = _by_quality(run, hits.images.tolist(), np.nanmean(hits.hits, axis=0))
-        if curve is not None:
-            curves.append(curve)
-    if not curves:
-        needed = "needs an active run (--active True) of eight images or more"
-        return Figure(title, "", missing=needed)
-    drawn = point_chart(curves, levels, "PSNR in dB", "mean R@1", words(title, runs))
-    caption = "The images in groups of equal size by their PSNR, with 95 % bootstrap intervals."
-    caption += " Horizontal lines: passive runs." if levels else ""
-    return Figure(title, caption, (("", drawn),))
+def _whole(run: ReportedRun, hits: HitTable) -> Series | None:
+    """Mean recall and PSNR of a run; None where no PSNR is finite."""
+    psnr = run.recorded("psnr")
+    finite = psnr[np.isfinite(psnr)]
+    if not len(finite):
+        return None
+    x, y = mean_of_means_interval(finite[None]), hits.average_interval
+    one = [np.array([value]) for value in (finite.mean(), hits.average, *y, *x)]
+    return Series(run.name, run.place, *one)
 
 
-def _by_quality(run: ReportedRun, images: list[int], recall: np.ndarray) -> Series | None:
+def _by_quality(run: ReportedRun, hits: HitTable) -> Series | None:
     """Mean recall of the images in groups by PSNR; None for too few images."""
-    place = {image: i for i, image in enumerate(images)}
+    recall = np.nanmean(hits.hits, axis=0)
+    place = {image: i for i, image in enumerate(hits.images.tolist())}
     pairs = [
         (float(record["psnr"]), float(recall[place[record["image"]]]))
         for record in run.records
