@@ -1,46 +1,7 @@
-"""What a person sees while images are activated."""
+"""Curves of a run for TensorBoard."""
 
 import subprocess
 import sys
-
-import numpy as np
-import pytest
-
-from activeindex.activation import ActivatedImage, Step
-from activeindex.experiment import LiveFigures
-from activeindex.images import Quality
-
-
-class Shown:
-    """A progress bar that keeps the last figures that it was asked to show."""
-
-    def __init__(self) -> None:
-        self.items = 0
-        self.figures: dict[str, float | str] = {}
-
-    def advance(self, items: int = 1, **shown: float | str) -> None:
-        self.items += items
-        self.figures = shown
-
-
-def activated(psnr: float) -> ActivatedImage:
-    pixels = np.zeros((8, 8, 3), dtype=np.uint8)
-    quality = Quality(psnr, 0.97, 12)
-    return ActivatedImage(b"", pixels, quality, budget_met=True, passes=10, aims=())
-
-
-def test_running_loss_psnr_and_rate_are_shown() -> None:
-    shown = Shown()
-    figures = LiveFigures(shown)
-    for number, losses in enumerate([(-0.4, -0.8), (-0.2, -0.6)]):
-        for iteration, loss in enumerate(losses):
-            figures.step(Step(number, iteration, loss, loss, 0.0))
-    assert shown.figures["loss"] == pytest.approx(-0.7)
-    figures.images([0, 1], [activated(38.0), activated(40.0)])
-    assert shown.figures["psnr"] == 39.0
-    assert str(shown.figures["activated"]).endswith("/s")
-    assert shown.items == 0, "images are counted when they are searched for, too"
-
 
 MISSING = """
 import sys

@@ -7,6 +7,10 @@ import subprocess
 import sys
 import termios
 
+import pytest
+
+from activeindex.running.progress import in_lines
+
 SHOW = """
 import time
 from activeindex.running.progress import Bar
@@ -18,9 +22,27 @@ with Bar("features", total=5, done=1) as bar:
 """
 
 
-def test_a_log_file_gets_no_progress() -> None:
+def test_a_log_file_gets_no_bar() -> None:
     shown = subprocess.run([sys.executable, "-c", SHOW], capture_output=True, check=True)
     assert shown.stderr == shown.stdout == b""
+
+
+def test_a_log_gets_lines_of_a_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    now = 0.0
+    with in_lines("activate", total=9, done=1, clock=lambda: now) as lines:
+        for now in (20.0, 70.0, 80.0, 90.0):  # noqa: B007 (the clock reads it)
+            lines.advance(2, loss=-0.91234)
+    assert capsys.readouterr().out.splitlines() == [
+        "activate: begun, 1 of 9",
+        "activate: going on, 5 of 9, 70 s, loss -0.912",
+        "activate: ended, 9 of 9, 90 s, loss -0.912",
+    ]
+
+
+def test_a_stage_that_fails_is_not_said_to_have_ended(capsys: pytest.CaptureFixture[str]) -> None:
+    with contextlib.suppress(OSError), in_lines("links", total=None):
+        raise OSError
+    assert capsys.readouterr().out == "links: begun\n"
 
 
 def test_a_terminal_gets_the_count_the_rate_and_the_time_left() -> None:

@@ -29,6 +29,7 @@ from activeindex.activation.settings import (
     ActivationSettings,
     Precision,
 )
+from activeindex.activation.watching import LiveFigures, Watcher
 
 __all__ = [
     "AS_PNG",
@@ -46,6 +47,7 @@ __all__ = [
     "Aim",
     "Budget",
     "FolderActivation",
+    "LiveFigures",
     "Precision",
     "Preset",
     "Recorder",
@@ -53,6 +55,7 @@ __all__ = [
     "ReleaseSettings",
     "ReleasedFile",
     "Step",
+    "Watcher",
     "activate",
     "activate_folder",
     "check_released",

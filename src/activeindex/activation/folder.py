@@ -13,6 +13,7 @@ from activeindex.activation.records import RECORDS_FILE, Recorder, check_release
 from activeindex.activation.release import ReleaseSettings
 from activeindex.activation.results import ActivatedImage
 from activeindex.activation.settings import ActivationSettings
+from activeindex.activation.watching import LiveFigures
 from activeindex.errors import InputError, UnencodableError, UnreadableImageError
 from activeindex.extractors import Extractor, OnUnreadable
 from activeindex.images import (
@@ -128,6 +129,7 @@ def activate_folder(
         # Steps may be of other sizes: a run can go on on another device.
         done = sum(step["images"] + len(step["skipped"]) for step in journal.steps)
         progress.advance(min(done, len(paths)))
+        figures = LiveFigures(progress)
         images = workers.map(_try_read, paths[done:])
         together = together_on(extractor.device)
         batch = max(_BATCH, together)
@@ -152,7 +154,9 @@ def activate_folder(
                     release=release,
                     seed=seed,
                     numbers=chosen,
+                    on_step=figures.step,
                 )
+                figures.images(chosen, activated.images)
                 for number, result in zip(chosen, activated.images, strict=True):
                     source, output = paths[number], outputs[number]
                     write_bytes(output_dir / output, result.data)
@@ -164,7 +168,7 @@ def activate_folder(
                     )
                     journal.write(RECORDS_FILE, record)
                     warnings += _warnings(source, pictures[number], result, release)
-                    progress.advance(1, psnr=result.quality.psnr)
+                    progress.advance()
             skipped = [str(error) for error in errors]
             journal.commit({"images": len(pictures), "skipped": skipped, "warnings": warnings})
             progress.advance(len(errors))

@@ -1,13 +1,14 @@
 """Options that several commands share, and how their values are read."""
 
 import argparse
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from activeindex.running.cores import default_workers
-from activeindex.running.progress import Bar, Progress, Silent
+from activeindex.running.progress import Bar, Progress, Silent, in_lines
 
 _TRUE = frozenset({"1", "on", "true", "yes"})
 _FALSE = frozenset({"0", "false", "no", "off"})
@@ -80,12 +81,15 @@ class Teller:
 
     @contextmanager
     def bar(self, title: str, total: int | None, done: int = 0) -> Iterator[Progress]:
-        """A progress bar for a stage of the command."""
-        if self._verbose > 0:
+        """The progress of a stage: a bar on a terminal, lines where standard error is none."""
+        if self._verbose <= 0:
+            yield Silent()
+        elif sys.stderr.isatty():
             with Bar(title, total, done) as shown:
                 yield shown
         else:
-            yield Silent()
+            with in_lines(title, total, done) as said:
+                yield said
 
     @property
     def seconds(self) -> float:

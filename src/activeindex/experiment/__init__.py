@@ -12,16 +12,14 @@ from activeindex.experiment.settings import (
     IndexSettings,
 )
 from activeindex.experiment.summary import RunSummary
-from activeindex.experiment.watching import LiveFigures, TensorBoard, Watcher, watching
+from activeindex.experiment.watching import TensorBoard, watching
 
 __all__ = [
     "EvaluationSettings",
     "ExperimentSettings",
     "IndexSettings",
-    "LiveFigures",
     "RunSummary",
     "TensorBoard",
-    "Watcher",
     "run_experiment",
     "watching",
 ]

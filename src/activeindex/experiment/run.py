@@ -12,8 +12,10 @@ from activeindex import __version__
 from activeindex.activation import (
     RECORDS_FILE,
     ActivatedImage,
+    LiveFigures,
     Recorder,
     Step,
+    Watcher,
     activate,
     check_released,
     read_pixels,
@@ -39,7 +41,6 @@ from activeindex.experiment.searching import Searcher
 from activeindex.experiment.settings import ExperimentSettings
 from activeindex.experiment.summary import RunSummary
 from activeindex.experiment.times import TIMES_FILE, StageTimes
-from activeindex.experiment.watching import LiveFigures, Watcher
 from activeindex.extractors import Extractor, extract_folder, read_features
 from activeindex.images import (
     Picture,
@@ -126,8 +127,9 @@ def run_experiment(
             progress=progress,
         )
     originals = read_features(extraction.features, "originals", extractor.dimension)
-    with times.stage("index", len(originals.values)):
+    with times.stage("index", len(originals.values)), start_bar("index", 1, 0) as progress:
         arm = build_arm(settings.index, extractor, originals)
+        progress.advance()
     if not settings.index.force:
         check_released(settings.data_dir, arm.quantiser, extractor)
     if settings.active:
@@ -149,7 +151,7 @@ def run_experiment(
             times,
         )
         run = _Run(settings, extractor, arm, searcher, workers, journal, times, tuple(watchers))
-        title = "activate, edit, search" if settings.active else "edit, search"
+        title = f"{'active' if settings.active else 'passive'} run"
         done = _images_done(journal, "matching")
         with start_bar(title, len(paths), done) as progress:
             _release_and_search(run, paths, done, progress)

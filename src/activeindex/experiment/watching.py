@@ -1,69 +1,12 @@
-"""Watching activation while it runs: figures in the progress bar, and curves for TensorBoard."""
+"""Watching activation while it runs: curves for TensorBoard."""
 
-import statistics
-import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from activeindex.activation import ActivatedImage, ActivationSettings, Step
+from activeindex.activation import ActivatedImage, ActivationSettings, Step, Watcher
 from activeindex.errors import MissingExtraError
-from activeindex.running.progress import Progress
-
-_WINDOW = 64
-"""Images that a running mean is over."""
-
-
-class Watcher(Protocol):
-    """What is told of every step and of every activated image."""
-
-    def step(self, step: Step) -> None:
-        """Before each step of each image."""
-
-    def images(self, numbers: Sequence[int], images: Sequence[ActivatedImage]) -> None:
-        """After each batch."""
-
-
-class LiveFigures:
-    """Running loss, PSNR and images per second of activation, beside a progress bar.
-
-    The loss is the mean over the last 64 images of the last loss that each had, the PSNR their
-    mean, and the rate that of activation alone: the bar's own counts editing and searching as well.
-
-    Args:
-        progress: The bar.
-    """
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._losses: dict[int, float] = {}
-        self._psnrs: deque[float] = deque(maxlen=_WINDOW)
-        self._start: float | None = None
-        self._shown: dict[str, float | str] = {}
-
-    def step(self, step: Step) -> None:
-        """Shows the running loss."""
-        if self._start is None:
-            self._start = time.perf_counter()
-        self._losses.pop(step.number, None)
-        self._losses[step.number] = step.loss
-        if len(self._losses) > _WINDOW:
-            self._losses.pop(next(iter(self._losses)))
-        self._show(loss=statistics.fmean(self._losses.values()))
-
-    def images(self, numbers: Sequence[int], images: Sequence[ActivatedImage]) -> None:
-        """Shows the running PSNR and the rate of this batch."""
-        self._psnrs.extend(image.quality.psnr for image in images)
-        if self._start is not None:
-            rate = len(images) / max(time.perf_counter() - self._start, 1e-9)
-            self._show(psnr=statistics.fmean(self._psnrs), activated=f"{rate:.2f}/s")
-        self._start = None
-
-    def _show(self, **figures: float | str) -> None:
-        self._shown |= figures
-        self._progress.advance(0, **self._shown)
 
 
 class TensorBoard:

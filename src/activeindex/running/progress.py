@@ -2,24 +2,30 @@
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 _REDRAW = 0.2
 """Seconds between two drawings of a bar that does not advance."""
+_FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}, {rate_fmt}]"
+"""The bar's own rate comes last: a narrow terminal cuts it off rather than what is shown."""
+_BETWEEN_LINES = 60.0
+"""Seconds between two lines of a stage in a log."""
 
 
 class Progress(Protocol):
     """What a long function reports to: the number of items done, and what to show beside them."""
 
-    def advance(self, items: int = 1, **shown: float | str) -> None:
+    def advance(self, items: int = 1, **shown: float) -> None:
         """Counts ``items`` as done and shows ``shown``, e.g. the running loss."""
 
 
 class Silent:
     """Reports nothing; the default of every long function."""
 
-    def advance(self, items: int = 1, **shown: float | str) -> None:
+    def advance(self, items: int = 1, **shown: float) -> None:
         """Does nothing."""
 
 
@@ -46,9 +52,10 @@ class Bar:
             disable=None,  # None: off where standard error is not a terminal.
             dynamic_ncols=True,
             smoothing=0.1,
+            bar_format=None if total is None else _FORMAT,
         )
 
-    def advance(self, items: int = 1, **shown: float | str) -> None:
+    def advance(self, items: int = 1, **shown: float) -> None:
         """Counts ``items`` as done and shows ``shown`` at the end of the bar."""
         if shown:
             self._bar.set_postfix(shown, refresh=False)
@@ -68,3 +75,49 @@ class Bar:
         trace: TracebackType | None,
     ) -> None:
         self._bar.close()
+
+
+@contextmanager
+def in_lines(
+    title: str,
+    total: int | None,
+    done: int = 0,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Progress]:
+    """Lines on standard output, for a log: a stage has begun, goes on (once a minute), has ended.
+
+    Args:
+        title: What is being done.
+        total: How many items there are; None where that is not known beforehand.
+        done: How many of them an earlier, interrupted run has done.
+        clock: Tells the seconds.
+    """
+    print(f"{title}: begun" + ("" if total is None else f", {done} of {total}"), flush=True)
+    stage = _Stage(title, total, done, clock)
+    yield stage
+    stage.say("ended")
+
+
+class _Stage:
+    def __init__(
+        self, title: str, total: int | None, done: int, clock: Callable[[], float]
+    ) -> None:
+        self._title, self._total, self._done, self._clock = title, total, done, clock
+        self._figures: dict[str, float] = {}
+        self._start = self._said = clock()
+
+    def advance(self, items: int = 1, **shown: float) -> None:
+        """Counts ``items`` as done; a minute after the last line, says how far it has come."""
+        self._done += items
+        self._figures = shown or self._figures
+        if self._clock() - self._said > _BETWEEN_LINES:
+            self.say("going on")
+
+    def say(self, state: str) -> None:
+        """Prints a line."""
+        self._said = self._clock()
+        of = "" if self._total is None else f" of {self._total}"
+        figures = "".join(f", {k} {v:.3g}" for k, v in self._figures.items())
+        seconds = self._said - self._start
+        print(f"{self._title}: {state}, {self._done}{of}, {seconds:.0f} s{figures}", flush=True)
