@@ -202,11 +202,16 @@ def test_killed_extraction_ends_with_the_files_of_an_undisturbed_one(
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads the process list of Linux")
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_stopped_command_leaves_no_process_behind(
     prepared: Prepared, tmp_path: Path, how: signal.Signals
 ) -> None:
     left: list[str] = []
     journal = tmp_path / "fts" / ".fts.journal"
-    stop_after(extraction(prepared, 2), tmp_path, journal, 2, 0.0, how, left)
+    code, said = stop_after(extraction(prepared, 2), tmp_path, journal, 2, 0.0, how, left)
     assert left == []
+    if how == signal.SIGTERM:
+        assert code == 143
+        assert said.strip().splitlines() == [
+            "python -m activeindex.extract_fts: interrupted; the same command goes on where it was"
+        ]

@@ -11,9 +11,11 @@ import shlex
 import sys
 from collections.abc import Generator, Sequence
 from types import ModuleType
+from typing import NoReturn
 
 from activeindex import __version__
 from activeindex.errors import ActiveIndexError
+from activeindex.running.stopping import Terminated, terminable
 
 COMMANDS = {
     "activate": "activate a folder of images against an index, before their release",
@@ -33,6 +35,7 @@ COMMANDS = {
 
 USER_ERROR = 2
 INTERRUPTED = 130
+TERMINATED = 143
 
 _DESCRIPTION = """\
 Active image indexing (Fernandez et al., ICLR 2023): change pictures imperceptibly before release,
@@ -45,7 +48,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     name = given[0].replace("-", "_") if given else ""
     if name in COMMANDS:
         return run_command(name, given[1:], f"activeindex {given[0]}")
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="activeindex",
         description=_DESCRIPTION,
         epilog="activeindex COMMAND --help explains a command",
@@ -69,7 +72,7 @@ def run_command(name: str, arguments: Sequence[str] | None = None, prog: str | N
     """
     command: ModuleType = importlib.import_module(f"activeindex.commands.{name}")
     prog = prog or f"python -m activeindex.{name}"
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=prog,
         description=command.__doc__,
         formatter_class=_HelpFormatter,
@@ -80,7 +83,8 @@ def run_command(name: str, arguments: Sequence[str] | None = None, prog: str | N
     options = parser.parse_args(with_underscores(given))
     options.command_line = shlex.join([*prog.split(), *given])
     try:
-        command.run(options)
+        with terminable():
+            command.run(options)
     except ActiveIndexError as error:
         if getattr(options, "debug", False):
             raise
@@ -93,9 +97,9 @@ def run_command(name: str, arguments: Sequence[str] | None = None, prog: str | N
         where = f"{error.filename}: " if error.filename else ""
         print(f"{prog}: error: {where}{error.strerror}", file=sys.stderr)
         return USER_ERROR
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print(f"\n{prog}: interrupted; the same command goes on where it was", file=sys.stderr)
-        return INTERRUPTED
+        return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
     return 0
 
 
@@ -108,6 +112,13 @@ def with_underscores(arguments: Sequence[str]) -> list[str]:
             option = "--" + option[2:].replace("-", "_")
         spelled.append(f"{option}{equals}{value}")
     return spelled
+
+
+class _Parser(argparse.ArgumentParser):
+    """A usage error is one line, as every other."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USER_ERROR, f"{self.prog}: error: {message}; see {self.prog} --help\n")
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):

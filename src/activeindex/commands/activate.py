@@ -20,13 +20,8 @@ from activeindex.commands.activation_options import (
     chosen_release,
 )
 from activeindex.commands.extractor_options import add_extractor_options, chosen_extractor
-from activeindex.commands.options import (
-    Teller,
-    add_force,
-    add_run_options,
-    existing,
-)
-from activeindex.running.files import check_file
+from activeindex.commands.options import Teller, add_force, add_run_options, existing, whole
+from activeindex.running.files import check_there
 
 _SHOWN_WARNINGS = 10
 
@@ -42,7 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="trained index: folder or file; given several times, images are activated for all",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the noise at the start")
+    parser.add_argument("--seed", type=whole(0), default=0, help="of the noise at the start")
     parser.add_argument(
         "--unreadable",
         default="refuse",
@@ -60,8 +55,7 @@ def run(options: argparse.Namespace) -> None:
     """Runs the command."""
     existing(options.folder, "FOLDER")
     for path in options.index:
-        if not path.is_dir():
-            check_file(path, "index")
+        check_there(path, "index", "a trained index, folder or file")
     from activeindex.activation import activate_folder
     from activeindex.experiment.summary import Distortion
     from activeindex.images import list_images

@@ -4,27 +4,37 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from activeindex.commands.options import add_boolean, boolean, optional
+from activeindex.commands.options import add_boolean, boolean, number, one_of, optional, whole
 
 if TYPE_CHECKING:
     from activeindex.activation import ActivationSettings, Preset, ReleaseSettings
 
 
 _OPTIONS: tuple[tuple[str, Callable[[str], object], object, str], ...] = (
-    ("iterations", int, 10, "gradient steps per image"),
+    ("iterations", whole(0), 10, "gradient steps per image"),
     ("optimizer", str, "Adam,lr=1e-0", "a torch or timm optimiser, or NormedMomentum"),
     ("scheduler", optional, None, "a torch or timm scheduler, or None"),
-    ("target", str, "pq_recons", "pq_recons, ori_ft, ivf_cluster or ivf_cluster_half"),
-    ("loss_f", str, "cossim", "feature loss: cossim or mse"),
-    ("lambda_f", float, 1.0, "weight of the feature loss"),
-    ("lambda_i", float, 1e-2, "weight of the image loss"),
+    (
+        "target",
+        one_of("pq_recons", "ori_ft", "ivf_cluster", "ivf_cluster_half"),
+        "pq_recons",
+        "pq_recons, ori_ft, ivf_cluster or ivf_cluster_half",
+    ),
+    ("loss_f", one_of("cossim", "mse"), "cossim", "feature loss: cossim or mse"),
+    ("lambda_f", number(0), 1.0, "weight of the feature loss"),
+    ("lambda_i", number(0), 1e-2, "weight of the image loss"),
     ("use_tanh", boolean, True, "squash the distortion"),
     ("scale_channels", boolean, True, "weight the channels by what the eye sees"),
     ("use_attenuation", boolean, True, "mask the distortion by the JND map"),
-    ("scaling", float, 3.0, "strength, in JND units"),
-    ("margin_weight", float, 0.0, "weight of the margin to the faces of the cell"),
+    ("scaling", number(0), 3.0, "strength, in JND units"),
+    ("margin_weight", number(0), 0.0, "weight of the margin to the faces of the cell"),
     ("margin_width", float, 0.1, "how deep is deep enough, as a share of the mean depth"),
-    ("precision", str, "float32", "of the passes through the extractor: float32 or bfloat16"),
+    (
+        "precision",
+        one_of("float32", "bfloat16"),
+        "float32",
+        "of the passes through the extractor: float32 or bfloat16",
+    ),
 )
 """Name, type, the paper's value (importing it would cost a second of PyTorch), help."""
 
@@ -37,7 +47,12 @@ def add_activation_options(parser: argparse.ArgumentParser, preset: str) -> None
         preset: The preset whose values hold where an option is not given.
     """
     group = parser.add_argument_group("activation", "what is not given is the preset's")
-    group.add_argument("--preset", default=preset, help="paper or deep (docs/presets.md)")
+    group.add_argument(
+        "--preset",
+        type=one_of("paper", "deep"),
+        default=preset,
+        help="paper or deep (docs/presets.md)",
+    )
     for name, kind, paper, text in _OPTIONS:
         shown = f"{text} (default: {paper})" if preset == "paper" and paper is not None else text
         if kind is boolean:
@@ -50,8 +65,7 @@ def chosen_activation(options: argparse.Namespace) -> "ActivationSettings":
     """The activation that the options ask for.
 
     Raises:
-        InputError: If one of them is out of range, or there is no such preset, optimiser or
-            scheduler.
+        InputError: If one of them is out of range, or there is no such optimiser or scheduler.
     """
     from dataclasses import fields
 
@@ -72,10 +86,7 @@ def chosen_activation(options: argparse.Namespace) -> "ActivationSettings":
 
 def _preset(options: argparse.Namespace) -> "Preset":
     from activeindex.activation import PRESETS
-    from activeindex.errors import InputError
 
-    if options.preset not in PRESETS:
-        raise InputError(f"preset: expected {' or '.join(PRESETS)}, found {options.preset!r}")
     return PRESETS[options.preset]
 
 

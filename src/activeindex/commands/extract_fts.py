@@ -9,11 +9,7 @@ import argparse
 from pathlib import Path
 
 from activeindex.commands.extractor_options import add_extractor_options, chosen_extractor
-from activeindex.commands.options import (
-    Teller,
-    add_run_options,
-    existing,
-)
+from activeindex.commands.options import Teller, add_run_options, existing, whole
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +17,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data_dir", type=Path, required=True, help="folder of images")
     parser.add_argument("--output_dir", type=Path, required=True, help="where the files go")
     parser.add_argument(
-        "--batch_size", type=int, default=256, help="images that are extracted together"
+        "--batch_size", type=whole(1), default=256, help="images that are extracted together"
     )
     parser.add_argument(
         "--format", default="pt", choices=("pt", "pth", "npy"), help="of the feature file"

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from activeindex.commands.options import Teller, optional
+from activeindex.commands.options import Teller, optional, whole
 from activeindex.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,8 +21,9 @@ def add_extractor_options(parser: argparse.ArgumentParser) -> None:
         "--model_name",
         default="torchscript",
         metavar="NAME",
-        help="torchscript, onnx or pt2 for the file at --model_path, a name that `activeindex "
-        "models` lists, timm:NAME or torchvision:NAME; without a file, sscd_disc_mixup is used",
+        help="torchscript, onnx or pt2 for the file at --model_path (without one, torchscript "
+        "stands for sscd_disc_mixup); a name that `activeindex models` lists; timm:NAME or "
+        "torchvision:NAME",
     )
     group.add_argument(
         "--model_path",
@@ -33,7 +34,7 @@ def add_extractor_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--resize_size",
-        type=int,
+        type=whole(32),
         metavar="PIXELS",
         help="side of the square that images are resized to, where the model is not made for "
         "another (default: 288)",

@@ -22,6 +22,7 @@ from activeindex.commands.options import (
     add_force,
     add_run_options,
     existing,
+    whole,
 )
 from activeindex.running.files import check_file
 
@@ -36,10 +37,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add_boolean(group, "--active", True, "activate the images; False is the passive arm")
     add_boolean(group, "--save_imgs", True, "keep the released images in imgs/")
-    group.add_argument("--batch_size", type=int, default=16, help="images released together")
-    group.add_argument("--seed", type=int, default=0, help="of the noise and of random edits")
+    group.add_argument("--batch_size", type=whole(1), default=16, help="images released together")
+    group.add_argument("--seed", type=whole(0), default=0, help="of the noise and of random edits")
     group.add_argument(
-        "--log_freq", type=int, default=11, help="iterations between two lines of log.jsonl"
+        "--log_freq", type=whole(1), default=11, help="iterations between two lines of log.jsonl"
     )
     group.add_argument(
         "--tensorboard",
@@ -51,7 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--idx_dir", type=Path, default=Path("indexes"), help="trained indexes")
     group.add_argument("--idx_factory", default="IVF4096,PQ8x8", help="FAISS factory string")
     group.add_argument("--quant", default="L2", choices=("L2", "IP"), help="metric")
-    group.add_argument("--nprobe", type=int, default=1, help="inverted lists a search visits")
+    group.add_argument("--nprobe", type=whole(1), default=1, help="inverted lists a search visits")
     group.add_argument(
         "--search_params",
         metavar="NAME=NUMBER,…",
@@ -63,8 +64,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_activation_options(parser, "paper")
     add_release_options(parser)
     group = parser.add_argument_group("evaluation")
-    group.add_argument("--kneighbors", type=int, default=100, help="neighbours per query")
-    group.add_argument("--batch_size_eval", type=int, default=128, help="queries together")
+    group.add_argument("--kneighbors", type=whole(1), default=100, help="neighbours per query")
+    group.add_argument("--batch_size_eval", type=whole(1), default=128, help="queries together")
     add_boolean(group, "--use_attacks_2", False, "the long list of edits, not the fixed one")
     add_boolean(group, "--eval_retrieval", True, "write retr_df.csv")
     add_boolean(group, "--eval_icd", True, "write icd_df.csv")

@@ -1,14 +1,18 @@
 """Options that several commands share, and how their values are read."""
 
 import argparse
+import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from activeindex.running.cores import default_workers
 from activeindex.running.progress import Bar, Progress, Silent, in_lines
+
+_Number = TypeVar("_Number", int, float)
 
 _TRUE = frozenset({"1", "on", "true", "yes"})
 _FALSE = frozenset({"0", "false", "no", "off"})
@@ -26,6 +30,42 @@ def boolean(text: str) -> bool:
 def optional(text: str) -> str | None:
     """A text, or None for ``None``."""
     return None if text in ("", "None", "none") else text
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """Reads a whole number, ``least`` or more."""
+    return lambda text: _checked(_read(int, "a whole number", text), least)
+
+
+def number(least: float) -> Callable[[str], float]:
+    """Reads a finite number, ``least`` or more."""
+    return lambda text: _checked(_read(float, "a number", text), least)
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """Reads one of some words."""
+
+    def read(text: str) -> str:
+        if text not in choices:
+            raise argparse.ArgumentTypeError(
+                f"expected one of {', '.join(choices)}, found {text!r}"
+            )
+        return text
+
+    return read
+
+
+def _read(kind: Callable[[str], _Number], called: str, text: str) -> _Number:
+    try:
+        return kind(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected {called}, found {text!r}") from None
+
+
+def _checked(value: _Number, least: float) -> _Number:
+    if not least <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected {least} or more, found {value}")
+    return value
 
 
 def add_boolean(
@@ -52,7 +92,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("running")
     group.add_argument(
         "--workers",
-        type=int,
+        type=whole(0),
         default=default_workers(),
         metavar="N",
         help="processes that decode and edit images; 0 for none",

@@ -8,38 +8,40 @@ queries without a match). No image is copied or changed.
 import argparse
 from pathlib import Path
 
-from activeindex.commands.options import Teller, add_boolean
+from activeindex.commands.options import Teller, add_boolean, existing, whole
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    parser.add_argument(
+    data = parser.add_mutually_exclusive_group(required=True)
+    data.add_argument(
         "--data_path",
-        "--data_dir",
         type=Path,
-        required=True,
         help="folder with train/, references/ and dev_queries_groundtruth.csv",
     )
+    data.add_argument("--data_dir", type=Path, help="the same, spelled as in other commands")
     parser.add_argument(
         "--output_dir", type=Path, help="where the folders of links go (default: the data folder)"
     )
     parser.add_argument(
-        "--num_queries", type=int, default=40_000, help="queries without a match to draw"
+        "--num_queries", type=whole(0), default=40_000, help="queries without a match to draw"
     )
-    parser.add_argument("--seed", type=int, default=0, help="which training images are drawn")
+    parser.add_argument("--seed", type=whole(0), default=0, help="which training images are drawn")
     parser.add_argument("--verbose", type=int, default=1, help="0 prints errors only")
     add_boolean(parser, "--debug", False, "show the traceback of errors")
 
 
 def run(options: argparse.Namespace) -> None:
     """Runs the command."""
+    name = "data_dir" if options.data_path is None else "data_path"
+    data = existing(getattr(options, name), name)
     from activeindex.datasets import prepare_disc
 
     tell = Teller(options.verbose)
     with tell.bar("links", None) as progress:
         prepared = prepare_disc(
-            options.data_path,
-            options.output_dir or options.data_path,
+            data,
+            options.output_dir or data,
             queries=options.num_queries,
             seed=options.seed,
             progress=progress,

@@ -8,7 +8,7 @@ needs no network and opens from disk.
 import argparse
 from pathlib import Path
 
-from activeindex.commands.options import Teller, add_boolean, existing
+from activeindex.commands.options import Teller, add_boolean, existing, whole
 from activeindex.commands.runs import named_runs
 
 
@@ -28,10 +28,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--references_dir", type=Path, help="the reference images, likewise")
     parser.add_argument(
-        "--gallery", type=int, default=12, metavar="N", help="activated images at 1:1, worst first"
+        "--gallery",
+        type=whole(0),
+        default=12,
+        metavar="N",
+        help="activated images at 1:1, worst first",
     )
     parser.add_argument(
-        "--failures", type=int, default=12, metavar="N", help="missed queries shown of each run"
+        "--failures",
+        type=whole(0),
+        default=12,
+        metavar="N",
+        help="missed queries shown of each run",
     )
     parser.add_argument(
         "--verbose", type=int, default=1, metavar="LEVEL", help="0 prints errors only"

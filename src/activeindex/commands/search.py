@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from activeindex.commands.extractor_options import add_extractor_options, chosen_extractor
-from activeindex.commands.options import Teller, add_force, add_run_options
+from activeindex.commands.options import Teller, add_force, add_run_options, whole
 
 if TYPE_CHECKING:
     from activeindex.stores import Found
@@ -24,11 +24,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--index", type=Path, help="refuse a store that is not searched through this quantiser"
     )
-    parser.add_argument("--k", type=int, default=10, help="images shown per query")
-    parser.add_argument("--nprobe", type=int, default=1, help="inverted lists that are visited")
+    parser.add_argument("--k", type=whole(1), default=10, help="images shown per query")
+    parser.add_argument(
+        "--nprobe", type=whole(1), default=1, help="inverted lists that are visited"
+    )
     parser.add_argument(
         "--refine",
-        type=int,
+        type=whole(0),
         default=0,
         metavar="R",
         help="order the R * k nearest codes by raw features; 0 orders by codes",
@@ -39,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="SQL over id, name, sha256, psnr, ssim, linf, distance_before, distance_after",
     )
     parser.add_argument("--json", action="store_true", help="print a line of JSON per query")
-    parser.add_argument("--batch_size", type=int, default=64, help="images extracted together")
+    parser.add_argument("--batch_size", type=whole(1), default=64, help="images extracted together")
     add_force(parser)
     add_extractor_options(parser)
     add_run_options(parser)

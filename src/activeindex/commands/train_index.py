@@ -8,7 +8,7 @@ it, on any number of machines (`activeindex activate --index OUT`). The index ho
 import argparse
 from pathlib import Path
 
-from activeindex.commands.options import Teller
+from activeindex.commands.options import Teller, add_boolean
 from activeindex.running.files import check_file
 
 
@@ -23,6 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--verbose", type=int, default=1, metavar="LEVEL", help="0 prints errors only"
     )
+    add_boolean(parser, "--debug", False, "show the traceback of errors")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ one than the bare one, so the features are extracted again with it.
 import argparse
 from pathlib import Path
 
-from activeindex.commands.options import Teller
+from activeindex.commands.options import Teller, add_boolean, whole
 from activeindex.running.files import check_file
 
 
@@ -19,11 +19,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--fts_training_path", type=Path, required=True, help="features (.pt, .pth or .npy)"
     )
     parser.add_argument(
-        "--dimension", type=int, metavar="K", help="directions that are kept; all by default"
+        "--dimension", type=whole(1), metavar="K", help="directions that are kept; all by default"
     )
     parser.add_argument(
         "--verbose", type=int, default=1, metavar="LEVEL", help="0 prints errors only"
     )
+    add_boolean(parser, "--debug", False, "show the traceback of errors")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -73,8 +73,8 @@ def prepare_disc(
         raise InputError(f"num_queries: expected 0 or more, found {queries}")
     check_folder(data_dir, "data_dir")
     train, references = data_dir / "train", data_dir / "references"
-    check_folder(train, "data_dir: DISC21's training images")
-    check_folder(references, "data_dir: DISC21's reference images")
+    check_folder(train, "DISC21's training images")
+    check_folder(references, "DISC21's reference images")
     ground_truth = data_dir / _GROUND_TRUTH
     wanted = read_ground_truth(ground_truth)
 

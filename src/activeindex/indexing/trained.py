@@ -17,7 +17,7 @@ from activeindex.indexing.index_files import check_same_kind, index_path, read_i
 from activeindex.indexing.manifest import Manifest, library_versions
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.training import Metric, train_index
-from activeindex.running.files import file_hash, output_error, whole_file
+from activeindex.running.files import check_there, file_hash, output_error, whole_file
 
 INDEX_FILE = "index.faiss"
 MANIFEST_FILE = "manifest.json"
@@ -74,6 +74,7 @@ class TrainedIndex:
         Raises:
             InputError: If there is no trained index, or it is not the one of its manifest.
         """
+        check_there(path, "index", "a trained index, folder or file")
         if path.is_dir():
             file, manifest_file = path / INDEX_FILE, path / MANIFEST_FILE
             for part in (file, manifest_file):

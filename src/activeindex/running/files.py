@@ -122,6 +122,13 @@ def check_folder(path: Path, option: str) -> Path:
     raise InputError(f"{option} {path}: expected a folder, found {found}")
 
 
+def check_there(path: Path, option: str, expected: str) -> Path:
+    """Returns ``path`` if it is a file or a folder; see :func:`check_folder`."""
+    if path.exists():
+        return path
+    raise InputError(f"{option} {path}: expected {expected}, found nothing")
+
+
 def check_file(path: Path, option: str) -> Path:
     """Returns ``path`` if it is a file; see :func:`check_folder`."""
     if path.is_file():
