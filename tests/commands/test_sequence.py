@@ -118,7 +118,7 @@ def test_prepare_disc_splits_references_and_draws_queries(prepared: Prepared) ->
     assert names["references_990k"] == {f"R{n:06d}.jpg" for n in range(REFERENCES)} - matched
     assert len(names["queries_40k"]) == NON_MATCHING
     assert all((disc / "queries_40k" / name).is_symlink() for name in names["queries_40k"])
-    assert prepared.printed["prepare_disc"].splitlines() == [
+    assert prepared.printed["prepare_disc"].splitlines()[-3:] == [
         f"disc/references_10k: {len(MATCHED)} images",
         f"disc/references_990k: {OTHER_REFERENCES} images",
         f"disc/queries_40k: {NON_MATCHING} images",
@@ -244,7 +244,8 @@ def test_each_activated_image_has_a_record(sequence: Sequence) -> None:
 def test_each_run_ends_with_its_table(sequence: Sequence) -> None:
     for text, file in ((sequence.active, "output_active"), (sequence.passive, "output_passive")):
         lines = text.splitlines()
-        assert re.match(rf"\| none +\| +{len(MATCHED)} \| +1.000 \|", lines[4])
+        none = rf"\| none +\| +{len(MATCHED)} \| +1.000 \|"
+        assert any(re.match(none, line) for line in lines)
         assert any(line.startswith("| avg ") for line in lines)
         assert any("µAP" in line for line in lines)
         assert lines[-1].startswith(f"{file}: results")
