@@ -45,9 +45,10 @@ def test_a_stage_that_fails_is_not_said_to_have_ended(capsys: pytest.CaptureFixt
     assert capsys.readouterr().out == "links: begun\n"
 
 
-def test_a_terminal_gets_the_count_the_rate_and_the_time_left() -> None:
+@pytest.mark.parametrize("size", [(24, 100), (0, 0)], ids=["24 x 100", "size unknown"])
+def test_a_terminal_gets_the_count_the_rate_and_the_time_left(size: tuple[int, int]) -> None:
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
     process = subprocess.Popen([sys.executable, "-c", SHOW], stderr=theirs, stdout=theirs)
     os.close(theirs)
     shown = b""

@@ -1,11 +1,12 @@
 """Progress of everything that takes more than a moment."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TextIO
 
 _REDRAW = 0.2
 """Seconds between two drawings of a bar that does not advance."""
@@ -43,6 +44,7 @@ class Bar:
         from tqdm import tqdm
 
         self._drawn = 0.0
+        sized = _has_size(sys.stderr)
         self._bar: Any = tqdm(
             total=total,
             initial=done,
@@ -50,7 +52,9 @@ class Bar:
             unit=f" {unit}",
             file=sys.stderr,
             disable=None,  # None: off where standard error is not a terminal.
-            dynamic_ncols=True,
+            dynamic_ncols=sized,
+            ncols=None if sized else 80,
+            nrows=None if sized else 24,
             smoothing=0.1,
             bar_format=None if total is None else _FORMAT,
         )
@@ -75,6 +79,14 @@ class Bar:
         trace: TracebackType | None,
     ) -> None:
         self._bar.close()
+
+
+def _has_size(stream: TextIO) -> bool:
+    """Whether a terminal says how large it is; tqdm would draw nothing in one of 0 columns."""
+    try:
+        return all(os.get_terminal_size(stream.fileno()))
+    except OSError:
+        return True  # It is none, and nothing is drawn.
 
 
 @contextmanager
