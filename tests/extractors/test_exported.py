@@ -45,9 +45,10 @@ def assert_same(extractor: Extractor, network: nn.Module, inputs: torch.Tensor) 
     (wanted @ weights).sum().backward()
     assert found.grad is not None
     assert expected.grad is not None
-    steepest = expected.grad.abs().max().item()
-    assert steepest > 0
-    assert torch.allclose(found.grad, expected.grad, rtol=1e-3, atol=1e-5 * steepest)
+    steepness = expected.grad.norm()
+    assert steepness > 0
+    # In another layout an activation may fall on the other side of a kink of ReLU6.
+    assert (found.grad - expected.grad).norm() < 1e-3 * steepness
 
 
 # The features of the network.

@@ -207,8 +207,14 @@ class _Activation:
     def _each(self, function: Callable[..., _Made], *arguments: Sequence[Any]) -> list[_Made]:
         if self._threads == 1:
             return list(map(function, *arguments))
-        with ThreadPoolExecutor(self._threads) as pool:
-            return list(pool.map(function, *arguments))
+        threads = torch.get_num_threads()
+        try:  # Each of them alone has nothing for several cores.
+            with ThreadPoolExecutor(
+                self._threads, initializer=torch.set_num_threads, initargs=(1,)
+            ) as pool:
+                return list(pool.map(function, *arguments))
+        finally:
+            torch.set_num_threads(threads)
 
     def _features(self, images: Sequence[torch.Tensor]) -> list[Features]:
         """``(1, d)`` for each image ``(1, 3, H, W)``."""

@@ -145,7 +145,7 @@ class Release:
         with torch.no_grad():
             found = self._largest(self._confined(distortion), amplitude)
         data = found.data or encode(self._picture, found.layer, self.format)
-        quality = measure_quality(self._picture.pixels, found.pixels)
+        quality = measure_quality(self._picture.pixels, found.pixels, self.original.device)
         return ReleasedFile(data, found.pixels, quality, found.keeps)
 
     def _largest(self, distortion: torch.Tensor, guess: float) -> _Candidate:

@@ -11,6 +11,8 @@ from activeindex.images.decoding import Pixels, to_tensor
 
 _SSIM_WINDOW = 11  # Wang et al. 2004, with a Gaussian of 1.5 pixels.
 
+_CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True)
 class Quality:
@@ -30,18 +32,19 @@ class Quality:
         return f"PSNR {self.psnr:.2f} dB, SSIM {self.ssim:.3f}, L-inf {self.linf}"
 
 
-def measure_quality(original: Pixels, changed: Pixels) -> Quality:
+def measure_quality(original: Pixels, changed: Pixels, device: torch.device = _CPU) -> Quality:
     """Compares two 8-bit RGB images.
 
     Args:
         original: Pixels ``(H, W, 3)``, uint8.
         changed: Pixels of the same shape.
+        device: Where SSIM, which takes most of the time, is computed.
 
     Raises:
         ShapeError: If the shapes differ.
     """
     return Quality(
-        psnr(original, changed), ssim(original, changed), largest_change(original, changed)
+        psnr(original, changed), ssim(original, changed, device), largest_change(original, changed)
     )
 
 
@@ -56,10 +59,11 @@ def largest_change(original: Pixels, changed: Pixels) -> int:
     return int(np.abs(_difference(original, changed)).max())
 
 
-def ssim(original: Pixels, changed: Pixels) -> float:
+def ssim(original: Pixels, changed: Pixels, device: torch.device = _CPU) -> float:
     """Structural similarity of pixels ``(H, W, 3)``; see :class:`Quality`."""
     _difference(original, changed)
-    return similarity(to_tensor(original).unsqueeze(0), to_tensor(changed).unsqueeze(0))
+    pair = (to_tensor(pixels).unsqueeze(0).to(device) for pixels in (original, changed))
+    return similarity(*pair)
 
 
 def similarity(original: torch.Tensor, changed: torch.Tensor) -> float:
