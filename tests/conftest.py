@@ -5,6 +5,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,6 +14,10 @@ from hypothesis import settings
 from activeindex.errors import InputError
 from activeindex.extractors import Extractor, load_extractor
 from activeindex.images import Pixels
+
+if TYPE_CHECKING:
+    from activeindex.running.ray_workers import RayWorkers
+    from tests.running.ray_cluster import Cluster
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("activeindex", deadline=None)
@@ -75,3 +80,23 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
                 subprocess.run(["umount", "-l", str(folder)], check=False)
             return
     pytest.skip("a full disk needs the right to mount a small one")
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> "Iterator[Cluster]":
+    """A Ray cluster of two CPUs on this machine, in processes of its own."""
+    pytest.importorskip("ray.data", reason="needs activeindex[ray]")
+    from tests.running.ray_cluster import cluster
+
+    with cluster() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def ray_two(ray_cluster: "Cluster") -> "Iterator[RayWorkers]":
+    """Two workers of one CPU each on that cluster."""
+    from activeindex.running.ray_workers import RayWorkers
+    from tests.running.ray_cluster import at_most
+
+    with at_most(600), RayWorkers(ray_cluster.address, count=2, cpus=1) as workers:
+        yield workers

@@ -16,6 +16,18 @@ _LONGEST_REASON = 160
 class ActiveIndexError(Exception):
     """Base of every error that the user can mend; the text is one self-contained line."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Comes out of a worker as it was, whatever its constructor takes."""
+        return _with_text, (type(self), str(self), self.__dict__)
+
+
+def _with_text(
+    kind: type[ActiveIndexError], text: str, attributes: dict[str, object]
+) -> ActiveIndexError:
+    error = kind.__new__(kind, text)
+    error.__dict__.update(attributes)
+    return error
+
 
 class InputError(ActiveIndexError, ValueError):
     """A file, an image or an option does not hold what it should."""

@@ -124,7 +124,7 @@ def test_version_is_shown(say: Callable[..., Answer]) -> None:
     assert say("--version").out == f"activeindex {__version__}\n"
 
 
-SLOW = {"torch", "faiss", "onnx", "PIL", "numpy", "kornia", "multiprocessing"}
+SLOW = {"torch", "faiss", "onnx", "PIL", "numpy", "kornia", "multiprocessing", "ray", "pyarrow"}
 """What takes longer to import than all that a command needs to print its help."""
 
 

@@ -1,4 +1,5 @@
 import gc
+import pickle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from activeindex.errors import NoTargetError, ShapeError
 from activeindex.extractors import Extractor, features_of
 from activeindex.images import Pixels, resize_square, to_tensor
-from activeindex.indexing import Metric, Quantiser, train_index
+from activeindex.indexing import Metric, Quantiser, QuantiserIdentity, train_index
 from activeindex.indexing.layers import transforms_of
 from tests.indexing.trained import FACTORIES, KINDS, Array, copy_of, features, trained
 
@@ -196,3 +197,12 @@ def test_other_shapes_are_refused_with_both() -> None:
             call(features(2, 32))
     with pytest.raises(ShapeError, match=r"^codes: expected shape \(n, 9\), found \(2, 8\)$"):
         quantiser.decode(np.zeros((2, 8), dtype=np.uint8))
+
+
+@pytest.mark.parametrize(("factory", "metric"), KINDS)
+def test_in_another_process_it_is_the_same(factory: str, metric: Metric) -> None:
+    quantiser = Quantiser(trained(factory, metric), QuantiserIdentity("name", "0" * 64))
+    again, queries = pickle.loads(pickle.dumps(quantiser)), features(20, seed=1)
+    assert again.identity == quantiser.identity
+    assert np.array_equal(again.encode(queries), quantiser.encode(queries))
+    assert np.array_equal(again.reconstruct(queries), quantiser.reconstruct(queries))

@@ -1,7 +1,7 @@
 """Activation of a folder of images, resumable."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from activeindex.activation.activate import AS_PNG, PAPER, activate, as_tuple, together_on
+from activeindex.activation.optimisation import Step
 from activeindex.activation.records import RECORDS_FILE, Recorder, check_released
 from activeindex.activation.release import ReleaseSettings
 from activeindex.activation.results import ActivatedImage
 from activeindex.activation.settings import ActivationSettings
-from activeindex.activation.watching import LiveFigures
+from activeindex.activation.watching import LiveFigures, Noted, Watcher
 from activeindex.errors import InputError, UnencodableError, UnreadableImageError
 from activeindex.extractors import Extractor, OnUnreadable
 from activeindex.images import (
@@ -27,9 +28,10 @@ from activeindex.images import (
     write_bytes,
 )
 from activeindex.indexing import Quantiser
+from activeindex.running.files import check_written
 from activeindex.running.journal import Journal
 from activeindex.running.progress import Progress, Silent
-from activeindex.running.workers import Workers
+from activeindex.running.workers import Engine, Workers
 
 _BATCH = 16
 """Images between two points that a killed run goes on from; more where more go together."""
@@ -72,7 +74,7 @@ def activate_folder(
     release: ReleaseSettings = AS_PNG,
     seed: int = 0,
     force: bool = False,
-    workers: Workers | None = None,
+    workers: Engine | None = None,
     unreadable: OnUnreadable = "refuse",
     progress: Progress | None = None,
 ) -> FolderActivation:
@@ -91,7 +93,7 @@ def activate_folder(
         release: The format of the files, and the budget that each of them keeps.
         seed: Seeds the noise that the distortions start from.
         force: Whether to activate images that were activated for another index before.
-        workers: Processes that decode.
+        workers: Who computes; this process alone by default.
         unreadable: Whether to refuse or to skip files that cannot be decoded.
         progress: Told of every image.
 
@@ -130,48 +132,30 @@ def activate_folder(
         done = sum(step["images"] + len(step["skipped"]) for step in journal.steps)
         progress.advance(min(done, len(paths)))
         figures = LiveFigures(progress)
-        images = workers.map(_try_read, paths[done:])
-        together = together_on(extractor.device)
-        batch = max(_BATCH, together)
-        for first in range(done, len(paths), batch):
-            numbers = range(first, min(first + batch, len(paths)))
-            read = {number: next(images) for number in numbers}
-            errors = [image for image in read.values() if isinstance(image, UnreadableImageError)]
-            if errors and unreadable == "refuse":
-                raise errors[0]
-            pictures = {n: image for n, image in read.items() if isinstance(image, Picture)}
-            for number, picture in pictures.items():
-                _check(paths[number], picture, release)
+        items = [
+            _Item(number, path, path.relative_to(data_dir).as_posix(), output.as_posix())
+            for number, (path, output) in enumerate(zip(paths, outputs, strict=True))
+        ][done:]
+        results = workers.run(_Job(recorder, output_dir.absolute(), (figures,)), items)
+        size = max(_BATCH, together_on(extractor.device))
+        for first in range(0, len(items), size):
+            batch = items[first : first + size]
+            skipped: list[str] = []
             warnings: list[str] = []
-            readable = list(pictures)
-            for start in range(0, len(readable), together):
-                chosen = readable[start : start + together]
-                activated = activate(
-                    [pictures[number] for number in chosen],
-                    extractor,
-                    quantisers,
-                    settings,
-                    release=release,
-                    seed=seed,
-                    numbers=chosen,
-                    on_step=figures.step,
-                )
-                figures.images(chosen, activated.images)
-                for number, result in zip(chosen, activated.images, strict=True):
-                    source, output = paths[number], outputs[number]
-                    write_bytes(output_dir / output, result.data)
-                    record = recorder.record(
-                        result,
-                        number,
-                        (source.relative_to(data_dir).as_posix(), source),
-                        (output.as_posix(), output_dir / output),
-                    )
-                    journal.write(RECORDS_FILE, record)
-                    warnings += _warnings(source, pictures[number], result, release)
-                    progress.advance()
-            skipped = [str(error) for error in errors]
-            journal.commit({"images": len(pictures), "skipped": skipped, "warnings": warnings})
-            progress.advance(len(errors))
+            for item in batch:
+                result = next(results)
+                if isinstance(result, _Released):
+                    check_written(output_dir / item.output)
+                    result.noted.tell((figures,))
+                    journal.write(RECORDS_FILE, result.record)
+                    warnings += result.warnings
+                elif unreadable == "refuse":
+                    raise result
+                else:
+                    skipped.append(str(result))
+                progress.advance()
+            images = len(batch) - len(skipped)
+            journal.commit({"images": images, "skipped": skipped, "warnings": warnings})
         note = {
             "count": sum(step["images"] for step in journal.steps),
             "skipped": [line for step in journal.steps for line in step["skipped"]],
@@ -185,6 +169,92 @@ def _result(output_dir: Path, note: Mapping[str, Any]) -> FolderActivation:
     return FolderActivation(
         output_dir / RECORDS_FILE, note["count"], tuple(note["skipped"]), tuple(note["warnings"])
     )
+
+
+@dataclass(frozen=True)
+class _Item:
+    """An image to activate: its number, its file, and its names before and after."""
+
+    number: int
+    source: Path
+    name: str
+    output: str
+
+
+@dataclass(frozen=True)
+class _Released:
+    """An image that has been written: its record, and what is to be said of it."""
+
+    record: bytes
+    warnings: list[str]
+    noted: Noted
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Activates images and writes them; see :class:`~activeindex.running.workers.Job`.
+
+    Watchers stay in the process that they are in; workers elsewhere note what they would be told.
+    """
+
+    recorder: Recorder
+    output_dir: Path
+    watchers: tuple[Watcher, ...] = ()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "watchers": ()}
+
+    def __call__(
+        self, items: Sequence[_Item], workers: Workers
+    ) -> Iterator[_Released | UnreadableImageError]:
+        together = together_on(self.recorder.extractor.device)
+        pictures = workers.map(_try_read, [item.source for item in items])
+        for first in range(0, len(items), together):
+            group = items[first : first + together]
+            read = [next(pictures) for _ in group]
+            readable = {
+                item: picture
+                for item, picture in zip(group, read, strict=True)
+                if isinstance(picture, Picture)
+            }
+            released = iter(self._release(readable) if readable else [])
+            for picture in read:
+                yield next(released) if isinstance(picture, Picture) else picture
+
+    def _release(self, pictures: Mapping[_Item, Picture]) -> list[_Released]:
+        recorder, noted = self.recorder, Noted()
+        for item, picture in pictures.items():
+            _check(item.source, picture, recorder.release)
+        numbers = [item.number for item in pictures]
+        watchers = self.watchers or (noted,)
+
+        def tell(step: Step) -> None:
+            for watcher in watchers:
+                watcher.step(step)
+
+        images = activate(
+            list(pictures.values()),
+            recorder.extractor,
+            recorder.quantisers,
+            recorder.settings,
+            release=recorder.release,
+            seed=recorder.seed,
+            numbers=numbers,
+            on_step=tell,
+        ).images
+        for watcher in watchers:
+            watcher.images(numbers, images)
+        found: list[_Released] = []
+        for (item, picture), image in zip(pictures.items(), images, strict=True):
+            written = self.output_dir / item.output
+            write_bytes(written, image.data)
+            record = recorder.record(
+                image, item.number, (item.name, item.source), (item.output, written)
+            )
+            warnings = _warnings(item.source, picture, image, recorder.release)
+            # What was noted of several images together goes with the first of them.
+            found.append(_Released(record, warnings, Noted() if found else noted))
+        return found
 
 
 def _check(source: Path, picture: Picture, release: ReleaseSettings) -> None:

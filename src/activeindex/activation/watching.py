@@ -3,8 +3,11 @@
 import statistics
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
+
+import numpy as np
 
 from activeindex.activation.optimisation import Step
 from activeindex.activation.results import ActivatedImage
@@ -21,7 +24,7 @@ class Watcher(Protocol):
         """Before each step of each image."""
 
     def images(self, numbers: Sequence[int], images: Sequence[ActivatedImage]) -> None:
-        """After each batch."""
+        """After each batch; images that workers elsewhere activated are without pixels and file."""
 
 
 class LiveFigures:
@@ -66,3 +69,38 @@ class LiveFigures:
     def _show(self, figures: dict[str, float]) -> None:
         self._shown |= figures
         self._progress.advance(0, **self._shown)
+
+
+@dataclass(frozen=True)
+class Noted:
+    """A watcher in another process than those that are to be told.
+
+    Attributes:
+        steps: That were taken.
+        numbers: Of the activated images.
+        activated: These, without pixels and file.
+    """
+
+    steps: list[Step] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    activated: list[ActivatedImage] = field(default_factory=list)
+
+    def step(self, step: Step) -> None:
+        """Notes a step."""
+        self.steps.append(step)
+
+    def images(self, numbers: Sequence[int], images: Sequence[ActivatedImage]) -> None:
+        """Notes activated images."""
+        bare = np.empty((0, 0, 3), np.uint8)
+        self.numbers.extend(numbers)
+        self.activated.extend(replace(image, data=b"", pixels=bare) for image in images)
+
+    def tell(self, watchers: Iterable[Watcher]) -> None:
+        """Tells others, if anything was noted.
+
+        The images come first: a rate is then that at which images arrive.
+        """
+        for watcher in watchers if self.activated else ():
+            watcher.images(self.numbers, self.activated)
+            for step in self.steps:
+                watcher.step(step)

@@ -19,6 +19,7 @@ from activeindex.commands.activation_options import (
     chosen_activation,
     chosen_release,
 )
+from activeindex.commands.engine_options import add_engine_options, chosen_workers
 from activeindex.commands.extractor_options import add_extractor_options, chosen_extractor
 from activeindex.commands.options import Teller, add_force, add_run_options, existing, whole
 from activeindex.running.files import check_there
@@ -48,6 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_activation_options(parser, "deep")
     add_release_options(parser)
     add_extractor_options(parser)
+    add_engine_options(parser)
     add_run_options(parser)
 
 
@@ -60,9 +62,9 @@ def run(options: argparse.Namespace) -> None:
     from activeindex.experiment.summary import Distortion
     from activeindex.images import list_images
     from activeindex.indexing import TrainedIndex
-    from activeindex.running.workers import Workers
 
     tell = Teller(options.verbose)
+    workers = chosen_workers(options, tell)
     settings, release = chosen_activation(options), chosen_release(options)
     total = len(list_images(options.folder, "FOLDER"))
     indexes = [TrainedIndex.read(path) for path in options.index]
@@ -73,7 +75,7 @@ def run(options: argparse.Namespace) -> None:
             index.check_extractor(str(extractor.identity))
     names = " and ".join(str(index.identity) for index in indexes)
     tell(f"{total} images, index {names}, extractor {extractor.identity}")
-    with Workers(options.workers) as workers, tell.bar("activate", total) as progress:
+    with workers, tell.bar("activate", total) as progress:
         done = activate_folder(
             options.folder,
             options.out,

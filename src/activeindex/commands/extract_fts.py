@@ -8,6 +8,7 @@ when the same command is given again.
 import argparse
 from pathlib import Path
 
+from activeindex.commands.engine_options import add_engine_options, chosen_workers
 from activeindex.commands.extractor_options import add_extractor_options, chosen_extractor
 from activeindex.commands.options import Teller, add_run_options, existing, whole
 
@@ -36,6 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "several times faster, nearly the same features",
     )
     add_extractor_options(parser)
+    add_engine_options(parser)
     add_run_options(parser)
 
 
@@ -44,13 +46,13 @@ def run(options: argparse.Namespace) -> None:
     existing(options.data_dir, "data_dir")
     from activeindex.extractors import extract_folder
     from activeindex.images import list_images
-    from activeindex.running.workers import Workers
 
     tell = Teller(options.verbose)
+    workers = chosen_workers(options, tell)
     extractor = chosen_extractor(options, tell)
     total = len(list_images(options.data_dir))
     tell(f"{total} images, extractor {extractor.identity}")
-    with Workers(options.workers) as workers, tell.bar("features", total) as progress:
+    with workers, tell.bar("features", total) as progress:
         extraction = extract_folder(
             extractor,
             options.data_dir,

@@ -80,6 +80,8 @@ def chosen_extractor(options: argparse.Namespace, tell: Teller) -> "Extractor":
     for line in extractor.notes:
         tell(line)
     device = options.device
+    if getattr(options, "engine", None) == "ray":
+        device = "cpu"  # The workers load it again, where they are.
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -1,8 +1,10 @@
 """What every extractor declares and does."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import Any, SupportsIndex
 
 import torch
 from torch import nn
@@ -47,11 +49,15 @@ class Extractor(nn.Module, ABC):
         identity: Name, weights and input size.
         dimension: The number ``d`` of values in a feature.
 
+    Pickled, it is not its weights that travel but how to load them, where that is known.
+
     Attributes:
         notes: What its user should know of how it was loaded, a line each.
+        loaded_by: Loads it again, in another process; None if it was put together by hand.
     """
 
     notes: tuple[str, ...] = ()
+    loaded_by: Callable[[], "Extractor"] | None = None
 
     def __init__(self, identity: ExtractorIdentity, dimension: int) -> None:
         super().__init__()
@@ -59,6 +65,11 @@ class Extractor(nn.Module, ABC):
             raise InputError(f"resize_size: expected 32 or more, found {identity.input_size}")
         self.identity = identity
         self.dimension = dimension
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        if self.loaded_by is None:
+            return super().__reduce_ex__(protocol)
+        return _load_again, (self.loaded_by, self.identity)
 
     @property
     def input_size(self) -> int:
@@ -85,3 +96,13 @@ class Extractor(nn.Module, ABC):
     @abstractmethod
     def _features(self, images: torch.Tensor) -> torch.Tensor:
         """What :meth:`forward` returns, for images of the right shape."""
+
+
+def _load_again(load: Callable[[], Extractor], identity: ExtractorIdentity) -> Extractor:
+    """The same extractor in another process, on the GPU that it was given if it was given one."""
+    extractor = load()
+    if extractor.identity != identity:
+        raise InputError(
+            f"extractor: expected {identity} on every machine, found {extractor.identity}"
+        )
+    return extractor.to("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,9 +1,10 @@
 """Features of a folder of images, streamed to disk."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -17,7 +18,7 @@ from activeindex.extractors.feature_files import SUFFIXES, write_features
 from activeindex.images import fingerprint, list_images, read_rgb, to_square
 from activeindex.running.journal import Journal
 from activeindex.running.progress import Progress, Silent
-from activeindex.running.workers import Workers
+from activeindex.running.workers import Engine, Workers
 
 OnUnreadable = Literal["refuse", "skip"]
 """What to do with a file that cannot be decoded: stop and name it, or leave it out and name it."""
@@ -88,12 +89,62 @@ def features_of_files(
     Raises:
         UnreadableImageError: At the first file that cannot be decoded.
     """
-    read = partial(read_resized, size=extractor.input_size)
-    for batch in _read_batches(read, paths, batch_size, workers):
-        for image in batch:
-            if isinstance(image, UnreadableImageError):
-                raise image
-        yield features_of(extractor, _stack([i for i in batch if not isinstance(i, Exception)]))
+    batches = [paths[start : start + batch_size] for start in range(0, len(paths), batch_size)]
+    for batch in ExtractionJob(extractor)(batches, workers):
+        for error in batch.unreadable.values():
+            raise error
+        yield batch.features
+
+
+@dataclass(frozen=True)
+class ExtractedBatch:
+    """What a batch of files came to.
+
+    Attributes:
+        features: ``(n, d)``, of the ``n`` files that could be decoded, in their order.
+        unreadable: The errors of the others, by their place in the batch.
+    """
+
+    features: npt.NDArray[np.float32]
+    unreadable: dict[int, UnreadableImageError]
+
+
+@dataclass(frozen=True)
+class ExtractionJob:
+    """Maps batches of image files to their features; a :class:`~activeindex.running.workers.Job`.
+
+    Attributes:
+        extractor: Maps the images to features.
+        decode: How JPEG files are decoded.
+    """
+
+    extractor: Extractor
+    decode: Decode = "exact"
+
+    def __call__(
+        self, items: Sequence[Sequence[Path]], workers: Workers
+    ) -> Iterator[ExtractedBatch]:
+        """Yields what each batch comes to."""
+        read = partial(read_resized, size=self.extractor.input_size, decode=self.decode)
+        # The next batch is decoded while this one goes through the network.
+        ahead = max(map(len, items), default=1)
+        images = workers.map(read, chain.from_iterable(items), ahead=ahead)
+        for paths in items:
+            batch = [next(images) for _ in paths]
+            readable = [image for image in batch if not isinstance(image, UnreadableImageError)]
+            features = (
+                features_of(self.extractor, torch.from_numpy(np.stack(readable)))
+                if readable
+                else np.empty((0, self.extractor.dimension), np.float32)
+            )
+            yield ExtractedBatch(
+                features,
+                {
+                    number: image
+                    for number, image in enumerate(batch)
+                    if isinstance(image, UnreadableImageError)
+                },
+            )
 
 
 def extract_folder(
@@ -102,7 +153,7 @@ def extract_folder(
     output_dir: Path,
     *,
     batch_size: int = 256,
-    workers: Workers | None = None,
+    workers: Engine | None = None,
     unreadable: OnUnreadable = "refuse",
     decode: Decode = "exact",
     suffix: str = ".pt",
@@ -119,7 +170,7 @@ def extract_folder(
         output_dir: Gets ``fts{suffix}``, ``filenames.txt`` and ``fts.json``, a note of what made
             them.
         batch_size: Images that go through the extractor together.
-        workers: Processes that decode and resize.
+        workers: Who computes; this process alone by default.
         unreadable: Whether to refuse or to skip files that cannot be decoded.
         decode: ``"exact"``, or ``"scaled"`` for speed on large JPEGs.
         suffix: ``.pt``, ``.pth`` or ``.npy``.
@@ -161,56 +212,33 @@ def extract_folder(
             )
         done = len(journal.steps) * batch_size
         progress.advance(min(done, len(paths)))
-        read = partial(read_resized, size=extractor.input_size, decode=decode)
-        batches = _read_batches(read, paths[done:], batch_size, workers or Workers())
-        for start, batch in zip(range(done, len(paths), batch_size), batches, strict=True):
+        starts = range(done, len(paths), batch_size)
+        batches = (workers or Workers()).run(
+            ExtractionJob(extractor, decode),
+            [paths[start : start + batch_size] for start in starts],
+        )
+        for start, batch in zip(starts, batches, strict=True):
             if unreadable == "refuse":
-                for image in batch:
-                    if isinstance(image, UnreadableImageError):
-                        raise image
-            _extract_batch(extractor, batch, names[start : start + batch_size], journal)
-            progress.advance(len(batch))
+                for error in batch.unreadable.values():
+                    raise error
+            _write_batch(extractor, batch, names[start : start + batch_size], journal)
+            progress.advance(len(names[start : start + batch_size]))
         return _finish(extractor, data_dir, features, journal)
 
 
-def _read_batches(
-    read: Callable[[Path], npt.NDArray[np.float32] | UnreadableImageError],
-    paths: Sequence[Path],
-    batch_size: int,
-    workers: Workers,
-) -> Iterator[list[npt.NDArray[np.float32] | UnreadableImageError]]:
-    # The next batch is decoded while this one goes through the network.
-    images = workers.map(read, paths, ahead=batch_size)
-    for start in range(0, len(paths), batch_size):
-        yield [next(images) for _ in range(min(batch_size, len(paths) - start))]
-
-
-def _stack(images: list[npt.NDArray[np.float32]]) -> torch.Tensor:
-    return torch.from_numpy(np.stack(images))
-
-
-def _extract_batch(
-    extractor: Extractor,
-    batch: list[npt.NDArray[np.float32] | UnreadableImageError],
-    names: list[str],
-    journal: Journal,
+def _write_batch(
+    extractor: Extractor, batch: ExtractedBatch, names: list[str], journal: Journal
 ) -> None:
-    readable = [
-        (name, image)
-        for name, image in zip(names, batch, strict=True)
-        if not isinstance(image, UnreadableImageError)
-    ]
-    if readable:
-        features = features_of(extractor, _stack([image for _, image in readable]))
-        if not np.isfinite(features).all():
-            row = int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
-            raise InputError(
-                f"{readable[row][0]}: expected finite features, the extractor "
-                f"{extractor.identity.name} gave NaN or infinity"
-            )
-        journal.write(_ROWS, features.astype("<f4").tobytes())
-        journal.write(_NAMES, "".join(f"{name}\n" for name, _ in readable).encode())
-    skipped = [str(image) for image in batch if isinstance(image, UnreadableImageError)]
+    readable = [name for number, name in enumerate(names) if number not in batch.unreadable]
+    finite = np.isfinite(batch.features).all(axis=1)
+    if not finite.all():
+        raise InputError(
+            f"{readable[int(np.argmin(finite))]}: expected finite features, the extractor "
+            f"{extractor.identity.name} gave NaN or infinity"
+        )
+    journal.write(_ROWS, batch.features.astype("<f4").tobytes())
+    journal.write(_NAMES, "".join(f"{name}\n" for name in readable).encode())
+    skipped = [str(error) for error in batch.unreadable.values()]
     journal.commit({"images": len(readable), "skipped": skipped})
 
 

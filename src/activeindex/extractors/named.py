@@ -1,5 +1,6 @@
 """Extractors by name or by file."""
 
+from functools import partial
 from pathlib import Path
 
 from activeindex.errors import InputError
@@ -38,9 +39,17 @@ def load_extractor(
         MissingExtraError: If timm or torchvision is asked for and not installed.
     """
     extractor = _load(str(name_or_path), input_size, model_path, pooling, start_bar).eval()
-    if whitening is None:
-        return extractor
-    return WhitenedExtractor(extractor, Whitening.read(whitening))
+    if whitening is not None:
+        extractor = WhitenedExtractor(extractor, Whitening.read(whitening))
+    extractor.loaded_by = partial(
+        load_extractor,
+        name_or_path,
+        input_size,
+        model_path=model_path,
+        pooling=pooling,
+        whitening=whitening,
+    )
+    return extractor
 
 
 def _load(

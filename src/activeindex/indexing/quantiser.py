@@ -32,6 +32,8 @@ class Quantiser:
     target: their base index is. Two transforms that FAISS does not reverse, ITQ and whitening PCA,
     are reversed by the pseudo-inverse of their linear map.
 
+    Pickled, the index travels with it, so it should be an empty one.
+
     Args:
         index: A trained FAISS index; vectors that it holds are not looked at.
         identity: What identifies it, for the records of activated images.
@@ -60,6 +62,9 @@ class Quantiser:
                 f"{_kind(index)}: the index cannot reconstruct a feature from a code, so there is "
                 f"nothing to aim at ({faiss_reason(error)})"
             ) from None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _from_bytes, (faiss.serialize_index(self._outer), self.identity)
 
     @property
     def code_size(self) -> int:
@@ -203,3 +208,7 @@ def _matrix(transform: faiss.LinearTransform) -> npt.NDArray[np.float64]:
 
 def _kind(index: faiss.Index) -> str:
     return type(faiss.downcast_index(index)).__name__
+
+
+def _from_bytes(data: npt.NDArray[np.uint8], identity: QuantiserIdentity | None) -> Quantiser:
+    return Quantiser(faiss.deserialize_index(data), identity)

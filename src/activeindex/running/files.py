@@ -135,3 +135,15 @@ def check_file(path: Path, option: str) -> Path:
         return path
     found = "a folder" if path.is_dir() else "nothing"
     raise InputError(f"{option} {path}: expected a file, found {found}")
+
+
+def check_written(path: Path) -> None:
+    """Checks that a file which a worker wrote is here as well.
+
+    Raises:
+        InputError: If it is not: a worker on another machine may have another disk of that name.
+    """
+    if not path.is_file():
+        raise InputError(
+            f"output_dir: expected a folder that every worker writes to, {path} is not there"
+        )

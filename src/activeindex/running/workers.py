@@ -1,5 +1,12 @@
-"""Worker processes for what would starve the extractor: decoding, resizing, edits.
+"""Who computes: this process with helpers, or workers elsewhere.
 
+A long function describes its work as a :class:`Job` over numbered items and hands it to an
+:class:`Engine`, which gives the results back in order; the function alone writes them down, so
+that every engine writes the same. :class:`Workers` is the engine in this process;
+:class:`~activeindex.running.ray_workers.RayWorkers` shards the items over a Ray cluster.
+
+In this process, the extractor would starve while images are decoded, resized and edited: that is
+what worker processes are for.
 Workers come from a fork server that has imported nothing but the modules they need: forking the
 main process instead would copy its FAISS and PyTorch thread pools in an undefined state.
 """
@@ -7,19 +14,49 @@ main process instead would copy its FAISS and PyTorch thread pools in an undefin
 import multiprocessing
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from activeindex.errors import ActiveIndexError, InputError
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
+_Given = TypeVar("_Given", contravariant=True)
+_Gives = TypeVar("_Gives", covariant=True)
+
 _AHEAD = 4
 """Results kept ready per worker; bounds the memory however long the input is."""
+
+
+class Job(Protocol[_Given, _Gives]):
+    """What is done with the items of a long function; picklable, and whole in itself.
+
+    It carries what every worker loads once (an extractor, a quantiser). The result of an item
+    depends on nothing but the job and the item: neither on the items before it nor on the worker.
+    """
+
+    def __call__(self, items: Sequence[_Given], workers: "Workers") -> Iterator[_Gives]:
+        """Yields the result of each item, in order.
+
+        Args:
+            items: Of which some may be begun ahead.
+            workers: Processes that decode and edit.
+        """
+
+
+class Engine(Protocol):
+    """Who carries out jobs."""
+
+    def run(self, job: Job[_Item, _Result], items: Sequence[_Item]) -> Iterator[_Result]:
+        """Yields the result of each item, in order, a bounded number ahead.
+
+        What the job raises as :class:`ActiveIndexError` is raised here, after the results of the
+        items before it.
+        """
 
 
 def _start_worker() -> None:
@@ -56,6 +93,10 @@ class Workers:
             raise InputError(f"workers: expected 0 or more, found {count}")
         self.count = count
         self._pool: ProcessPoolExecutor | None = None
+
+    def run(self, job: Job[_Item, _Result], items: Sequence[_Item]) -> Iterator[_Result]:
+        """Carries out a job in this process; see :class:`Engine`."""
+        return job(items, self)
 
     def map(
         self, function: Callable[[_Item], _Result], items: Iterable[_Item], *, ahead: int = 0

@@ -1,0 +1,65 @@
+"""Options that say who computes: this process, or workers on a Ray cluster."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from activeindex.commands.options import Teller, whole
+from activeindex.errors import InputError
+
+if TYPE_CHECKING:
+    from activeindex.running.ray_workers import RayWorkers
+    from activeindex.running.workers import Workers
+
+IN_PROCESS = "in-process"
+RAY = "ray"
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--engine`` and what goes with it."""
+    group = parser.add_argument_group("engine")
+    group.add_argument(
+        "--engine",
+        default=IN_PROCESS,
+        choices=(IN_PROCESS, RAY),
+        help="who computes: this process, or workers that Ray runs, here or on a cluster; the "
+        "results are the same",
+    )
+    group.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="of a running Ray cluster to join, or auto; without it one starts on this machine",
+    )
+    group.add_argument(
+        "--ray_workers",
+        type=whole(1),
+        metavar="N",
+        help="workers of the ray engine (default: as many as the cluster has room for)",
+    )
+    group.add_argument(
+        "--worker_cpus",
+        type=whole(1),
+        metavar="N",
+        help="CPUs, and threads, of each of them (default: as many threads as this process would "
+        "use, since the last bits of a feature depend on it)",
+    )
+
+
+def chosen_workers(options: argparse.Namespace, tell: Teller) -> "Workers | RayWorkers":
+    """The engine that the options ask for; nothing is started yet.
+
+    Raises:
+        InputError: If an option does not go with the engine.
+        MissingExtraError: If Ray is asked for and not installed.
+    """
+    if options.engine == IN_PROCESS:
+        for name in ("address", "ray_workers", "worker_cpus"):
+            if getattr(options, name) is not None:
+                raise InputError(f"{name}: expected --engine ray with it, found {IN_PROCESS}")
+        from activeindex.running.workers import Workers
+
+        return Workers(options.workers)
+    from activeindex.running.ray_workers import RayWorkers
+
+    return RayWorkers(
+        options.address, options.ray_workers, options.worker_cpus, options.device, tell
+    )
