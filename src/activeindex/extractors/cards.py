@@ -13,17 +13,19 @@ DEFAULT_INPUT_SIZE = 288
 
 @dataclass(frozen=True)
 class ModelCard:
-    """One named model; all are standalone TorchScript files.
+    """One named model: a standalone TorchScript file, or weights that this package ships.
 
     Attributes:
         name: What it is loaded by.
         trunk: The network.
         dimension: Values in a feature.
-        address: Where its authors, or those of the paper, publish the weights.
+        address: Where its authors, or those of the paper, publish the weights; "" for our own.
         licence: Of the weights, as their authors state it.
         input_size: Side in pixels of the square images that it takes unless told otherwise.
         mean: Mean per channel that is subtracted from images in [0, 1].
         std: Standard deviation per channel that they are then divided by.
+        packaged: Where this package ships the weights, relative to the room of extractors; such a
+            model is never downloaded.
     """
 
     name: str
@@ -34,6 +36,7 @@ class ModelCard:
     input_size: int = DEFAULT_INPUT_SIZE
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    packaged: str | None = None
 
     @property
     def file_name(self) -> str:
@@ -96,6 +99,18 @@ CARDS = {
             mean=(0.5, 0.5, 0.5),
             std=(0.5, 0.5, 0.5),
         ),
+        # Our own; training/ makes it.
+        ModelCard(
+            "lite0_copy",
+            "EfficientNet-Lite0",
+            256,
+            "",
+            "Apache-2.0",
+            input_size=224,
+            mean=(127 / 255,) * 3,
+            std=(128 / 255,) * 3,
+            packaged="lite0/lite0_copy.safetensors",
+        ),
     )
 }
-"""The models that the released program offers, by name."""
+"""The models that the released program offers, and our own, by name."""

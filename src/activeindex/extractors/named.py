@@ -26,9 +26,10 @@ def load_extractor(
 
     Args:
         name_or_path: A named model (see :data:`CARDS`), which is downloaded if it is not here;
-            ``timm:NAME`` or ``torchvision:NAME``; or a TorchScript, torch.export or ONNX file.
+            ``timm:NAME`` or ``torchvision:NAME``; or a file: TorchScript, torch.export, ONNX, or a
+            descriptor of ``training/`` (.safetensors).
         input_size: Side in pixels of the square that images are resized to; by default the model's
-            own, 288 for files.
+            own, 288 for files that do not say.
         model_path: A checkpoint for a timm or torchvision model.
         pooling: Makes vectors of unit length of the feature maps of a network that gives these.
         whitening: A file of :class:`Whitening`, put behind the extractor.
@@ -69,6 +70,8 @@ def _load(
     if name in CARDS:
         return _load_card(CARDS[name], input_size, pooling, start_bar)
     path = check_file(Path(name), "model_path")
+    if path.suffix.lower() == ".safetensors":
+        return _load_descriptor(path, input_size, pooling)
     identity = ExtractorIdentity(
         path.name, file_hash(path), DEFAULT_INPUT_SIZE if input_size is None else input_size
     )
@@ -79,6 +82,8 @@ def _load_card(
     card: ModelCard, input_size: int | None, pooling: Pooling | None, start_bar: StartBar
 ) -> Extractor:
     path = find_weights(card, start_bar=start_bar)
+    if path.suffix == ".safetensors":
+        return _load_descriptor(path, input_size, pooling)
     # What a package brings was checked when it was installed.
     sha256 = checked_hash(path) if path == cached_path(card) else file_hash(path)
     identity = ExtractorIdentity(
@@ -89,6 +94,14 @@ def _load_card(
     from activeindex.extractors.torchscript import load_torchscript
 
     return load_torchscript(path, identity, card.mean, card.std, pooling)
+
+
+def _load_descriptor(path: Path, input_size: int | None, pooling: Pooling | None) -> Extractor:
+    if pooling is not None:
+        raise InputError(f"pooling: expected a network that gives feature maps, found {path}")
+    from activeindex.extractors.lite0 import load_lite0
+
+    return load_lite0(path, input_size)
 
 
 def _load_file(path: Path, identity: ExtractorIdentity, pooling: Pooling | None) -> Extractor:

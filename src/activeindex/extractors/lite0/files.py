@@ -1,0 +1,98 @@
+"""Descriptors on disk: float16 weights and what they are, in a .safetensors file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from activeindex.errors import InputError, reason_of
+from activeindex.extractors.base import ExtractorIdentity
+from activeindex.extractors.lite0.descriptor import MEAN, STD, Descriptor
+from activeindex.extractors.network import NetworkExtractor
+from activeindex.running.files import check_file, file_hash, whole_file
+
+
+@dataclass(frozen=True)
+class DescriptorFile:
+    """What a file of a descriptor says of itself.
+
+    Attributes:
+        name: Of the extractor.
+        input_size: Side in pixels of the square images that it was made for.
+        provenance: Where the weights come from, in words.
+    """
+
+    name: str
+    input_size: int
+    provenance: str
+
+
+def write_descriptor(path: Path, network: Descriptor, about: DescriptorFile) -> None:
+    """Writes a folded descriptor in float16, whole or not at all.
+
+    Raises:
+        InputError: If the descriptor is not folded, or a weight is beyond the range of float16.
+        OutputError: If the file cannot be written.
+    """
+    if not network.trunk.folded:
+        raise InputError(f"{path}: expected a folded descriptor, found one with batch norms")
+    weights = {
+        name: value.detach().to("cpu", torch.float16).contiguous()
+        for name, value in network.state_dict().items()
+    }
+    for name, value in weights.items():
+        if not torch.isfinite(value).all():
+            raise InputError(f"{path}: expected weights within float16, found others in {name}")
+    metadata = {
+        "name": about.name,
+        "input_size": str(about.input_size),
+        "provenance": about.provenance,
+    }
+    with whole_file(path) as beside:
+        beside.write_bytes(save(weights, metadata))
+
+
+def read_descriptor(path: Path) -> tuple[Descriptor, DescriptorFile]:
+    """Reads what :func:`write_descriptor` wrote; the weights become float32.
+
+    Raises:
+        InputError: If the file is missing or something else.
+    """
+    check_file(path, "model_path")
+    try:
+        with safe_open(path, framework="pt") as file:
+            found: Mapping[str, str] = file.metadata() or {}
+            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            f"{path}: expected a descriptor in safetensors ({reason_of(error)})"
+        ) from None
+    try:
+        about = DescriptorFile(found["name"], int(found["input_size"]), found["provenance"])
+        network = Descriptor(len(weights["head.bias"]), folded=True)
+        network.load_state_dict(weights)
+    except (KeyError, ValueError, RuntimeError, TypeError):
+        raise InputError(
+            f"{path}: expected a folded descriptor of EfficientNet-Lite0, found other weights"
+        ) from None
+    return network.eval(), about
+
+
+def load_lite0(path: Path, input_size: int | None = None) -> NetworkExtractor:
+    """Loads a descriptor as an extractor.
+
+    Args:
+        path: A file of :func:`write_descriptor`.
+        input_size: Side in pixels of the square images; by default what the file says.
+
+    Raises:
+        InputError: If the file is missing or something else.
+    """
+    network, about = read_descriptor(path)
+    size = about.input_size if input_size is None else input_size
+    return NetworkExtractor(
+        network, ExtractorIdentity(about.name, file_hash(path), size), MEAN, STD
+    )

@@ -1,0 +1,160 @@
+"""Random views of a batch on the training device, beyond what the bank holds.
+
+All of it works on whole batches, each image with draws of its own from one generator, which the
+caller seeds per step: a resumed run sees what an uninterrupted one would have seen.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from training import colours, geometry
+
+
+@dataclass(frozen=True)
+class Strength:
+    """How far views go.
+
+    Attributes:
+        area: Smallest share of the image that a crop keeps.
+        aspect: Largest ratio of a crop's sides.
+        flipped: Share of images that are mirrored.
+        turned: Share that are rotated, by up to ``degrees``.
+        degrees: Largest rotation.
+        quartered: Share that are turned by one, two or three right angles.
+        tilt: Largest perspective distortion, 0 for none.
+        jitter: Largest change of brightness, contrast and saturation: a factor of up to
+            ``1 + jitter`` either way.
+        hue: Largest turn of the hue in degrees.
+        grey: Share that lose their colours.
+        blurred: Share that are blurred.
+        noisy: Share that get noise.
+        pasted: Share that are pasted into another image of the batch.
+        overlaid: Share onto which another image of the batch is pasted.
+    """
+
+    area: float
+    aspect: float
+    flipped: float
+    turned: float
+    degrees: float
+    quartered: float
+    tilt: float
+    jitter: float
+    hue: float
+    grey: float
+    blurred: float
+    noisy: float
+    pasted: float
+    overlaid: float
+
+
+WEAK = Strength(
+    area=0.6,
+    aspect=1.2,
+    flipped=0.0,
+    turned=0.0,
+    degrees=0.0,
+    quartered=0.0,
+    tilt=0.0,
+    jitter=0.1,
+    hue=0.0,
+    grey=0.0,
+    blurred=0.1,
+    noisy=0.0,
+    pasted=0.0,
+    overlaid=0.0,
+)
+"""What lies in a collection: the image itself, or nearly."""
+
+STRONG = Strength(
+    area=0.4,
+    aspect=4 / 3,
+    flipped=0.2,
+    turned=0.2,
+    degrees=30.0,
+    quartered=0.1,
+    tilt=0.1,
+    jitter=0.8,
+    hue=80.0,
+    grey=0.05,
+    blurred=0.15,
+    noisy=0.15,
+    pasted=0.1,
+    overlaid=0.15,
+)
+"""What copiers make of a view that the bank has edited already."""
+
+_BLUR = (0.4, 2.5)
+"""Standard deviations in pixels at 224 px."""
+_NOISE = 0.08
+_DETAIL = 1.25
+"""A view is sampled from an image of at most this many times its side: sampling has no filter."""
+
+
+def augment(
+    pixels: torch.Tensor, size: int, strength: Strength, generator: torch.Generator
+) -> torch.Tensor:
+    """Random views ``(B, 3, size, size)`` in [0, 1].
+
+    Args:
+        pixels: ``(B, 3, S, S)`` 8-bit RGB.
+        size: Side of the views in pixels.
+        strength: How far they go.
+        generator: On the device of ``pixels``; the only source of randomness.
+    """
+    images = pixels.float() / 255.0
+    enough = round(_DETAIL * size)
+    if pixels.shape[-1] > enough:
+        images = F.interpolate(images, (enough, enough), mode="bilinear", antialias=True)
+    views = geometry.sampled(images, size, strength, generator)
+    views = geometry.overlaid(views, images, strength.overlaid, generator)
+    views = colours.jittered(views, strength, generator)
+    views = _on_share(views, strength.blurred, generator, _blurred)
+    views = _on_share(views, strength.noisy, generator, _noisy)
+    return views.clamp(0.0, 1.0)
+
+
+def _chosen(count: int, share: float, generator: torch.Generator) -> torch.Tensor:
+    """Which of ``count`` images: a random ``share`` of them, rounded, ``(n,)``."""
+    order = torch.randperm(count, generator=generator, device=generator.device)
+    return order[: round(share * count)]
+
+
+def _on_share(
+    views: torch.Tensor,
+    share: float,
+    generator: torch.Generator,
+    change: Callable[[torch.Tensor, torch.Generator], torch.Tensor],
+) -> torch.Tensor:
+    rows = _chosen(len(views), share, generator)
+    if not len(rows):
+        return views
+    return views.index_copy(0, rows, change(views[rows], generator))
+
+
+def _blurred(views: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Gaussian blur, each image with a deviation of its own."""
+    count, channels, size, _ = views.shape
+    low, high = (deviation * size / 224 for deviation in _BLUR)
+    draws = torch.rand(count, generator=generator, device=views.device)
+    deviations = low * (high / low) ** draws
+    reach = max(1, round(2.5 * high))
+    places = torch.arange(-reach, reach + 1, device=views.device)
+    kernels = torch.exp(-0.5 * (places / deviations[:, None]) ** 2)
+    kernels = (kernels / kernels.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)
+    rows = kernels[:, None, None, :]
+    flat = views.reshape(1, count * channels, size, size)
+    padded = F.pad(flat, (reach,) * 4, mode="replicate")
+    across = F.conv2d(padded, rows, groups=count * channels)
+    down = F.conv2d(across, rows.transpose(2, 3), groups=count * channels)
+    return down.reshape(views.shape)
+
+
+def _noisy(views: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    device = views.device
+    deviations = _NOISE * torch.rand(len(views), 1, 1, 1, generator=generator, device=device)
+    noise = torch.randn(views.shape, generator=generator, device=device)
+    return views + deviations * noise

@@ -1,0 +1,130 @@
+"""Random crops, turns and pastings: one homography and one sampling for each image."""
+
+import math
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+
+_PASTED = (0.35, 0.8)
+"""Side of an image that is pasted into another, as a share of the latter's."""
+_OVERLAID = (0.2, 0.5)
+"""Side of what is pasted onto an image, likewise."""
+_OPACITY = 0.5
+"""Smallest opacity of what is pasted onto an image."""
+
+
+class Moves(Protocol):
+    """How far views go; see :class:`~training.augment.Strength`."""
+
+    @property
+    def area(self) -> float: ...  # noqa: D102
+
+    @property
+    def aspect(self) -> float: ...  # noqa: D102
+
+    @property
+    def flipped(self) -> float: ...  # noqa: D102
+
+    @property
+    def turned(self) -> float: ...  # noqa: D102
+
+    @property
+    def degrees(self) -> float: ...  # noqa: D102
+
+    @property
+    def quartered(self) -> float: ...  # noqa: D102
+
+    @property
+    def tilt(self) -> float: ...  # noqa: D102
+
+    @property
+    def pasted(self) -> float: ...  # noqa: D102
+
+
+def sampled(
+    images: torch.Tensor, size: int, moves: Moves, generator: torch.Generator
+) -> torch.Tensor:
+    """Views ``(B, 3, size, size)`` of images ``(B, 3, S, S)``.
+
+    Where a view reaches beyond its image there is a colour, or another image of the batch.
+    """
+    count, device = len(images), images.device
+
+    def draw(low: float, high: float) -> torch.Tensor:
+        return low + (high - low) * torch.rand(count, generator=generator, device=device)
+
+    # From the view's coordinates in [-1, 1] to the image's: the extent that is seen, mirrored and
+    # turned, moved to a random place within the image, tilted.
+    side, aspect = draw(moves.area, 1.0).sqrt(), moves.aspect ** draw(-0.5, 0.5)
+    pasted = draw(0.0, 1.0) < moves.pasted
+    width = (side * aspect).clamp(max=1.0).where(~pasted, 1 / draw(*_PASTED))
+    height = (side / aspect).clamp(max=1.0).where(~pasted, 1 / draw(*_PASTED))
+    mirrored = 1 - 2 * (draw(0.0, 1.0) < moves.flipped).float()
+    angle = draw(-1.0, 1.0) * math.radians(moves.degrees) * (draw(0.0, 1.0) < moves.turned)
+    quarters = draw(1.0, 4.0).floor() * (draw(0.0, 1.0) < moves.quartered)
+    angle = angle + quarters * (math.pi / 2)
+    maps = torch.zeros(count, 3, 3, device=device)
+    maps[:, 0, 0] = width * mirrored * angle.cos()
+    maps[:, 0, 1] = -width * mirrored * angle.sin()
+    maps[:, 1, 0] = height * angle.sin()
+    maps[:, 1, 1] = height * angle.cos()
+    maps[:, 0, 2] = draw(-1.0, 1.0) * (1 - width).abs()
+    maps[:, 1, 2] = draw(-1.0, 1.0) * (1 - height).abs()
+    tilted = torch.where(pasted, 0.0, 1.0)
+    maps[:, 2, 0] = draw(-moves.tilt, moves.tilt) * tilted
+    maps[:, 2, 1] = draw(-moves.tilt, moves.tilt) * tilted
+    maps[:, 2, 2] = 1.0
+    grid = _grid(maps, size)
+    inside = (grid.abs() <= 1).all(dim=3).unsqueeze(1)
+    around = torch.rand(count, 3, 1, 1, generator=generator, device=device)
+    around = around.expand(-1, -1, size, size)
+    if moves.pasted > 0:
+        others = F.interpolate(images.roll(1, 0), (size, size), mode="bilinear", antialias=True)
+        around = torch.where(pasted[:, None, None, None], others, around)
+    return torch.where(inside, _sample(images, grid), around)
+
+
+def overlaid(
+    views: torch.Tensor, images: torch.Tensor, share: float, generator: torch.Generator
+) -> torch.Tensor:
+    """Pastes other images of the batch, small and more or less opaque, onto a share of the views.
+
+    Args:
+        views: ``(B, 3, H, H)``.
+        images: ``(B, 3, S, S)``, those that the views are of.
+        share: Of the views.
+        generator: The source of randomness.
+    """
+    count, size, device = len(views), views.shape[-1], views.device
+    rows = torch.randperm(count, generator=generator, device=device)[: round(share * count)]
+    if not len(rows) or count < 3:
+        return views
+
+    def draw(low: float, high: float) -> torch.Tensor:
+        return low + (high - low) * torch.rand(len(rows), generator=generator, device=device)
+
+    width, height = 1 / draw(*_OVERLAID), 1 / draw(*_OVERLAID)
+    maps = torch.zeros(len(rows), 3, 3, device=device)
+    maps[:, 0, 0], maps[:, 1, 1], maps[:, 2, 2] = width, height, 1.0
+    maps[:, 0, 2] = draw(-1.0, 1.0) * (width - 1)
+    maps[:, 1, 2] = draw(-1.0, 1.0) * (height - 1)
+    grid = _grid(maps, size)
+    inside = (grid.abs() <= 1).all(dim=3).unsqueeze(1)
+    opacity = draw(_OPACITY, 1.0)[:, None, None, None] * inside
+    # Not the neighbour that an image may be pasted into already.
+    others = _sample(images[(rows + 2) % count], grid)
+    return views.index_copy(0, rows, torch.lerp(views[rows], others, opacity))
+
+
+def _grid(maps: torch.Tensor, size: int) -> torch.Tensor:
+    """Where each pixel of a view looks through ``(B, 3, 3)``: ``(B, size, size, 2)``."""
+    places = (torch.arange(size, device=maps.device) + 0.5) * (2 / size) - 1
+    y, x = torch.meshgrid(places, places, indexing="ij")
+    points = torch.stack([x, y, torch.ones_like(x)], dim=2).reshape(-1, 3)
+    seen = points @ maps.transpose(1, 2)
+    return (seen[..., :2] / seen[..., 2:]).reshape(len(maps), size, size, 2)
+
+
+def _sample(images: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)

@@ -1,0 +1,44 @@
+"""The log of a run: one JSON object a line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from activeindex.running.files import write_text
+
+
+class Log:
+    """Appends records; each has its ``step``.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def records(self) -> list[dict[str, Any]]:
+        """All whole records so far; a kill may have cut the last one short."""
+        if not self._path.is_file():
+            return []
+        found = []
+        for line in self._path.read_text(encoding="utf-8").splitlines():
+            try:
+                found.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+        return found
+
+    def cut(self, step: int) -> None:
+        """Forgets what came after ``step``: a run that goes on from there will log it again."""
+        kept = [record for record in self.records() if record["step"] <= step]
+        write_text(self._path, "".join(json.dumps(record) + "\n" for record in kept))
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Appends a record."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def first(self, key: str) -> Any:
+        """The first value of ``key``, or None."""
+        return next((record[key] for record in self.records() if key in record), None)
