@@ -100,11 +100,14 @@ def run(
     seconds = None if settings.minutes is None else 60 * settings.minutes
     schedule = Schedule(max(steps, 1), seconds, settings.scaled_rate)
     saved = [time.perf_counter()]
+    validated = [int(schedule.progress(state.step, state.elapsed) * validations)]
     tell(f"training: {schedule.steps} steps, bank on the device: {batches.resident}")
     with Bar("training", schedule.steps, state.step, "step") as bar:
 
         def after(record: Record) -> None:
-            validate = _crossed(record["progress"], schedule, state, validations)
+            part = int(record["progress"] * validations)
+            validate = part > validated[0]
+            validated[0] = part
             if validate or state.step % _LOG_EVERY == 0:
                 shown = {key: _plain(value) for key, value in record.items()}
                 if validate:
@@ -156,12 +159,6 @@ def _identity(settings: Settings, bank: dict[str, Any]) -> dict[str, Any]:
     parts = {key: value for key, value in asdict(settings).items() if key != "minutes"}
     made: dict[str, Any] = json.loads(json.dumps({**parts, "bank": bank}))
     return made
-
-
-def _crossed(progress: float, schedule: Schedule, state: State, validations: int) -> bool:
-    """Whether the step just done passes one of the evenly spread validations, but the last."""
-    now = schedule.progress(state.step, state.elapsed)
-    return now < 1 and int(now * validations) > int(progress * validations)
 
 
 def _plain(value: Any) -> Any:
