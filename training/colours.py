@@ -1,29 +1,17 @@
 """Random changes of colour, each image's as one affine map of its colours."""
 
 import math
-from typing import Protocol
 
 import torch
+
+from training.strength import Strength
 
 _LUMA = (0.299, 0.587, 0.114)
 _YIQ = (_LUMA, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
 """RGB to luma and two coordinates of colour, in whose plane the hue is an angle."""
 
 
-class Jitter(Protocol):
-    """How far colours go; see :class:`~training.augment.Strength`."""
-
-    @property
-    def jitter(self) -> float: ...  # noqa: D102
-
-    @property
-    def hue(self) -> float: ...  # noqa: D102
-
-    @property
-    def grey(self) -> float: ...  # noqa: D102
-
-
-def jittered(views: torch.Tensor, strength: Jitter, generator: torch.Generator) -> torch.Tensor:
+def jittered(views: torch.Tensor, strength: Strength, generator: torch.Generator) -> torch.Tensor:
     """Brightness, contrast, saturation and hue of ``(B, 3, H, W)`` changed at random."""
     count, device = len(views), views.device
 

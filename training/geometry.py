@@ -1,10 +1,11 @@
 """Random crops, turns and pastings: one homography and one sampling for each image."""
 
 import math
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
+
+from training.strength import Strength
 
 _PASTED = (0.35, 0.8)
 """Side of an image that is pasted into another, as a share of the latter's."""
@@ -14,36 +15,8 @@ _OPACITY = 0.5
 """Smallest opacity of what is pasted onto an image."""
 
 
-class Moves(Protocol):
-    """How far views go; see :class:`~training.augment.Strength`."""
-
-    @property
-    def area(self) -> float: ...  # noqa: D102
-
-    @property
-    def aspect(self) -> float: ...  # noqa: D102
-
-    @property
-    def flipped(self) -> float: ...  # noqa: D102
-
-    @property
-    def turned(self) -> float: ...  # noqa: D102
-
-    @property
-    def degrees(self) -> float: ...  # noqa: D102
-
-    @property
-    def quartered(self) -> float: ...  # noqa: D102
-
-    @property
-    def tilt(self) -> float: ...  # noqa: D102
-
-    @property
-    def pasted(self) -> float: ...  # noqa: D102
-
-
 def sampled(
-    images: torch.Tensor, size: int, moves: Moves, generator: torch.Generator
+    images: torch.Tensor, size: int, strength: Strength, generator: torch.Generator
 ) -> torch.Tensor:
     """Views ``(B, 3, size, size)`` of images ``(B, 3, S, S)``.
 
@@ -56,13 +29,13 @@ def sampled(
 
     # From the view's coordinates in [-1, 1] to the image's: the extent that is seen, mirrored and
     # turned, moved to a random place within the image, tilted.
-    side, aspect = draw(moves.area, 1.0).sqrt(), moves.aspect ** draw(-0.5, 0.5)
-    pasted = draw(0.0, 1.0) < moves.pasted
+    side, aspect = draw(strength.area, 1.0).sqrt(), strength.aspect ** draw(-0.5, 0.5)
+    pasted = draw(0.0, 1.0) < strength.pasted
     width = (side * aspect).clamp(max=1.0).where(~pasted, 1 / draw(*_PASTED))
     height = (side / aspect).clamp(max=1.0).where(~pasted, 1 / draw(*_PASTED))
-    mirrored = 1 - 2 * (draw(0.0, 1.0) < moves.flipped).float()
-    angle = draw(-1.0, 1.0) * math.radians(moves.degrees) * (draw(0.0, 1.0) < moves.turned)
-    quarters = draw(1.0, 4.0).floor() * (draw(0.0, 1.0) < moves.quartered)
+    mirrored = 1 - 2 * (draw(0.0, 1.0) < strength.flipped).float()
+    angle = draw(-1.0, 1.0) * math.radians(strength.degrees) * (draw(0.0, 1.0) < strength.turned)
+    quarters = draw(1.0, 4.0).floor() * (draw(0.0, 1.0) < strength.quartered)
     angle = angle + quarters * (math.pi / 2)
     maps = torch.zeros(count, 3, 3, device=device)
     maps[:, 0, 0] = width * mirrored * angle.cos()
@@ -72,14 +45,14 @@ def sampled(
     maps[:, 0, 2] = draw(-1.0, 1.0) * (1 - width).abs()
     maps[:, 1, 2] = draw(-1.0, 1.0) * (1 - height).abs()
     tilted = torch.where(pasted, 0.0, 1.0)
-    maps[:, 2, 0] = draw(-moves.tilt, moves.tilt) * tilted
-    maps[:, 2, 1] = draw(-moves.tilt, moves.tilt) * tilted
+    maps[:, 2, 0] = draw(-strength.tilt, strength.tilt) * tilted
+    maps[:, 2, 1] = draw(-strength.tilt, strength.tilt) * tilted
     maps[:, 2, 2] = 1.0
     grid = _grid(maps, size)
     inside = (grid.abs() <= 1).all(dim=3).unsqueeze(1)
     around = torch.rand(count, 3, 1, 1, generator=generator, device=device)
     around = around.expand(-1, -1, size, size)
-    if moves.pasted > 0:
+    if strength.pasted > 0:
         others = F.interpolate(images.roll(1, 0), (size, size), mode="bilinear", antialias=True)
         around = torch.where(pasted[:, None, None, None], others, around)
     return torch.where(inside, _sample(images, grid), around)

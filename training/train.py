@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 
-from training.augment import STRONG, WEAK, augment
+from training.augment import augment
 from training.batches import Batches, normalised
 from training.losses import contrast, entropy
 from training.precision import autocast
 from training.schedule import Schedule
 from training.settings import Settings
 from training.state import State
+from training.strength import STRONG, WEAK
 
 _UNTOUCHED_WEAK = 0.8
 """Share of weak views that are of the image itself, not of an edited view."""

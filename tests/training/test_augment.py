@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from activeindex.images import Pixels, resize_square, to_tensor
-from training.augment import STRONG, WEAK, Strength, augment
+from training.augment import augment
+from training.strength import STRONG, WEAK, Strength
 
 STILL = replace(WEAK, area=1.0, aspect=1.0, jitter=0.0, blurred=0.0)
 
