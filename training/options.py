@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--temperature", type=float, default=usual.temperature, help="of the contrast")
     add("--entropy_weight", type=float, default=usual.entropy_weight, help="of the entropy term")
     add("--ema", type=float, default=usual.decay, help="decay of the average of the weights")
+    add("--train_norms", action="store_true", help="batch norms take statistics of their own")
     add("--dimension", type=int, default=usual.dimension, help="of the features")
     add("--views", type=int, default=bank.views, help="edited views of each image in the bank")
     add("--bank_size", type=int, default=bank.size, help="side of the bank's squares in pixels")
@@ -102,6 +103,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         temperature=options.temperature,
         entropy_weight=options.entropy_weight,
         decay=options.ema,
+        frozen_norms=not options.train_norms,
         dimension=options.dimension,
         held_out=options.held_out,
         minutes=options.minutes,

@@ -25,6 +25,8 @@ class Settings:
         temperature: Of the contrast.
         entropy_weight: Of the entropy term.
         decay: Of the average of the weights.
+        frozen_norms: Whether batch norms keep the statistics of the pretraining; others than those
+            of whole images cost more than a short run makes good.
         dimension: Of the features.
         held_out: Images that are validated on and not trained on.
         minutes: That the training may take, or None; the bank's time is not counted.
@@ -43,6 +45,7 @@ class Settings:
     temperature: float = TEMPERATURE
     entropy_weight: float = 10.0
     decay: float = 0.995
+    frozen_norms: bool = True
     dimension: int = 256
     held_out: int = 250
     minutes: float | None = None

@@ -96,6 +96,10 @@ def _step(
 ) -> dict[str, torch.Tensor]:
     """One update; the parts of the loss stay on the device, so that nothing waits for them."""
     state.network.train()
+    if settings.frozen_norms:
+        for layer in state.network.modules():
+            if isinstance(layer, torch.nn.BatchNorm2d):
+                layer.eval()
     with autocast(first.device):
         # Together, so that the norms see one mixture of both kinds of views.
         features = state.network(normalised(torch.cat([first, second])))
