@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--gflops", type=float, help="peak of one core, e.g. 32 x its clock in GHz")
     options = parser.parse_args()
-    extractor, (network, size) = load_extractor(), plain_network("sscd_disc_mixup")
+    extractor, (network, size) = load_extractor("sscd_disc_mixup"), plain_network("sscd_disc_mixup")
     training = read_features(options.fts_training_path, "fts_training_path").values
     trained = train_index(training, "IVF64,PQ8x8", "L2")
     quantiser = Quantiser(trained)

@@ -87,7 +87,9 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="torch.compile the extractor")
     parser.add_argument("--tflops", type=float, default=989.0, help="989: H100 SXM, dense")
     options = parser.parse_args()
-    extractor = (load_extractor() if options.sscd else resnet50()).to(torch.device("cuda"))
+    extractor = (load_extractor("sscd_disc_mixup") if options.sscd else resnet50()).to(
+        torch.device("cuda")
+    )
     flops = 3 * ITERATIONS * forward_flops(extractor, SIZE)
     print(
         f"{torch.cuda.get_device_name()}, {extractor.identity}, {options.images} images, ", end=""

@@ -130,7 +130,7 @@ def main() -> None:
     parser.add_argument("--quality", type=int, default=85)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    extractor = load_extractor()
+    extractor = load_extractor("sscd_disc_mixup")
     print(f"{extractor.identity}, {torch.get_num_threads()} threads, {options.rounds} rounds")
     photographs = list_images(options.photographs)
     with tempfile.TemporaryDirectory() as work:

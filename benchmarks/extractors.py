@@ -66,6 +66,7 @@ def main() -> None:
     for name in ("disc", "training", "work"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--images", type=int, default=40)
+    parser.add_argument("--only", nargs="*", metavar="ROW", help="titles; all by default")
     options = parser.parse_args()
     workers = Workers(2)
     path = options.work / "extractors.md"
@@ -81,10 +82,14 @@ def main() -> None:
     }
     chosen = list(workers.map(read_pixels, list_images(folders["originals"])[: options.images]))
     for title, bare in (
+        ("lite0_copy", load_extractor("lite0_copy")),
         ("EfficientNet-Lite0, mean", lite0("mean")),
-        ("sscd_disc_mixup, int8", load_extractor()),
+        ("sscd_disc_mixup, int8", load_extractor("sscd_disc_mixup")),
         ("EfficientNet-Lite0, gem:3", lite0("gem:3")),
     ):
+        titles = (title, f"{title}, whitened")
+        if options.only is not None and not set(titles) & set(options.only):
+            continue
         features = {}
         for name, folder in folders.items():
             out = options.work / title.replace(", ", "_").replace(":", "") / name
@@ -93,7 +98,8 @@ def main() -> None:
         whitening = Whitening.fit(features["training"], WHITENED)
         extractors = {title: bare, f"{title}, whitened": WhitenedExtractor(bare, whitening)}
         for name, extractor in extractors.items():
-            if f"| {name} |" in table:
+            left_out = options.only is not None and name not in options.only
+            if left_out or f"| {name} |" in table:
                 continue
             if name != title:
                 features = {key: whitened(values, whitening) for key, values in features.items()}

@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, default=Path("families.md"))
     parser.add_argument("--factories", nargs="*", default=FACTORIES)
     options = parser.parse_args()
-    extractor, workers = load_extractor(), Workers(2)
+    extractor, workers = load_extractor("sscd_disc_mixup"), Workers(2)
     training = read_features(options.fts_training_path, "fts_training_path").values
     references = read_features(options.fts_reference_path, "fts_reference_path").values
     pixels = list(workers.map(read_pixels, list_images(options.data_dir)))

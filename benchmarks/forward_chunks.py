@@ -18,7 +18,7 @@ ROUNDS = 3
 
 
 def main() -> None:
-    extractor = load_extractor()
+    extractor = load_extractor("sscd_disc_mixup")
     images = torch.rand(IMAGES, 3, extractor.input_size, extractor.input_size)
     best: dict[int, tuple[float, float]] = {}
     for _ in range(ROUNDS):

