@@ -33,11 +33,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("data_dir", "fts_training_path"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--model_name", default="sscd_disc_mixup")
     parser.add_argument("--images", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--gflops", type=float, help="peak of one core, e.g. 32 x its clock in GHz")
     options = parser.parse_args()
-    extractor, (network, size) = load_extractor("sscd_disc_mixup"), plain_network("sscd_disc_mixup")
+    extractor = load_extractor(options.model_name)
+    network, size = plain_network(options.model_name)
     training = read_features(options.fts_training_path, "fts_training_path").values
     trained = train_index(training, "IVF64,PQ8x8", "L2")
     quantiser = Quantiser(trained)

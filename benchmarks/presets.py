@@ -46,15 +46,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("data_dir", "fts_training_path", "fts_reference_path"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--model_path", type=Path, help="instead of sscd_disc_mixup")
+    parser.add_argument("--model_name", default="sscd_disc_mixup", help="or a file")
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--half", choices=("chosen on", "reported"), default="reported")
     parser.add_argument("--idx_factory", default="IVF64,PQ8x8")
     parser.add_argument("--psnr", type=float, nargs="*", default=[42.5], help="of deep")
+    parser.add_argument("--margin_width", type=float, nargs="*", help="of deep, instead of its own")
     parser.add_argument("--scaling", type=float, nargs="*", default=[1.83], help="of the paper's")
     parser.add_argument("--as_published", action="store_true", help="the paper's too, unscaled")
     options = parser.parse_args()
-    extractor = load_extractor(options.model_path or "sscd_disc_mixup")
+    extractor = load_extractor(options.model_name)
     paper, deep = PRESETS["paper"], PRESETS["deep"]
     runs: dict[str, Preset | None] = {"passive": None}
     if options.as_published:
@@ -64,7 +65,9 @@ def main() -> None:
         runs[f"paper, scaling {scaling}"] = Preset(changed, paper.release)
     for psnr in options.psnr:
         release = ReleaseSettings(budget=Budget(psnr=psnr))
-        runs[f"deep, {psnr} dB"] = Preset(deep.settings, release)
+        for width in options.margin_width or [deep.settings.margin_width]:
+            settings = deep.settings.replace(margin_width=width)
+            runs[f"deep, {psnr} dB, margin width {width}"] = Preset(settings, release)
     measure(options, extractor, runs)
 
 

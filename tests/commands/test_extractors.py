@@ -12,8 +12,8 @@ from tests.commands.conftest import Answer
 
 Say = Callable[..., Answer]
 NAMES = (
-    *("sscd_disc_advanced", "sscd_disc_mixup", "sscd_disc_large"),
-    *("dino_r50", "dino_vits", "isc_dt1", "lite0_copy"),
+    *("lite0_copy", "sscd_disc_advanced", "sscd_disc_mixup", "sscd_disc_large"),
+    *("dino_r50", "dino_vits", "isc_dt1"),
 )
 
 
@@ -47,7 +47,7 @@ def test_a_whitened_extractor_goes_through_extraction_and_index(
     out = tmp_path / "white.npz"
     answer = say("whiten", out, "--fts_training_path", prepared.training, "--dimension", 32)
     assert (answer.code, answer.err) == (0, "")
-    assert "512 to 32 dimensions, fitted on 300 features of sscd_disc_mixup" in answer.out
+    assert "256 to 32 dimensions, fitted on 300 features of lite0_copy" in answer.out
     small = ("--resize_size", SIZE, "--workers", 0)
     extract = ("extract_fts", "--data_dir", prepared.images, "--output_dir", "fts", *small)
     assert say(*extract, "--whitening", out).code == 0
@@ -59,7 +59,7 @@ def test_a_whitened_extractor_goes_through_extraction_and_index(
     assert "whitening" in answer.err
     answer = say(*extract[:5], "--whitening", out, "--resize_size", 96, "--output_dir", "other")
     assert answer.code == 2
-    assert "fitted for sscd_disc_mixup" in answer.err
+    assert "fitted for lite0_copy" in answer.err
 
 
 @pytest.mark.parametrize(

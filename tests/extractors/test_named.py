@@ -125,7 +125,7 @@ def test_the_official_file_is_preferred_to_the_copy_in_the_package(
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     scripted(tmp_path, Means()).rename(folder / "sscd_disc_mixup.torchscript.pt")
-    assert load_extractor(input_size=32).dimension == 3
+    assert load_extractor("sscd_disc_mixup", 32).dimension == 3
 
 
 def test_without_weights_the_error_says_how_to_get_them(
@@ -134,7 +134,7 @@ def test_without_weights_the_error_says_how_to_get_them(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError) as caught:
-        load_extractor()
+        load_extractor("sscd_disc_mixup")
     assert str(tmp_path) in str(caught.value)
     assert "sscd_disc_mixup.torchscript.pt" in str(caught.value)
     assert 'pip install "activeindex[sscd]"' in str(caught.value)
