@@ -139,13 +139,13 @@ def test_unreadable_images_can_be_skipped(prepared: Prepared, say: Say, tmp_path
 @pytest.mark.parametrize(
     ("features", "expected", "found"),
     [
-        (random_features(300, 256), "expected features of dimension 512", "found dimension 256"),
+        (random_features(300, 128), "expected features of dimension 256", "found dimension 128"),
         (
-            np.where(np.arange(300)[:, None] == 7, np.nan, random_features(300, 512)),
+            np.where(np.arange(300)[:, None] == 7, np.nan, random_features(300, 256)),
             "expected finite values",
             "found NaN or infinity in row 7",
         ),
-        (random_features(300, 512)[0], "expected a matrix", "(512,)"),
+        (random_features(300, 256)[0], "expected a matrix", "(256,)"),
     ],
     ids=["dimension", "NaN", "vector"],
 )
@@ -204,9 +204,9 @@ def test_factory_without_a_target_is_refused_with_the_reason(prepared: Prepared,
 @pytest.mark.parametrize(
     ("factory", "dimension", "metric", "expected", "found"),
     [
-        (FACTORY, 256, "L2", "dimension 512", "dimension 256"),
-        (FACTORY, 512, "IP", "metric L2", "found IP"),
-        ("IVF8,PQ8x8", 512, "L2", "inverted lists 4", "found 8"),
+        (FACTORY, 128, "L2", "dimension 256", "dimension 128"),
+        (FACTORY, 256, "IP", "metric L2", "found IP"),
+        ("IVF8,PQ8x8", 256, "L2", "inverted lists 4", "found 8"),
     ],
     ids=["dimension", "metric", "lists"],
 )

@@ -128,7 +128,7 @@ def test_prepare_disc_splits_references_and_draws_queries(prepared: Prepared) ->
 def test_extract_fts_writes_one_feature_per_image_and_its_name(prepared: Prepared) -> None:
     features = torch.load(prepared.training, weights_only=True)
     names = (prepared.training.parent / "filenames.txt").read_text().splitlines()
-    assert tuple(features.shape) == (TRAINING, 512)
+    assert tuple(features.shape) == (TRAINING, 256)
     assert features.dtype == torch.float32
     assert names == [f"T{number:06d}.jpg" for number in range(TRAINING)]
 
