@@ -9,12 +9,12 @@ import torch
 
 from activeindex.errors import InputError
 from activeindex.extractors import Extractor, Pooling, features_of, load_extractor
-from tests.extractors.efficientnet import pretrained
 from tests.extractors.linear import LinearExtractor
+from training.pretrained import pretrained_trunk
 
 
 def scripted(path: Path) -> Path:
-    network = pretrained()
+    network = pretrained_trunk()
     network.forward = network.maps  # type: ignore[method-assign]
     torch.jit.save(torch.jit.trace(network, torch.zeros(1, 3, 64, 64)), str(path))  # type: ignore[no-untyped-call]
     return path
@@ -48,11 +48,11 @@ def test_an_extractor_that_is_no_file_goes_as_it_is() -> None:
 def test_other_weights_under_the_same_name_are_refused(tmp_path: Path) -> None:
     path = scripted(tmp_path / "network.pt")
     sent = pickle.dumps(load_extractor(path, 64, pooling=Pooling()))
-    network = pretrained()
+    network = pretrained_trunk()
+    network.forward = network.maps  # type: ignore[method-assign]
     with torch.no_grad():
         for parameter in network._bn1.parameters():
             parameter.add_(1.0)
-    network.forward = network.maps  # type: ignore[method-assign]
     torch.jit.save(torch.jit.trace(network, torch.zeros(1, 3, 64, 64)), str(path))  # type: ignore[no-untyped-call]
     with pytest.raises(InputError, match=r"^extractor: expected network\.pt.* found network\.pt"):
         pickle.loads(sent)
