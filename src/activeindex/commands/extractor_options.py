@@ -37,7 +37,7 @@ def add_extractor_options(parser: argparse.ArgumentParser) -> None:
         type=whole(32),
         metavar="PIXELS",
         help="side of the square that images are resized to, where the model is not made for "
-        "another (default: 288; named models have their own)",
+        "another (default: 288)",
     )
     group.add_argument(
         "--pooling",
