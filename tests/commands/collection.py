@@ -20,7 +20,8 @@ OTHER_REFERENCES = REFERENCES - len(MATCHED)
 NON_MATCHING = 8
 NEIGHBOURS = 20
 SIZE = 64
-FACTORY = "IVF4,PQ8x8"
+FACTORY = "IVF4,PQ8x8np"
+"""np: without half a minute of FAISS renumbering codes (polysemous training)."""
 EDITS = 15
 
 

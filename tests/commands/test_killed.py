@@ -36,8 +36,8 @@ def commits(journal: Path) -> int:
 
 
 def survivors(group: int) -> list[str]:
-    """The processes of a group, once they have had ten seconds to go."""
-    deadline = time.monotonic() + 10
+    """The processes of a group, once they have had a minute to go."""
+    deadline = time.monotonic() + 60
     while True:
         found = []
         for path in Path("/proc").glob("[0-9]*/stat"):

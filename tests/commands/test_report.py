@@ -199,7 +199,7 @@ def test_tables_beside_the_page_are_those_of_the_runs(report: Path, runs: Path) 
 
 def test_page_names_the_command_and_the_hashes(report: Path) -> None:
     page = (report / "report.html").read_text()
-    assert "activeindex main --idx_factory IVF4,PQ8x8" in page
+    assert "activeindex main --idx_factory IVF4,PQ8x8np" in page
     assert "references_sha256" in page
     assert "versions.faiss" in page
 

@@ -62,7 +62,7 @@ def times(folder: Path) -> list[dict[str, Any]]:
 
 def test_times_name_the_start_and_every_stage(runs: Path) -> None:
     start, *stages = times(runs / "active")
-    assert start["command"].startswith("activeindex main --idx_factory IVF4,PQ8x8 ")
+    assert start["command"].startswith("activeindex main --idx_factory IVF4,PQ8x8np ")
     assert {"activeindex", "faiss", "numpy", "python", "torch"} == set(start["versions"])
     items: Counter[str] = Counter()
     for stage in stages:

@@ -32,7 +32,7 @@ class Collection:
     extractor: Extractor
     workers: Workers
 
-    def settings(self, output: Path, factory: str = "IVF16,PQ8x8") -> ExperimentSettings:
+    def settings(self, output: Path, factory: str = "IVF16,PQ8x8np") -> ExperimentSettings:
         return ExperimentSettings(
             data_dir=self.root / "images",
             output_dir=output,
@@ -64,7 +64,7 @@ def collection(disc: Path, sscd: Extractor, tmp_path_factory: pytest.TempPathFac
     link(root / "others", unmatched)
     link(root / "references", other[:REFERENCES])
     link(root / "training", sorted((disc / "train").rglob("*.jpg"))[:TRAINING])
-    extractor, workers = load_extractor(input_size=128), Workers(2)
+    extractor, workers = load_extractor("sscd_disc_mixup", 128), Workers(2)
     for name in ("references", "training"):
         extract_folder(extractor, root / name, root / f"{name}_fts", workers=workers)
     return Collection(root, extractor, workers)

@@ -26,7 +26,7 @@ from activeindex.report import (
 from activeindex.running.workers import Workers
 
 _REFERENCES = 1200
-_IDX_FACTORY = "IVF32,PQ8x8"
+_IDX_FACTORY = "IVF32,PQ8x8np"
 _SEED = 0
 
 
