@@ -61,8 +61,9 @@ def test_after_a_kill_at_any_moment_exactly_the_committed_steps_are_there(
 ) -> None:
     folder = scratch / "killed"
     shutil.rmtree(folder, ignore_errors=True)
-    with open_journal(folder) as journal:
-        do(journal, steps)
+    journal = open_journal(folder)
+    do(journal, steps)
+    journal.close()
     # What a kill leaves: the journal up to any byte, perhaps with blocks the disk never got, and
     # the files with at least what that journal counts.
     path = folder / ".run.journal"
@@ -183,6 +184,16 @@ def test_another_setting_is_refused_by_its_name(folder: Path, finish: bool) -> N
         f"{folder}: holds results with iterations=10, this command has iterations=20; "
         f"give another output folder, or delete {left}"
     )
+
+
+def test_a_run_that_stopped_before_its_first_step_leaves_nothing_in_the_way(folder: Path) -> None:
+    with open_journal(folder) as journal:
+        journal.write("rows", b"1")
+    assert list(folder.iterdir()) == []
+    with open_journal(folder, {"extractor": "another"}) as journal:
+        do(journal, [{"rows": b"2"}])
+        journal.finish({})
+    assert (folder / "rows").read_bytes() == b"2"
 
 
 def test_a_file_cut_behind_the_back_of_the_journal_is_told(folder: Path) -> None:

@@ -121,6 +121,10 @@ class Journal:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+        if self.note is None and not self.steps:
+            # Nothing is lost, and the mended command may have another identity.
+            with contextlib.suppress(OSError):
+                self._clean(tuple(self._streams))
 
     def _clean(self, files: tuple[str, ...]) -> None:
         """Removes what only an unfinished command needs."""

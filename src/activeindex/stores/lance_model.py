@@ -1,5 +1,6 @@
 """The FAISS index as Lance takes it: centroids of the lists and codebook of the codes."""
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,7 @@ def lance_library() -> Any:
     Raises:
         MissingExtraError: If it is not installed.
     """
+    os.environ.setdefault("LANCE_LOG", "error")  # Its warnings name every empty list.
     try:
         import lance
     except ModuleNotFoundError as error:
