@@ -116,4 +116,4 @@ def test_a_whitening_of_another_extractor_is_refused_with_both_names(
 def test_the_file_stands_behind_a_loaded_extractor(tmp_path: Path, small_sscd: Extractor) -> None:
     path = tmp_path / "whitening.npz"
     Whitening.fit(correlated(600, 512), 16, extractor=str(small_sscd.identity)).write(path)
-    assert load_extractor(input_size=96, whitening=path).dimension == 16
+    assert load_extractor("sscd_disc_mixup", 96, whitening=path).dimension == 16
