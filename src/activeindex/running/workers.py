@@ -164,4 +164,11 @@ class Workers:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            self._kill()
         self.close()
+
+    def _kill(self) -> None:
+        """Ends the processes at once: an interrupted pool may wait for them without end."""
+        for process in dict(getattr(self._pool, "_processes", None) or {}).values():
+            process.kill()
