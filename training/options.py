@@ -113,7 +113,7 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _device(name: str) -> torch.device:
-    """The device, ready for repeated passes of a few sizes.
+    """The device of that name.
 
     Raises:
         InputError: If it cannot be used.

@@ -138,15 +138,16 @@ class _Image:
 
     number: int
     release: Release
-    start: torch.Tensor
     feature: Features
     objective: Objective
-    distortion: torch.Tensor
+    distortion: torch.Tensor | None = None
     amplitude: float = 1.0
     passes: int = 0
 
     def written(self) -> ReleasedFile:
-        """The file."""
+        """The file; the original's where nothing was optimised."""
+        if self.distortion is None:
+            return self.release.write(torch.zeros_like(self.release.original))
         return self.release.write(self.distortion, self.amplitude)
 
 
@@ -188,21 +189,18 @@ class _Activation:
 
     def _begun(self, pictures: Sequence[Picture], numbers: Sequence[int]) -> list[_Image]:
         device = self._extractor.device
-
-        def begin(picture: Picture, number: int) -> tuple[Release, torch.Tensor]:
-            release = Release(picture, self._released_as, device)
-            generator = torch.Generator().manual_seed(image_seed(self._seed, number))
-            return release, initial_distortion(release.original.shape, generator)
-
-        begun = self._each(begin, pictures, numbers)
-        features = self._features([release.original for release, _ in begun])
-        objectives = [Objective.of(each, self._quantisers, self._settings) for each in features]
+        releases = self._each(lambda each: Release(each, self._released_as, device), pictures)
+        features = self._features([release.original for release in releases])
         return [
-            _Image(number, release, start, feature, objective, torch.zeros_like(release.original))
-            for number, (release, start), feature, objective in zip(
-                numbers, begun, features, objectives, strict=True
+            _Image(
+                number, release, feature, Objective.of(feature, self._quantisers, self._settings)
             )
+            for number, release, feature in zip(numbers, releases, features, strict=True)
         ]
+
+    def _start(self, image: _Image) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(image_seed(self._seed, image.number))
+        return initial_distortion(image.release.original.shape, generator)
 
     def _each(self, function: Callable[..., _Made], *arguments: Sequence[Any]) -> list[_Made]:
         if self._threads == 1:
@@ -242,7 +240,7 @@ class _Activation:
             Shown([image.release for image in stack]),
             objective.to(self._extractor.device),
             self._settings,
-            torch.cat([image.start for image in stack]),
+            torch.cat(self._each(self._start, stack)),
             [image.number for image in stack],
         )
 
