@@ -1,7 +1,10 @@
 import itertools
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -79,3 +82,9 @@ def test_a_killed_worker_is_told_on_one_line_and_replaced_on_the_next_use() -> N
 def test_a_negative_number_of_workers_is_refused() -> None:
     with pytest.raises(InputError, match=r"^workers: expected 0 or more, found -1$"):
         Workers(-1)
+
+
+def test_ctrl_c_right_after_a_lock_was_taken_leaves_nobody_waiting() -> None:
+    script = Path(__file__).with_name("interrupted.py")
+    done = subprocess.run([sys.executable, script], timeout=120, check=True, capture_output=True)
+    assert int(done.stdout) >= 1

@@ -1,7 +1,7 @@
 """Activation: moves images' features towards their targets by a distortion that is not seen."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from activeindex.errors import InputError, ShapeError
 from activeindex.extractors import Extractor, features_of
 from activeindex.images import Picture, resize_square, to_pixels, to_tensor
 from activeindex.indexing import Features, Quantiser
+from activeindex.running.aside import aside
 
 _Made = TypeVar("_Made")
 
@@ -207,12 +208,17 @@ class _Activation:
             return list(map(function, *arguments))
         threads = torch.get_num_threads()
         try:  # Each of them alone has nothing for several cores.
-            with ThreadPoolExecutor(
-                self._threads, initializer=torch.set_num_threads, initargs=(1,)
-            ) as pool:
-                return list(pool.map(function, *arguments))
+            return list(aside(self._in_threads(function, *arguments)))
         finally:
             torch.set_num_threads(threads)
+
+    def _in_threads(
+        self, function: Callable[..., _Made], *arguments: Sequence[Any]
+    ) -> Generator[_Made]:
+        with ThreadPoolExecutor(
+            self._threads, initializer=torch.set_num_threads, initargs=(1,)
+        ) as pool:
+            yield from pool.map(function, *arguments)
 
     def _features(self, images: Sequence[torch.Tensor]) -> list[Features]:
         """``(1, d)`` for each image ``(1, 3, H, W)``."""

@@ -14,13 +14,14 @@ main process instead would copy its FAISS and PyTorch thread pools in an undefin
 import multiprocessing
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
 from activeindex.errors import ActiveIndexError, InputError
+from activeindex.running.aside import aside
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -104,7 +105,7 @@ class Workers:
         """Yields ``function(item)`` in the order of ``items``, a bounded number ahead.
 
         ``function`` and the items are pickled to the workers: a module-level function or a
-        ``functools.partial`` of one.
+        ``functools.partial`` of one. The items are drawn in a thread of their own.
 
         Args:
             function: What is computed.
@@ -116,12 +117,15 @@ class Workers:
             ActiveIndexError: If a worker process dies.
         """
         if self.count == 0:
-            yield from map(function, items)
-            return
+            return map(function, items)
+        return aside(self._map(function, items, max(_AHEAD * self.count, ahead)))
+
+    def _map(
+        self, function: Callable[[_Item], _Result], items: Iterable[_Item], limit: int
+    ) -> Generator[_Result]:
         pool = self._start()
         waiting: deque[Future[_Result]] = deque()
         try:
-            limit = max(_AHEAD * self.count, ahead)
             for item in items:
                 waiting.append(pool.submit(function, item))
                 if len(waiting) >= limit:
@@ -164,11 +168,4 @@ class Workers:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is not None and issubclass(kind, KeyboardInterrupt):
-            self._kill()
         self.close()
-
-    def _kill(self) -> None:
-        """Ends the processes at once: an interrupted pool may wait for them without end."""
-        for process in dict(getattr(self._pool, "_processes", None) or {}).values():
-            process.kill()
