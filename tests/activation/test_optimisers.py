@@ -4,7 +4,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from activeindex.activation.optimisers import build_optimiser, build_scheduler, parse_call
+from activeindex.activation.optimisers import (
+    build_optimiser,
+    build_scheduler,
+    moves_rows_alone,
+    parse_call,
+)
 from activeindex.errors import InputError
 
 
@@ -49,6 +54,36 @@ def test_a_string_is_a_name_and_arguments(
 def test_the_optimisers_of_torch_descend(optimizer: str) -> None:
     values = descend(optimizer)
     assert 1.0 > values[0] > values[1] > values[-1] >= -1e-3
+
+
+def descended_rows(optimizer: str, rows: torch.Tensor) -> torch.Tensor:
+    """Where rows are after some steps down the sum of x^4."""
+    moving = rows.clone().requires_grad_()
+    optimiser = build_optimiser(optimizer, [moving])
+
+    def closure() -> torch.Tensor:
+        optimiser.zero_grad()
+        loss = moving.pow(4).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    for _ in range(3):
+        optimiser.step(closure)  # type: ignore[arg-type]
+    return moving.detach()
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        *("ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "LBFGS"),
+        *("NAdam", "NormedMomentum", "RAdam", "RMSprop", "Rprop", "SGD,lr=0.1"),
+    ],
+)
+def test_images_are_stacked_only_for_optimisers_that_move_each_as_if_alone(optimizer: str) -> None:
+    rows = torch.tensor([[0.1, 0.2, 0.3], [1.0, -2.0, 0.5]])
+    together = descended_rows(optimizer, rows)
+    alone = torch.cat([descended_rows(optimizer, row) for row in (rows[:1], rows[1:])])
+    assert torch.equal(together, alone) == moves_rows_alone(optimizer)
 
 
 def test_the_arguments_arrive() -> None:

@@ -12,6 +12,7 @@ import torch
 from activeindex.activation.distortion import initial_distortion
 from activeindex.activation.objective import Objective
 from activeindex.activation.optimisation import Moving, Step, optimise
+from activeindex.activation.optimisers import moves_rows_alone
 from activeindex.activation.release import Release, ReleasedFile, ReleaseSettings
 from activeindex.activation.results import ActivatedImage, ActivationResult, Aim
 from activeindex.activation.settings import ActivationSettings
@@ -227,18 +228,14 @@ class _Activation:
         return np.split(features_of(self._extractor, squares), len(images))
 
     def _stacks(self, images: Sequence[_Image]) -> list[list[_Image]]:
-        """What can be optimised, by size."""
+        """What can be optimised, by size; alone where the optimiser would mix the stacked."""
+        stackable = moves_rows_alone(self._settings.optimizer)
         stacks: dict[object, list[_Image]] = {}
         for position, image in enumerate(images):
             if image.release.attainable:
                 size: object = image.release.original.shape
-                stacks.setdefault(size if self._stackable else position, []).append(image)
+                stacks.setdefault(size if stackable else position, []).append(image)
         return list(stacks.values())
-
-    @property
-    def _stackable(self) -> bool:
-        """Whether the optimiser moves stacked images as if each were alone: L-BFGS does not."""
-        return not self._settings.optimizer.startswith("LBFGS")
 
     def _moving(self, stack: Sequence[_Image]) -> Moving:
         objective = Objective.of_several([image.objective for image in stack])

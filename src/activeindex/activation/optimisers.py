@@ -11,6 +11,19 @@ import torch
 from activeindex.activation.steps import NormedMomentum
 from activeindex.errors import InputError
 
+_ROW_BY_ROW = frozenset(
+    {"ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop"}
+    | {"Rprop", "SGD", NormedMomentum.__name__}
+)
+
+
+def moves_rows_alone(text: str) -> bool:
+    """Whether an optimiser is known to move each row of a tensor as if it were the only one.
+
+    Those with a norm per tensor (LAMB, LARS) or a search along a line (L-BFGS) do not.
+    """
+    return parse_call(text, "optimizer")[0] in _ROW_BY_ROW
+
 
 def parse_call(text: str, option: str) -> tuple[str, dict[str, Any]]:
     """Splits ``"Name,key=value,..."`` into the name and its arguments (Python literals).
