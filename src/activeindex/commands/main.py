@@ -15,6 +15,7 @@ from activeindex.commands.activation_options import (
     chosen_activation,
     chosen_release,
 )
+from activeindex.commands.engine_options import add_engine_options, chosen_workers
 from activeindex.commands.extractor_options import add_extractor_options, chosen_extractor
 from activeindex.commands.options import (
     Teller,
@@ -70,6 +71,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_boolean(group, "--eval_retrieval", True, "write retr_df.csv")
     add_boolean(group, "--eval_icd", True, "write icd_df.csv")
     add_extractor_options(parser)
+    add_engine_options(parser)
     add_run_options(parser)
 
 
@@ -88,9 +90,9 @@ def run(options: argparse.Namespace) -> None:
         run_experiment,
         watching,
     )
-    from activeindex.running.workers import Workers
 
     tell = Teller(options.verbose)
+    chosen = chosen_workers(options, tell)
     settings = ExperimentSettings(
         data_dir=options.data_dir,
         output_dir=options.output_dir,
@@ -124,7 +126,7 @@ def run(options: argparse.Namespace) -> None:
     arm = "active" if settings.active else "passive"
     tell(f"{arm} run, index {options.idx_factory}, extractor {extractor.identity}")
     with (
-        Workers(options.workers) as workers,
+        chosen as workers,
         watching(options.tensorboard, settings.activation) as watchers,
     ):
         summary = run_experiment(

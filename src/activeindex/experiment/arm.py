@@ -12,6 +12,7 @@ from activeindex.indexing import (
     Quantiser,
     add,
     load_or_train,
+    read_index,
     set_nprobe,
     set_search_parameters,
 )
@@ -58,7 +59,8 @@ def build_arm(settings: IndexSettings, extractor: Extractor, originals: FeatureF
     if not settings.force:
         # Features without a note do not say what they come from; the index's manifest may.
         trained.check_extractor(str(extractor.identity))
-    index, quantiser = trained.index, trained.quantiser
+    # Another copy of the index, which stays empty: it is what workers elsewhere get.
+    index, quantiser = trained.index, Quantiser(read_index(trained.path), trained.identity)
     for features in (references, originals):
         add(index, features.values)
     set_nprobe(index, settings.nprobe)

@@ -38,11 +38,15 @@ class Query:
 
     Attributes:
         feature: ``(d,)``.
+        edit: What was done to the image.
+        number: The image's number.
         label: The edit's name, with what was skipped.
         full_label: The same with the edits of a composition.
     """
 
     feature: npt.NDArray[np.float32]
+    edit: Edit
+    number: int
     label: str
     full_label: str
 
@@ -50,6 +54,8 @@ class Query:
 @dataclass(frozen=True)
 class _Edited:
     image: npt.NDArray[np.float32]
+    edit: Edit
+    number: int
     label: str
     full_label: str
 
@@ -63,7 +69,7 @@ def _edit(task: QueryTask, seed: int, size: int) -> _Edited | ActiveIndexError:
     except ActiveIndexError as error:
         return error
     resized = to_square(edited.image, size).numpy()
-    return _Edited(resized, edited.label, edited.full_label)
+    return _Edited(resized, task.edit, task.number, edited.label, edited.full_label)
 
 
 def make_queries(
@@ -95,6 +101,6 @@ def make_queries(
 def _extract(batch: list[_Edited], extractor: Extractor) -> list[Query]:
     features = features_of(extractor, torch.from_numpy(np.stack([e.image for e in batch])))
     return [
-        Query(feature, edited.label, edited.full_label)
+        Query(feature, edited.edit, edited.number, edited.label, edited.full_label)
         for feature, edited in zip(features, batch, strict=True)
     ]

@@ -4,24 +4,19 @@ import contextlib
 import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 from activeindex import __version__
 from activeindex.activation import (
     RECORDS_FILE,
-    ActivatedImage,
     LiveFigures,
     Recorder,
-    Step,
     Watcher,
-    activate,
     check_released,
-    read_pixels,
 )
 from activeindex.activation.targets import choose_targets
-from activeindex.edits import FIXED_LIST, LONG_LIST, Edit
 from activeindex.evaluation import (
     DETECTION_HEADER,
     NO_MATCH,
@@ -34,28 +29,27 @@ from activeindex.evaluation import (
     format_row,
 )
 from activeindex.experiment.arm import Arm, build_arm
+from activeindex.experiment.batches import (
+    Batch,
+    QueryJob,
+    ReleaseJob,
+    auto_tasks,
+    released_name,
+)
 from activeindex.experiment.folder import DETECTION_FILE, RETRIEVAL_FILE
 from activeindex.experiment.places import Originals
-from activeindex.experiment.queries import QueryTask
+from activeindex.experiment.queries import Query
 from activeindex.experiment.searching import Searcher
 from activeindex.experiment.settings import ExperimentSettings
 from activeindex.experiment.summary import RunSummary
 from activeindex.experiment.times import TIMES_FILE, StageTimes
 from activeindex.extractors import Extractor, extract_folder, read_features
-from activeindex.images import (
-    Picture,
-    Pixels,
-    decode,
-    encode,
-    list_images,
-    to_tensor,
-    write_bytes,
-)
+from activeindex.images import list_images
+from activeindex.running.files import check_written
 from activeindex.running.journal import Journal
 from activeindex.running.progress import Progress, Silent
-from activeindex.running.workers import Workers
+from activeindex.running.workers import Engine, Workers
 
-_AUTO = Edit("auto")
 _LOG_FILE = "log.jsonl"
 
 StartBar = Callable[[str, int, int], AbstractContextManager[Progress]]
@@ -74,17 +68,34 @@ class _Run:
     extractor: Extractor
     arm: Arm
     searcher: Searcher
-    workers: Workers
+    workers: Engine
     journal: Journal
     times: StageTimes
     watchers: tuple[Watcher, ...]
+
+    @property
+    def recorder(self) -> Recorder:
+        """What images are released with."""
+        settings = self.settings
+        return Recorder(
+            (self.arm.quantiser,),
+            self.extractor,
+            settings.activation,
+            settings.release,
+            settings.seed,
+        )
+
+    @property
+    def settings_elsewhere(self) -> ExperimentSettings:
+        """The settings for workers that may have been started in another folder."""
+        return replace(self.settings, output_dir=self.settings.output_dir.absolute())
 
 
 def run_experiment(
     settings: ExperimentSettings,
     extractor: Extractor,
     *,
-    workers: Workers | None = None,
+    workers: Engine | None = None,
     start_bar: StartBar = _no_bar,
     watchers: Sequence[Watcher] = (),
     command: str | None = None,
@@ -97,7 +108,7 @@ def run_experiment(
     Args:
         settings: The arm.
         extractor: The extractor that the feature files come from.
-        workers: Processes that decode and edit.
+        workers: Who computes; this process alone by default.
         start_bar: Called for a progress bar at the start of each stage.
         watchers: Told of every step of activation and of every activated image.
         command: What was typed, for ``times.jsonl``.
@@ -143,11 +154,8 @@ def run_experiment(
         searcher = Searcher(
             arm.index,
             Originals(originals.values, arm.quantiser),
-            extractor,
             settings.evaluation.kneighbors,
             settings.evaluation.batch_size_eval,
-            settings.seed,
-            workers,
             times,
         )
         run = _Run(settings, extractor, arm, searcher, workers, journal, times, tuple(watchers))
@@ -198,37 +206,34 @@ def _images_done(journal: Journal, kind: str) -> int:
 def _release_and_search(run: _Run, paths: list[Path], done: int, progress: Progress) -> None:
     """Batch by batch: release the images, then look for their edits."""
     settings = run.settings
-    images = run.workers.map(read_pixels, paths[done:])
     watchers = (LiveFigures(progress), *run.watchers)
-    for first in range(done, len(paths), settings.batch_size):
-        numbers = range(first, min(first + settings.batch_size, len(paths)))
-        batch = first // settings.batch_size
-        if batch == 0:
+    job = ReleaseJob(run.settings_elsewhere, run.recorder, watchers)
+    starts = range(done, len(paths), settings.batch_size)
+    batches = [_batch(paths, first, settings.batch_size) for first in starts]
+    for first, batch, released in zip(starts, batches, run.workers.run(job, batches), strict=True):
+        number = first // settings.batch_size
+        if number == 0:
             _write_headers(run)
-        with run.times.stage("read", len(numbers)):
-            originals = [next(images) for _ in numbers]
-        activated = _activate(run, originals, numbers, watchers) if settings.active else []
-        with run.times.stage("save", len(numbers)):
-            form = settings.release.format
-            if settings.active:
-                files = [image.data for image in activated]
-                released = [image.pixels for image in activated]
-            elif settings.save_imgs or not form.lossless:
-                files = [encode(Picture(original), original, form) for original in originals]
-                released = originals if form.lossless else [decode(file) for file in files]
-            else:
-                files, released = [], originals
-            if settings.save_imgs:
-                for number, file in zip(numbers, files, strict=True):
-                    write_bytes(settings.output_dir / _released_name(settings, number), file)
-            _record(run, activated, numbers[: len(activated)], paths)
-        if settings.evaluation.eval_retrieval:
-            _search_edits(run, batch, released, numbers)
-        if settings.evaluation.eval_icd:
-            _search_copies(run, batch, released, numbers)
-        run.journal.commit({"kind": "matching", "images": len(numbers)})
+        released.noted.tell(watchers)
+        for step in released.steps:
+            if step.iteration % settings.log_freq == 0:
+                run.journal.write(_LOG_FILE, json.dumps(asdict(step)).encode() + b"\n")
+        if settings.save_imgs:
+            for image in batch.numbers:
+                check_written(settings.output_dir / released_name(settings, image))
+        for record in released.records:
+            run.journal.write(RECORDS_FILE, record)
+        run.times.add(released.stages)
+        _search_edits(run, number, released.edits)
+        _search_copies(run, number, released.copies)
+        run.journal.commit({"kind": "matching", "images": len(batch.numbers)})
         run.times.commit()
-        progress.advance(len(numbers))
+        progress.advance(len(batch.numbers))
+
+
+def _batch(paths: list[Path], first: int, size: int) -> Batch:
+    files = tuple(paths[first : first + size])
+    return Batch(range(first, first + len(files)), files)
 
 
 def _write_headers(run: _Run) -> None:
@@ -240,66 +245,13 @@ def _write_headers(run: _Run) -> None:
         run.journal.write(PLACES_FILE, PLACES_HEADER.encode())
 
 
-def _activate(
-    run: _Run, originals: list[Pixels], numbers: range, watchers: tuple[Watcher, ...]
-) -> list[ActivatedImage]:
-    settings = run.settings
-
-    def log(step: Step) -> None:
-        for watcher in watchers:
-            watcher.step(step)
-        if step.iteration % settings.log_freq == 0:
-            run.journal.write(_LOG_FILE, json.dumps(asdict(step)).encode() + b"\n")
-
-    with run.times.stage("activate", len(numbers)):
-        result = activate(
-            [to_tensor(pixels) for pixels in originals],
-            run.extractor,
-            run.arm.quantiser,
-            settings.activation,
-            release=settings.release,
-            seed=settings.seed,
-            numbers=numbers,
-            on_step=log,
-        )
-    for watcher in watchers:
-        watcher.images(numbers, result.images)
-    return list(result.images)
-
-
-def _record(run: _Run, activated: list[ActivatedImage], numbers: range, paths: list[Path]) -> None:
-    settings = run.settings
-    recorder = Recorder(
-        (run.arm.quantiser,),
-        run.extractor,
-        settings.activation,
-        settings.release,
-        settings.seed,
-    )
-    for number, image in zip(numbers, activated, strict=True):
-        name = paths[number].relative_to(settings.data_dir).as_posix()
-        output = _released_name(settings, number)
-        kept = (output, settings.output_dir / output) if settings.save_imgs else None
-        run.journal.write(RECORDS_FILE, recorder.record(image, number, (name, paths[number]), kept))
-
-
-def _released_name(settings: ExperimentSettings, number: int) -> str:
-    return f"imgs/{number:05d}{settings.release.format.suffix}"
-
-
-def _search_edits(run: _Run, batch: int, released: list[Pixels], numbers: range) -> None:
-    edits = LONG_LIST if run.settings.evaluation.use_attacks_2 else FIXED_LIST
-    tasks = [
-        QueryTask(pixels, edit, number)
-        for edit in edits
-        for number, pixels in zip(numbers, released, strict=True)
-    ]
-    for found in run.searcher.find(tasks):
+def _search_edits(run: _Run, batch: int, queries: list[Query]) -> None:
+    for found in run.searcher.find(queries):
         row = RetrievalResult.from_search(
             batch,
-            run.arm.references + found.task.number,
+            run.arm.references + found.query.number,
             found.query.label,
-            found.task.edit.parameter,
+            found.query.edit.parameter,
             found.distances,
             found.ids,
         )
@@ -307,12 +259,9 @@ def _search_edits(run: _Run, batch: int, released: list[Pixels], numbers: range)
         run.journal.write(RETRIEVAL_FILE, format_row(row).encode())
 
 
-def _search_copies(run: _Run, batch: int, released: list[Pixels], numbers: range) -> None:
-    tasks = [
-        QueryTask(pixels, _AUTO, number) for number, pixels in zip(numbers, released, strict=True)
-    ]
-    for found in run.searcher.find(tasks):
-        original, label = run.arm.references + found.task.number, found.query.full_label
+def _search_copies(run: _Run, batch: int, queries: list[Query]) -> None:
+    for found in run.searcher.find(queries):
+        original, label = run.arm.references + found.query.number, found.query.full_label
         row = DetectionResult.from_search(batch, original, label, found.distances, found.ids)
         _write_place(run, found.place("detection", original, label))
         run.journal.write(DETECTION_FILE, format_row(row).encode())
@@ -323,19 +272,24 @@ def _search_others(
 ) -> None:
     """Copy detection of images that are not in the index; their numbers follow the matching."""
     size = run.settings.evaluation.batch_size_eval
-    for first in range(done, len(paths), size):
-        numbers = range(first, min(first + size, len(paths)))
-        tasks = [QueryTask(paths[number], _AUTO, matching + number) for number in numbers]
-        for found in run.searcher.find(tasks):
+    starts = range(done, len(paths), size)
+    batches = [
+        auto_tasks(paths[first : first + size], range(matching + first, matching + first + size))
+        for first in starts
+    ]
+    job = QueryJob(run.recorder, run.settings_elsewhere)
+    for first, (queries, stages) in zip(starts, run.workers.run(job, batches), strict=True):
+        run.times.add(stages)
+        for found in run.searcher.find(queries):
             label = found.query.full_label
             row = DetectionResult.from_search(
                 first // size, NO_MATCH, label, found.distances, found.ids
             )
             _write_place(run, found.place("detection", NO_MATCH, label))
             run.journal.write(DETECTION_FILE, format_row(row).encode())
-        run.journal.commit({"kind": "non-matching", "images": len(numbers)})
+        run.journal.commit({"kind": "non-matching", "images": len(queries)})
         run.times.commit()
-        progress.advance(len(numbers))
+        progress.advance(len(queries))
 
 
 def _write_place(run: _Run, place: QueryPlace) -> None:

@@ -1,4 +1,4 @@
-"""From images and edits to what the index returns, and where each query landed."""
+"""From queries to what the index returns, and where each query landed."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,11 +11,9 @@ import numpy.typing as npt
 from activeindex.evaluation import NO_MATCH, QueryPlace
 from activeindex.evaluation.query_places import Test
 from activeindex.experiment.places import Originals
-from activeindex.experiment.queries import Query, QueryTask, make_queries
+from activeindex.experiment.queries import Query
 from activeindex.experiment.times import StageTimes
-from activeindex.extractors import Extractor
 from activeindex.indexing import search
-from activeindex.running.workers import Workers
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +21,6 @@ class Found:
     """What the search for one query returned, and where the query landed.
 
     Attributes:
-        task: The image and the edit.
         query: The edited image.
         distances: ``(k,)``, best first.
         ids: ``(k,)``, -1 where nothing was found.
@@ -32,7 +29,6 @@ class Found:
         other_distance: To that of another image's code.
     """
 
-    task: QueryTask
     query: Query
     distances: npt.NDArray[np.float32]
     ids: npt.NDArray[np.int64]
@@ -47,7 +43,7 @@ class Found:
             test,
             image_index,
             label,
-            self.task.edit.parameter,
+            self.query.edit.parameter,
             self.cell_kept if matching else None,
             self.distance if matching else None,
             self.other_distance,
@@ -56,46 +52,33 @@ class Found:
 
 @dataclass(frozen=True)
 class Searcher:
-    """Edits, extracts and searches.
+    """Searches.
 
     Attributes:
         index: What is searched.
         originals: What queries are held against.
-        extractor: Maps queries to features.
         kneighbors: Neighbours per query.
-        batch_size: Queries that go through the extractor and the index together.
-        seed: Of random edits.
-        workers: Processes that edit.
-        times: Measures both stages.
+        batch_size: Queries that go through the index together.
+        times: Measures the stage.
     """
 
     index: faiss.Index
     originals: Originals
-    extractor: Extractor
     kneighbors: int
     batch_size: int
-    seed: int
-    workers: Workers
     times: StageTimes
 
-    def find(self, tasks: Sequence[QueryTask]) -> Iterator[Found]:
-        """Yields what is found for each task, in order.
-
-        Raises:
-            ActiveIndexError: If an image cannot be read, or an edit lacks its files.
-        """
-        batches = make_queries(tasks, self.extractor, self.batch_size, self.seed, self.workers)
-        for first in range(0, len(tasks), self.batch_size):
-            part = tasks[first : first + self.batch_size]
-            with self.times.stage("edit and extract", len(part)):
-                queries = next(batches)
-            features = np.stack([query.feature for query in queries])
+    def find(self, queries: Sequence[Query]) -> Iterator[Found]:
+        """Yields what is found for each query, in order."""
+        for first in range(0, len(queries), self.batch_size):
+            part = queries[first : first + self.batch_size]
+            features = np.stack([query.feature for query in part])
             with self.times.stage("search", len(part)):
                 found = search(self.index, features, self.kneighbors)
-            landed = self.originals.landings(features, np.array([task.number for task in part]))
+            landed = self.originals.landings(features, np.array([query.number for query in part]))
             columns: list[Sequence[Any]] = [
                 [None] * len(part) if values is None else values.tolist()
                 for values in (landed.kept, landed.distances, landed.other_distances)
             ]
-            rows = zip(part, queries, found.distances, found.ids, *columns, strict=True)
+            rows = zip(part, found.distances, found.ids, *columns, strict=True)
             yield from (Found(*row) for row in rows)

@@ -9,8 +9,9 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,24 @@ from activeindex.indexing.manifest import library_versions
 from activeindex.running.files import output_error
 
 TIMES_FILE = "times.jsonl"
+
+
+@dataclass(frozen=True)
+class Stopwatch:
+    """How long stages took, here or in a worker elsewhere.
+
+    Attributes:
+        stages: Name, items and seconds of each.
+    """
+
+    stages: list[tuple[str, int, float]] = field(default_factory=list)
+
+    @contextmanager
+    def stage(self, name: str, items: int) -> Iterator[None]:
+        """Measures the block as a stage that handles ``items`` images or queries."""
+        start = time.perf_counter()
+        yield
+        self.stages.append((name, items, time.perf_counter() - start))
 
 
 class StageTimes:
@@ -51,10 +70,17 @@ class StageTimes:
     @contextmanager
     def stage(self, name: str, items: int) -> Iterator[None]:
         """Measures the block as a stage that handles ``items`` images or queries."""
-        start = time.perf_counter()
-        yield
-        seconds = round(time.perf_counter() - start, 6)
-        self._pending.append({"stage": name, "items": items, "seconds": seconds})
+        watch = Stopwatch()
+        with watch.stage(name, items):
+            yield
+        self.add(watch.stages)
+
+    def add(self, stages: Iterable[tuple[str, int, float]]) -> None:
+        """Takes over what was measured elsewhere: name, items and seconds of each stage."""
+        self._pending += [
+            {"stage": name, "items": items, "seconds": round(seconds, 6)}
+            for name, items, seconds in stages
+        ]
 
     def commit(self) -> None:
         """Writes what was measured since the last time."""
