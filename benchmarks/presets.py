@@ -51,7 +51,9 @@ def main() -> None:
     parser.add_argument("--half", choices=("chosen on", "reported"), default="reported")
     parser.add_argument("--idx_factory", default="IVF64,PQ8x8")
     parser.add_argument("--psnr", type=float, nargs="*", default=[42.5], help="of deep")
-    parser.add_argument("--margin_width", type=float, nargs="*", help="of deep, instead of its own")
+    parser.add_argument("--margin_width", type=float, help="of deep, instead of its own")
+    parser.add_argument("--iterations", type=int, help="likewise")
+    parser.add_argument("--edited_views", type=int, help="likewise")
     parser.add_argument("--scaling", type=float, nargs="*", default=[1.83], help="of the paper's")
     parser.add_argument("--as_published", action="store_true", help="the paper's too, unscaled")
     options = parser.parse_args()
@@ -63,11 +65,16 @@ def main() -> None:
     for scaling in options.scaling:
         changed = paper.settings.replace(scaling=scaling)
         runs[f"paper, scaling {scaling}"] = Preset(changed, paper.release)
+    given = {
+        name: getattr(options, name) for name in ("margin_width", "iterations", "edited_views")
+    }
+    changes = {name: value for name, value in given.items() if value is not None}
     for psnr in options.psnr:
+        name = ", ".join(
+            [f"deep, {psnr} dB", *(f"{key} {value}" for key, value in changes.items())]
+        )
         release = ReleaseSettings(budget=Budget(psnr=psnr))
-        for width in options.margin_width or [deep.settings.margin_width]:
-            settings = deep.settings.replace(margin_width=width)
-            runs[f"deep, {psnr} dB, margin width {width}"] = Preset(settings, release)
+        runs[name] = Preset(deep.settings.replace(**changes), release)
     measure(options, extractor, runs)
 
 

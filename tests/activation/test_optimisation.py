@@ -44,7 +44,10 @@ def distortions(
             for each, number in zip(releases, numbers, strict=True)
         ]
     )
-    moving = Moving(Shown(releases), objective.to(extractor.device), chosen, starts, numbers)
+    generators = [torch.Generator().manual_seed(number) for number in numbers]
+    moving = Moving(
+        Shown(releases), objective.to(extractor.device), chosen, starts, numbers, generators
+    )
     optimise([moving], extractor, chosen)
     return moving.result()
 

@@ -200,9 +200,9 @@ class _Activation:
             for number, release, feature in zip(numbers, releases, features, strict=True)
         ]
 
-    def _start(self, image: _Image) -> torch.Tensor:
+    def _start(self, image: _Image) -> tuple[torch.Tensor, torch.Generator]:
         generator = torch.Generator().manual_seed(image_seed(self._seed, image.number))
-        return initial_distortion(image.release.original.shape, generator)
+        return initial_distortion(image.release.original.shape, generator), generator
 
     def _each(self, function: Callable[..., _Made], *arguments: Sequence[Any]) -> list[_Made]:
         if self._threads == 1:
@@ -239,12 +239,14 @@ class _Activation:
 
     def _moving(self, stack: Sequence[_Image]) -> Moving:
         objective = Objective.of_several([image.objective for image in stack])
+        starts, generators = zip(*self._each(self._start, stack), strict=True)
         return Moving(
             Shown([image.release for image in stack]),
             objective.to(self._extractor.device),
             self._settings,
-            torch.cat(self._each(self._start, stack)),
+            torch.cat(starts),
             [image.number for image in stack],
+            generators,
         )
 
     def _result(self, image: _Image, file: ReleasedFile, seen: Features) -> ActivatedImage:

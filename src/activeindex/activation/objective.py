@@ -1,7 +1,7 @@
 """Where the features of images should go, as losses."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Self
 
 import torch
@@ -27,6 +27,12 @@ class Losses:
     feature: torch.Tensor
     image: torch.Tensor
     margin: torch.Tensor
+
+    @classmethod
+    def mean(cls, losses: Sequence[Self]) -> Self:
+        """The means over several."""
+        names = [field.name for field in fields(cls)]
+        return cls(*(torch.stack([getattr(x, n) for x in losses]).mean(dim=0) for n in names))
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from functools import partial
 import torch
 
 from activeindex.activation.distortion import in_pixels, shape_distortion
+from activeindex.activation.edited_views import edited_view
 from activeindex.activation.jnd import jnd_map
-from activeindex.activation.objective import Objective
+from activeindex.activation.objective import Losses, Objective
 from activeindex.activation.optimisers import build_optimiser, build_scheduler
 from activeindex.activation.settings import ActivationSettings, Precision
 from activeindex.activation.shown import Shown
@@ -51,12 +52,13 @@ class Moving:
         settings: What to optimise and how.
         starts: The free tensors at the start, ``(B, 3, H, W)``; see :func:`initial_distortion`.
         numbers: The images' numbers.
+        generators: Of the edited views, one for each image; none where the settings ask for none.
 
     Attributes:
         shown: As given.
         objective: As given.
         numbers: As given.
-        passes: How often the images went through the extractor and back.
+        passes: How often each image, edited views included, went through the extractor and back.
         distortion: In normalised space, ``(B, 3, H, W)``; that of the last call of :meth:`seen`.
     """
 
@@ -69,9 +71,10 @@ class Moving:
         settings: ActivationSettings,
         starts: torch.Tensor,
         numbers: Sequence[int] = (0,),
+        generators: Sequence[torch.Generator] = (),
     ) -> None:
         self.objective, self.numbers, self.passes = objective, tuple(numbers), 0
-        self._settings, self.shown = settings, shown
+        self._settings, self.shown, self._generators = settings, shown, tuple(generators)
         original = shown.original
         attenuated = settings.use_attenuation
         self._jnd = jnd_map(original) if attenuated else torch.zeros_like(original[:, :1])
@@ -80,9 +83,25 @@ class Moving:
         self._advance = build_scheduler(settings.scheduler, self.optimiser)
 
     def seen(self, size: int) -> torch.Tensor:
-        """What the extractor sees of the images now: ``(B, 3, size, size)``."""
+        """What the extractor sees of the images now, and of v views of each after random edits.
+
+        Returns:
+            ``((1 + v) B, 3, size, size)``: the images themselves, then a view of each, …
+        """
         self.distortion = shape_distortion(self._free, self._jnd, self._settings)
-        return resize_square(self.shown(in_pixels(self.distortion)), size)
+        images = resize_square(self.shown(in_pixels(self.distortion)), size)
+        seen = [images]
+        for _ in range(self._settings.edited_views):
+            pairs = zip(torch.split(images, 1), self._generators, strict=True)
+            seen += [edited_view(image, generator) for image, generator in pairs]
+        return torch.cat(seen)
+
+    def losses(self, features: torch.Tensor) -> Losses:
+        """The losses ``(B,)`` for the features ``((1 + v) B, d)`` of what was seen: their means."""
+        parts = torch.split(features, len(self.numbers))
+        losses = [self.objective(part, self.distortion) for part in parts]
+        self.passes += len(losses)
+        return Losses.mean(losses)
 
     def advance(self, steps: int) -> None:
         """Tells the scheduler how many steps were taken."""
@@ -134,18 +153,14 @@ def _pass(
     """Through the extractor and back: leaves the gradients, gives the loss."""
     for image in images:
         image.optimiser.zero_grad()
-    seen = torch.cat([image.seen(extractor.input_size) for image in images])
-    with torch.autocast(seen.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        features = extractor(seen).float()
-    sizes = [len(image.numbers) for image in images]
-    losses = [
-        image.objective(part, image.distortion)
-        for image, part in zip(images, features.split(sizes), strict=True)
-    ]
+    seen = [image.seen(extractor.input_size) for image in images]
+    together = torch.cat(seen)
+    with torch.autocast(together.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        features = torch.split(extractor(together).float(), list(map(len, seen)))
+    losses = [image.losses(part) for image, part in zip(images, features, strict=True)]
     loss = torch.cat([each.total for each in losses]).sum()
     loss.backward()  # type: ignore[no-untyped-call]
     for image, each in zip(images, losses, strict=True):
-        image.passes += 1
         if on_step is not None:
             parts = torch.stack([each.total, each.feature, each.image, each.margin], dim=1)
             for number, values in zip(image.numbers, parts.tolist(), strict=True):

@@ -39,6 +39,8 @@ class ActivationSettings:
             (:mod:`activeindex.indexing.faces`); 0 for none. It has no effect on an index without
             cells.
         margin_width: How deep is deep enough, as a share of the original's mean depth.
+        edited_views: Views of each image after a random edit that go through the extractor and
+            back in each step beside the image itself; the loss is the mean over all of them.
         precision: What the passes through the extractor and back compute in. ``bfloat16`` is
             several times faster where the device has instructions for it. The features that the
             index codes, and those that are measured, are computed in ``float32``.
@@ -57,6 +59,7 @@ class ActivationSettings:
     scaling: float = 3.0
     margin_weight: float = 0.0
     margin_width: float = 0.1
+    edited_views: int = 0
     precision: Precision = "float32"
 
     def __post_init__(self) -> None:
@@ -67,6 +70,8 @@ class ActivationSettings:
         """
         if self.iterations < 0:
             raise InputError(f"iterations: expected 0 or more, found {self.iterations}")
+        if self.edited_views < 0:
+            raise InputError(f"edited_views: expected 0 or more, found {self.edited_views}")
         if self.target not in TARGETS:
             raise InputError(f"target: expected one of {', '.join(TARGETS)}, found {self.target!r}")
         if self.precision not in PRECISIONS:

@@ -29,6 +29,7 @@ _OPTIONS: tuple[tuple[str, Callable[[str], object], object, str], ...] = (
     ("scaling", number(0), 3.0, "strength, in JND units"),
     ("margin_weight", number(0), 0.0, "weight of the margin to the faces of the cell"),
     ("margin_width", float, 0.1, "how deep is deep enough, as a share of the mean depth"),
+    ("edited_views", whole(0), 0, "views after a random edit that each step looks at besides"),
     (
         "precision",
         one_of("float32", "bfloat16"),
