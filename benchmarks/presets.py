@@ -11,7 +11,9 @@ numbers are measured. For every run: R@1 over the fixed list of edits with a 95 
 """
 
 import argparse
+import hashlib
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import faiss
@@ -21,7 +23,6 @@ from families import edited_features
 
 from activeindex.activation import (
     PRESETS,
-    ActivationResult,
     Budget,
     Preset,
     ReleaseSettings,
@@ -40,16 +41,27 @@ from activeindex.indexing import Quantiser, add, search, set_nprobe, train_index
 from activeindex.running.workers import Workers
 
 Hits = npt.NDArray[np.bool_]
+Quality = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run found: hits ``(edits, photographs)``, PSNR and SSIM per photograph."""
+
+    hits: Hits
+    psnr: Quality
+    ssim: Quality
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("data_dir", "fts_training_path", "fts_reference_path"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--work", type=Path, help="runs that are kept here are not repeated")
     parser.add_argument("--model_name", default="sscd_disc_mixup", help="or a file")
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--half", choices=("chosen on", "reported"), default="reported")
-    parser.add_argument("--idx_factory", default="IVF64,PQ8x8")
+    parser.add_argument("--idx_factory", default="IVF64,PQ8x8np")
     parser.add_argument("--psnr", type=float, nargs="*", default=[42.5], help="of deep")
     parser.add_argument("--margin_width", type=float, help="of deep, instead of its own")
     parser.add_argument("--iterations", type=int, help="likewise")
@@ -57,7 +69,10 @@ def main() -> None:
     parser.add_argument("--scaling", type=float, nargs="*", default=[1.83], help="of the paper's")
     parser.add_argument("--as_published", action="store_true", help="the paper's too, unscaled")
     options = parser.parse_args()
-    extractor = load_extractor(options.model_name)
+    measure(options, load_extractor(options.model_name), chosen(options))
+
+
+def chosen(options: argparse.Namespace) -> dict[str, Preset | None]:
     paper, deep = PRESETS["paper"], PRESETS["deep"]
     runs: dict[str, Preset | None] = {"passive": None}
     if options.as_published:
@@ -65,17 +80,14 @@ def main() -> None:
     for scaling in options.scaling:
         changed = paper.settings.replace(scaling=scaling)
         runs[f"paper, scaling {scaling}"] = Preset(changed, paper.release)
-    given = {
-        name: getattr(options, name) for name in ("margin_width", "iterations", "edited_views")
-    }
+    names = ("margin_width", "iterations", "edited_views")
+    given = {name: getattr(options, name) for name in names}
     changes = {name: value for name, value in given.items() if value is not None}
     for psnr in options.psnr:
-        name = ", ".join(
-            [f"deep, {psnr} dB", *(f"{key} {value}" for key, value in changes.items())]
-        )
+        said = [f"deep, {psnr} dB", *(f"{key} {value}" for key, value in changes.items())]
         release = ReleaseSettings(budget=Budget(psnr=psnr))
-        runs[name] = Preset(deep.settings.replace(**changes), release)
-    measure(options, extractor, runs)
+        runs[", ".join(said)] = Preset(deep.settings.replace(**changes), release)
+    return runs
 
 
 def measure(
@@ -99,41 +111,54 @@ def measure(
         found = search(index, queries, 1).ids[:, 0].reshape(len(FIXED_LIST), len(numbers))
         return found == len(references) + numbers
 
-    print(
-        f"{extractor.identity}, {options.idx_factory}, {len(numbers)} photographs ({options.half})"
-    )
+    def run(preset: Preset | None) -> Run:
+        if preset is None:
+            return Run(hits(pixels), np.empty(0), np.empty(0))
+        result = activate(
+            [to_tensor(image) for image in pixels],
+            extractor,
+            Quantiser(trained),
+            preset.settings,
+            release=preset.release,
+            numbers=numbers.tolist(),
+        )
+        qualities = [image.quality for image in result.images]
+        return Run(
+            hits([image.pixels for image in result.images]),
+            np.array([quality.psnr for quality in qualities]),
+            np.array([quality.ssim for quality in qualities]),
+        )
+
+    what = f"{extractor.identity}, {options.idx_factory}, {len(numbers)} photographs"
+    print(f"{what} ({options.half})")
     print("| run | PSNR | least | SSIM | R@1 | 95 % | more than paper | 95 % | by edit |")
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
     yardstick: Hits | None = None
     for name, preset in runs.items():
-        result = None
-        if preset is not None:
-            result = activate(
-                [to_tensor(image) for image in pixels],
-                extractor,
-                Quantiser(trained),
-                preset.settings,
-                release=preset.release,
-                numbers=numbers.tolist(),
-            )
-        found = hits([i.pixels for i in result.images] if result else pixels)
-        print(row(name, result, found, yardstick), flush=True)
+        kept = None
+        if options.work is not None:
+            key = hashlib.sha256(f"{what} {options.half} {preset}".encode()).hexdigest()
+            kept = options.work / f"{key[:16]}.npz"
+        done = run(preset) if kept is None or not kept.exists() else Run(**np.load(kept))
+        if kept is not None:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            np.savez(kept, **vars(done))
+        print(row(name, done, yardstick), flush=True)
         if yardstick is None and name.startswith("paper, scaling"):
-            yardstick = found
+            yardstick = done.hits
     workers.close()
 
 
-def row(name: str, result: ActivationResult | None, hits: Hits, yardstick: Hits | None) -> str:
+def row(name: str, run: Run, yardstick: Hits | None) -> str:
     seen = " | | "
-    if result is not None:
-        least = min(image.quality.psnr for image in result.images)
-        seen = f"{result.psnr:.2f} | {least:.2f} | {result.ssim:.4f}"
+    if len(run.psnr):
+        seen = f"{run.psnr.mean():.2f} | {run.psnr.min():.2f} | {run.ssim.mean():.4f}"
     more = " | |"
     if yardstick is not None:
-        gains = hits.mean(axis=0) - yardstick.mean(axis=0)
+        gains = run.hits.mean(axis=0) - yardstick.mean(axis=0)
         more = f" {gains.mean():+.3f} | {interval(gains)} |"
-    by_edit = " ".join(f"{share:.2f}" for share in hits.mean(axis=1))
-    share = f" {hits.mean():.3f} | {interval(hits.mean(axis=0))} |"
+    by_edit = " ".join(f"{share:.2f}" for share in run.hits.mean(axis=1))
+    share = f" {run.hits.mean():.3f} | {interval(run.hits.mean(axis=0))} |"
     return f"| {name} | {seen} |{share}{more} {by_edit} |"
 
 

@@ -26,9 +26,12 @@ _PAPER = Preset(ActivationSettings(), ReleaseSettings())
 
 DEEP = Preset(
     ActivationSettings(
-        optimizer="NormedMomentum,lr=0.3,momentum=0.9",
+        iterations=5,
+        optimizer="NormedMomentum,lr=0.4,momentum=0.9",
         lambda_i=0.0,
         margin_weight=1.0,
+        margin_width=0.3,
+        edited_views=1,
     ),
     ReleaseSettings(budget=Budget(psnr=42.5)),
 )
