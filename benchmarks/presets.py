@@ -1,4 +1,4 @@
-"""Is the preset `deep` better than the paper's at the same PSNR?
+"""Are the presets `deep` and `fast` better than the paper's at the same PSNR?
 
 Run, after the extraction of docs/reproduce.md:
     OMP_WAIT_POLICY=PASSIVE python benchmarks/presets.py --data_dir disc/references_10k \
@@ -12,6 +12,7 @@ numbers are measured. For every run: R@1 over the fixed list of edits with a 95 
 
 import argparse
 import hashlib
+import itertools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,8 +63,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--half", choices=("chosen on", "reported"), default="reported")
     parser.add_argument("--idx_factory", default="IVF64,PQ8x8np")
-    parser.add_argument("--psnr", type=float, nargs="*", default=[42.5], help="of deep")
-    parser.add_argument("--margin_width", type=float, help="of deep, instead of its own")
+    parser.add_argument("--presets", nargs="*", default=["deep"], help="deep, fast")
+    parser.add_argument("--psnr", type=float, nargs="*", default=[42.5], help="of these")
+    parser.add_argument("--margin_width", type=float, help="of these, instead of their own")
     parser.add_argument("--iterations", type=int, help="likewise")
     parser.add_argument("--edited_views", type=int, help="likewise")
     parser.add_argument("--scaling", type=float, nargs="*", default=[1.83], help="of the paper's")
@@ -73,7 +75,7 @@ def main() -> None:
 
 
 def chosen(options: argparse.Namespace) -> dict[str, Preset | None]:
-    paper, deep = PRESETS["paper"], PRESETS["deep"]
+    paper = PRESETS["paper"]
     runs: dict[str, Preset | None] = {"passive": None}
     if options.as_published:
         runs["paper"] = paper
@@ -83,10 +85,10 @@ def chosen(options: argparse.Namespace) -> dict[str, Preset | None]:
     names = ("margin_width", "iterations", "edited_views")
     given = {name: getattr(options, name) for name in names}
     changes = {name: value for name, value in given.items() if value is not None}
-    for psnr in options.psnr:
-        said = [f"deep, {psnr} dB", *(f"{key} {value}" for key, value in changes.items())]
+    for preset, psnr in itertools.product(options.presets, options.psnr):
+        said = [f"{preset}, {psnr} dB", *(f"{key} {value}" for key, value in changes.items())]
         release = ReleaseSettings(budget=Budget(psnr=psnr))
-        runs[", ".join(said)] = Preset(deep.settings.replace(**changes), release)
+        runs[", ".join(said)] = Preset(PRESETS[preset].settings.replace(**changes), release)
     return runs
 
 

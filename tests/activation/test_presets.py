@@ -33,7 +33,7 @@ def activated(
     return activate(images, extractor, quantiser, preset.settings, release=preset.release)
 
 
-def test_at_the_same_psnr_deep_goes_further_from_the_faces_than_the_paper(
+def test_at_the_same_psnr_deep_and_fast_go_further_from_the_faces_than_the_paper(
     images: list[torch.Tensor], small_sscd: Extractor, quantiser: Quantiser
 ) -> None:
     paper, deep = (
@@ -44,11 +44,14 @@ def test_at_the_same_psnr_deep_goes_further_from_the_faces_than_the_paper(
         assert [image.passes for image in result.images] == [10, 10, 10]
         for image in result.images:
             assert 42.5 <= image.quality.psnr < 42.8
-    depths = (
+    fast = activated(PRESETS["fast"], images, small_sscd, quantiser)
+    assert [image.passes for image in fast.images] == [5, 5, 5]
+    depths = [
         least_depths([i.pixels for i in result.images], images, small_sscd, quantiser)
-        for result in (deep, paper)
-    )
-    assert (next(depths) > next(depths)).all()
+        for result in (deep, fast, paper)
+    ]
+    assert (depths[0] > depths[2]).all()
+    assert (depths[1] > depths[2]).all()
 
 
 def test_deep_comes_nearer_to_the_target_without_cells(
