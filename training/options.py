@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 
-from activeindex.errors import ActiveIndexError, InputError
+from activeindex.errors import ActiveIndexError
 from activeindex.running.cores import default_workers
+from activeindex.running.devices import on_device
 from training.run import run
 from training.schedule import Curriculum
 from training.settings import Settings
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             Path(options.data_dir),
             out,
             _settings(options),
-            _device(options.device),
+            on_device(options.device, lambda device: torch.zeros(1, device=device).device),
             bank_path=None if options.bank is None else Path(options.bank),
             workers=options.workers,
             validations=options.validations,
@@ -110,19 +111,3 @@ def _settings(options: argparse.Namespace) -> Settings:
         seed=options.seed,
         limit=options.limit,
     )
-
-
-def _device(name: str) -> torch.device:
-    """The device of that name.
-
-    Raises:
-        InputError: If it cannot be used.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.zeros(1, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"device {name!r}: cannot be used ({reason})") from None
-    return device

@@ -38,6 +38,8 @@ def test_models_lists_what_there_is_and_what_is_here(
     assert listed["dino_vits"]["here"] == str(place)
     assert listed["isc_dt1"]["here"] is None
     assert listed["lite0_copy"]["default_place"] is None  # It comes with the package or not at all.
+    assert [name for name, row in listed.items() if row["default"]] == ["lite0_copy"]
+    assert answer.out.count("the default") == 1
     assert listed["isc_dt1"]["address"].startswith("https://")
 
 

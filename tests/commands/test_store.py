@@ -67,7 +67,10 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def fill(say: Say, store: str, released: Released) -> None:
-    assert say("store", "create", store, "--index", released.index).code == 0
+    answer = say("store", "create", store, "--index", released.index)
+    assert answer.code == 0
+    assert f"{store}: created a store for {FACTORY} L2 (" in answer.out
+    assert f"activeindex store add {store} FTS" in answer.out
     answer = say(
         *("store", "add", store, released.fts / "fts.pt", "--data_dir", released.album),
         *("--activation", released.out / "activation.jsonl"),

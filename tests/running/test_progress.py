@@ -39,6 +39,20 @@ def test_a_log_gets_lines_of_a_stage(capsys: pytest.CaptureFixture[str]) -> None
     ]
 
 
+def test_a_log_is_not_told_that_what_is_done_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    now = 0.0
+    with in_lines("index", total=1, clock=lambda: now) as lines:
+        now = 70.0
+        lines.advance()
+    with in_lines("active run", total=1, done=1):
+        pass
+    assert capsys.readouterr().out.splitlines() == [
+        "index: begun, 0 of 1",
+        "index: ended, 1 of 1, 70 s",
+        "active run: done before, 1 of 1",
+    ]
+
+
 def test_a_stage_that_fails_is_not_said_to_have_ended(capsys: pytest.CaptureFixture[str]) -> None:
     with contextlib.suppress(OSError), in_lines("links", total=None):
         raise OSError

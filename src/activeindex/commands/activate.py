@@ -21,7 +21,15 @@ from activeindex.commands.activation_options import (
 )
 from activeindex.commands.engine_options import add_engine_options, chosen_workers
 from activeindex.commands.extractor_options import add_extractor_options, chosen_extractor
-from activeindex.commands.options import Teller, add_force, add_run_options, existing, whole
+from activeindex.commands.options import (
+    Teller,
+    add_force,
+    add_run_options,
+    add_unreadable,
+    existing,
+    naming_unreadable,
+    whole,
+)
 from activeindex.running.files import check_there
 
 _SHOWN_WARNINGS = 10
@@ -39,12 +47,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="trained index: folder or file; given several times, images are activated for all",
     )
     parser.add_argument("--seed", type=whole(0), default=0, help="of the noise at the start")
-    parser.add_argument(
-        "--unreadable",
-        default="refuse",
-        choices=("refuse", "skip"),
-        help="stop at a file that cannot be decoded, or leave it out and name it",
-    )
+    add_unreadable(parser)
     add_force(parser)
     add_activation_options(parser, "deep")
     add_release_options(parser)
@@ -75,7 +78,7 @@ def run(options: argparse.Namespace) -> None:
             index.check_extractor(str(extractor.identity))
     names = " and ".join(str(index.identity) for index in indexes)
     tell(f"{total} images, index {names}, extractor {extractor.identity}")
-    with workers, tell.bar("activate", total) as progress:
+    with naming_unreadable(), workers, tell.bar("activate", total) as progress:
         done = activate_folder(
             options.folder,
             options.out,

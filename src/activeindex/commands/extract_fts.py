@@ -10,7 +10,14 @@ from pathlib import Path
 
 from activeindex.commands.engine_options import add_engine_options, chosen_workers
 from activeindex.commands.extractor_options import add_extractor_options, chosen_extractor
-from activeindex.commands.options import Teller, add_run_options, existing, whole
+from activeindex.commands.options import (
+    Teller,
+    add_run_options,
+    add_unreadable,
+    existing,
+    naming_unreadable,
+    whole,
+)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -23,12 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format", default="pt", choices=("pt", "pth", "npy"), help="of the feature file"
     )
-    parser.add_argument(
-        "--unreadable",
-        default="refuse",
-        choices=("refuse", "skip"),
-        help="stop at a file that cannot be decoded, or leave it out and name it",
-    )
+    add_unreadable(parser)
     parser.add_argument(
         "--decode",
         default="exact",
@@ -52,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
     extractor = chosen_extractor(options, tell)
     total = len(list_images(options.data_dir))
     tell(f"{total} images, extractor {extractor.identity}")
-    with workers, tell.bar("features", total) as progress:
+    with naming_unreadable(), workers, tell.bar("features", total) as progress:
         extraction = extract_folder(
             extractor,
             options.data_dir,

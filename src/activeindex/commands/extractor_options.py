@@ -64,9 +64,8 @@ def chosen_extractor(options: argparse.Namespace, tell: Teller) -> "Extractor":
         InputError: If there is no such extractor or device.
         MissingExtraError: If it needs a library that is not installed.
     """
-    import torch
-
     from activeindex.extractors import Pooling, load_extractor
+    from activeindex.running.devices import on_device
 
     name, checkpoint = _name_and_checkpoint(options.model_name, options.model_path)
     extractor = load_extractor(
@@ -79,16 +78,9 @@ def chosen_extractor(options: argparse.Namespace, tell: Teller) -> "Extractor":
     )
     for line in extractor.notes:
         tell(line)
-    device = options.device
     if getattr(options, "engine", None) == "ray":
-        device = "cpu"  # The workers load it again, where they are.
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        return extractor.to(torch.device(device))
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"device {options.device!r}: cannot be used ({reason})") from None
+        return on_device("cpu", extractor.to)  # The workers load it again, where they are.
+    return on_device(options.device, extractor.to)
 
 
 def _name_and_checkpoint(name: str, path: str | None) -> tuple[str | Path, Path | None]:

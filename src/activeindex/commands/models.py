@@ -1,8 +1,8 @@
 """List the named extractors.
 
 For each: the network, the dimension of its features, the side in pixels of its images, the
-licence of its weights, where they come from, and whether they are on this machine. A model that
-is not here is downloaded when it is first used.
+licence of its weights, where they come from, whether they are on this machine, and which one is
+taken where none is named. A model that is not here is downloaded when it is first used.
 """
 
 import argparse
@@ -18,7 +18,7 @@ def run(options: argparse.Namespace) -> None:
     import json
     from dataclasses import asdict
 
-    from activeindex.extractors import CARDS
+    from activeindex.extractors import CARDS, DEFAULT_EXTRACTOR
     from activeindex.extractors.weights import cached_path, packaged_path
 
     rows = []
@@ -27,14 +27,15 @@ def run(options: argparse.Namespace) -> None:
         known = card.packaged is None and cached.is_file()
         here = str(cached) if known else str(packaged) if packaged else None
         place = None if card.packaged else str(cached)
-        rows.append({**asdict(card), "default_place": place, "here": here})
+        default = card.name == DEFAULT_EXTRACTOR
+        rows.append({**asdict(card), "default": default, "default_place": place, "here": here})
     if options.json:
         print(json.dumps(rows, indent=2))
         return
     for row in rows:
         print(
             f"{row['name']:<20}{row['trunk']:<20}{row['dimension']:>5} dimensions"
-            f"{row['input_size']:>5} px  {row['licence']}"
+            f"{row['input_size']:>5} px  {row['licence']}{'  (the default)' * row['default']}"
         )
         source = row["address"] or "activeindex itself"
         print(f"    from {source}")

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from activeindex.errors import UnreadableImageError
 from activeindex.running.cores import default_workers
 from activeindex.running.progress import Bar, Progress, Silent, in_lines
 
@@ -85,6 +86,25 @@ def add_force(parser: argparse._ActionsContainer) -> None:
         False,
         "go on with an index, features or images made with another extractor or quantiser",
     )
+
+
+def add_unreadable(parser: argparse._ActionsContainer) -> None:
+    """Adds ``--unreadable``; :func:`naming_unreadable` goes with it."""
+    parser.add_argument(
+        "--unreadable",
+        default="refuse",
+        choices=("refuse", "skip"),
+        help="stop at a file that cannot be decoded, or leave it out and name it",
+    )
+
+
+@contextmanager
+def naming_unreadable() -> Iterator[None]:
+    """Names ``--unreadable skip`` where a file cannot be decoded; not every command has it."""
+    try:
+        yield
+    except UnreadableImageError as error:
+        raise UnreadableImageError(f"{error}; --unreadable skip leaves it out") from error
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:

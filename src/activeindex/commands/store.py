@@ -65,8 +65,10 @@ def run(options: argparse.Namespace) -> None:
 
     tell = Teller(options.verbose)
     if options.action == "create":
-        Store.create(options.store, TrainedIndex.read(options.index)).close()
-        tell(f"{options.store}: empty")
+        trained = TrainedIndex.read(options.index)
+        Store.create(options.store, trained).close()
+        tell(f"{options.store}: created a store for {trained.identity}, with no images yet")
+        tell(f"add images by their features: activeindex store add {options.store} FTS")
         return
     with Store(options.store) as store:
         if options.action == "renew":

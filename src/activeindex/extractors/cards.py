@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from activeindex.extractors.base import IMAGENET_MEAN, IMAGENET_STD
+from activeindex.extractors.lite0 import MEAN as LITE0_MEAN
+from activeindex.extractors.lite0 import STD as LITE0_STD
 
 DEFAULT_EXTRACTOR = "lite0_copy"
 """Our own, which this package ships: docs/lite0_copy.md."""
@@ -61,8 +63,8 @@ CARDS = {
             "",
             "Apache-2.0",
             input_size=224,
-            mean=(127 / 255,) * 3,
-            std=(128 / 255,) * 3,
+            mean=LITE0_MEAN,
+            std=LITE0_STD,
             packaged="lite0/lite0_copy.safetensors",
         ),
         # Pizzi et al., A Self-Supervised Descriptor for Image Copy Detection, CVPR 2022.

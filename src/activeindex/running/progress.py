@@ -99,14 +99,20 @@ def in_lines(
 ) -> Iterator[Progress]:
     """Lines on standard output, for a log: a stage has begun, goes on (once a minute), has ended.
 
+    Of one that an earlier run has ended, a single line.
+
     Args:
         title: What is being done.
         total: How many items there are; None where that is not known beforehand.
         done: How many of them an earlier, interrupted run has done.
         clock: Tells the seconds.
     """
-    print(f"{title}: begun" + ("" if total is None else f", {done} of {total}"), flush=True)
     stage = _Stage(title, total, done, clock)
+    if done == total:
+        print(f"{title}: done before, {done} of {total}", flush=True)
+        yield stage
+        return
+    print(f"{title}: begun" + ("" if total is None else f", {done} of {total}"), flush=True)
     yield stage
     stage.say("ended")
 
@@ -123,7 +129,8 @@ class _Stage:
         """Counts ``items`` as done; a minute after the last line, says how far it has come."""
         self._done += items
         self._figures = shown or self._figures
-        if self._clock() - self._said > _BETWEEN_LINES:
+        # After the last item the end is said at once.
+        if self._done != self._total and self._clock() - self._said > _BETWEEN_LINES:
             self.say("going on")
 
     def say(self, state: str) -> None:

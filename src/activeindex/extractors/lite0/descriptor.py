@@ -14,10 +14,6 @@ DIMENSION = 256
 P = 3.0
 """The exponent of the pooling, SSCD's (Pizzi et al., CVPR 2022, section 4)."""
 
-MEAN = (127 / 255,) * 3
-STD = (128 / 255,) * 3
-"""How images in [0, 1] are normalised: the trunk was pretrained on ``(x * 255 - 127) / 128``."""
-
 
 class Descriptor(nn.Module):
     """Maps normalised images ``(B, 3, H, W)`` to features ``(B, d)`` of unit length in float32.

@@ -10,7 +10,8 @@ from safetensors.torch import save
 
 from activeindex.errors import InputError, reason_of
 from activeindex.extractors.base import ExtractorIdentity
-from activeindex.extractors.lite0.descriptor import MEAN, STD, Descriptor
+from activeindex.extractors.lite0.descriptor import Descriptor
+from activeindex.extractors.lite0.trunk import MEAN, STD
 from activeindex.extractors.network import NetworkExtractor
 from activeindex.running.files import check_file, file_hash, whole_file
 

