@@ -18,16 +18,17 @@ def options() -> list[str]:
     return ["--resize_size", str(SIZE), "--workers", "0"]
 
 
-def train(say: Say, prepared: Prepared, out: Path, factory: str = FACTORY) -> None:
+def train(say: Say, prepared: Prepared, out: Path, factory: str = FACTORY) -> str:
     answer = say(
         *("train_index", out, "--fts_training_path", prepared.training, "--idx_factory", factory)
     )
     assert (answer.code, answer.err) == (0, "")
+    return answer.out
 
 
 def test_the_folder_says_what_it_is(prepared: Prepared, say: Say, tmp_path: Path) -> None:
     out = tmp_path / "index"
-    train(say, prepared, out)
+    assert f"training {FACTORY} on 300 features\n" in train(say, prepared, out)
     manifest = json.loads((out / "manifest.json").read_text())
     note = json.loads(prepared.training.with_name("fts.json").read_text())
     assert manifest["idx_factory"] == FACTORY

@@ -178,8 +178,20 @@ def test_features_of_another_extractor_are_refused(tmp_path: Path) -> None:
         load(tmp_path, made_of=other)
     assert load(tmp_path, made_of=other, any_origin=True).identity == trained_index.identity
     trained_index.check_extractor(SSCD)
-    with pytest.raises(InputError, match=f"^{trained_index.path}: .* of dino_vits, found .* sscd"):
+    with pytest.raises(InputError, match=f"^{trained_index.path}: .* of sscd.*, found .* dino"):
         trained_index.check_extractor("dino_vits")
+
+
+def test_force_is_not_offered_where_dimensions_do_not_fit(tmp_path: Path) -> None:
+    trained_index = load(tmp_path)
+    with pytest.raises(InputError) as caught:
+        trained_index.check_extractor("dino_vits", 384)
+    assert str(caught.value) == (
+        f"{trained_index.path}: expected features of {SSCD}, of dimension 64, "
+        "found features of dino_vits, of dimension 384"
+    )
+    with pytest.raises(InputError, match=r"--force goes on nevertheless$"):
+        trained_index.check_extractor("dino_vits", 64)
 
 
 def test_other_training_features_are_refused(tmp_path: Path) -> None:

@@ -28,6 +28,9 @@ def test_training_twice_gives_the_same_codes() -> None:
         ("", 800, r"expected a FAISS factory string that fits features of dimension 64"),
         ("IVF16,PQ8x4", 10, r"expected at least 16 training features, one per centroid, found 10$"),
         ("PQ8x8np", 100, r"expected at least 256 training features, one per centroid, found 100$"),
+        ("IVF16,PQ8x8np", 10, r"expected at least 256 training features"),
+        ("IVF300,PQ8x8np", 290, r"expected at least 300 training features"),
+        ("IMI2x4,PQ8x4np", 10, r"expected at least 16 training features"),
         ("OPQ8_32,IVF16,PQ8x8np", 100, r"expected at least \d+ training features"),
     ],
 )

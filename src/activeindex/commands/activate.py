@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> None:
     extractor = chosen_extractor(options, tell)
     if not options.force:
         for index in indexes:
-            index.check_extractor(str(extractor.identity))
+            index.check_extractor(str(extractor.identity), extractor.dimension)
     names = " and ".join(str(index.identity) for index in indexes)
     tell(f"{total} images, index {names}, extractor {extractor.identity}")
     with naming_unreadable(), workers, tell.bar("activate", total) as progress:

@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> None:
             store.generation_of(TrainedIndex.read(options.index))
         extractor = chosen_extractor(options, tell)
         if not options.force:
-            store.check_extractor(str(extractor.identity))
+            store.check_extractor(str(extractor.identity), extractor.dimension)
         tell(f"{options.store}: {store.count()} images; extractor {extractor.identity}")
         for found in find_images(store, extractor, files, how, options.batch_size, workers):
             print(json.dumps(found.as_json()) if options.json else _table(found), flush=True)

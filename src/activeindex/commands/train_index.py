@@ -35,6 +35,8 @@ def run(options: argparse.Namespace) -> None:
     tell = Teller(options.verbose)
     features = read_features(options.fts_training_path, "fts_training_path")
     there = options.out.exists()
+    if not there:
+        tell(f"training {options.idx_factory} on {len(features.values)} features")
     index = train_folder(options.out, features, options.idx_factory, options.quant)
     tell(f"{options.out}: {index.identity}, {index.quantiser.code_size} bytes per feature")
     if there:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from activeindex.errors import InputError
-from activeindex.indexing.identity import QuantiserIdentity
+from activeindex.indexing.identity import QuantiserIdentity, check_extractors
 from activeindex.indexing.index_files import check_same_kind, index_path, read_index
 from activeindex.indexing.manifest import Manifest, library_versions
 from activeindex.indexing.quantiser import Quantiser
@@ -93,18 +93,23 @@ class TrainedIndex:
             )
         return cls(file, index, manifest, manifest.identity)
 
-    def check_extractor(self, extractor: str) -> None:
+    @property
+    def extractor(self) -> str | None:
+        """The extractor of the features that it was trained on, if that is known."""
+        return None if self.manifest is None else self.manifest.extractor
+
+    def check_extractor(self, extractor: str, dimension: int | None = None) -> None:
         """Checks that the index was trained on features of an extractor, if that is known.
+
+        Args:
+            extractor: As it introduces itself.
+            dimension: Of its features; the index's by default.
 
         Raises:
             InputError: If it was trained on those of another one.
         """
-        trained_on = None if self.manifest is None else self.manifest.extractor
-        if trained_on not in (None, extractor):
-            raise InputError(
-                f"{self.path}: expected an index trained on features of {extractor}, found "
-                f"features of {trained_on}; --force goes on nevertheless"
-            )
+        here = self.index.d
+        check_extractors(self.path, self.extractor, extractor, (here, dimension or here))
 
 
 def train_folder(

@@ -1,6 +1,7 @@
 """Training an index from a FAISS factory string."""
 
 import re
+from collections.abc import Iterator
 from typing import Any, Literal, get_args
 
 import faiss
@@ -63,8 +64,10 @@ def train_index(features: npt.NDArray[np.float32], factory: str, metric: Metric)
         index.train(np.ascontiguousarray(features, dtype=np.float32))
     except RuntimeError as error:
         if too_few := _TOO_FEW.search(str(error)):
+            # FAISS names the clustering that it was at; a later one may want more.
+            least = max([int(too_few[2]), *_centroids(index)])
             raise InputError(
-                f"idx_factory {factory!r}: expected at least {too_few[2]} training features, "
+                f"idx_factory {factory!r}: expected at least {least} training features, "
                 f"one per centroid, found {len(features)}"
             ) from None
         raise InputError(
@@ -94,15 +97,37 @@ def _silence(index: faiss.Index) -> list[faiss.OPQMatrix]:
 
 
 def _silence_part(part: Any) -> None:
-    """Every clustering that a quantiser or an index trains."""
-    if (clustering := getattr(part, "cp", None)) is not None:
-        clustering.min_points_per_centroid = 1
+    for clustered in _clustered(part):
+        clustered.cp.min_points_per_centroid = 1
+
+
+def _clustered(part: Any) -> Iterator[Any]:
+    """Every quantiser and index in a part that trains by clustering."""
+    if getattr(part, "cp", None) is not None:
+        yield part
     for name in _INDEXES_WITHIN:
         if isinstance(within := getattr(part, name, None), faiss.Index):
-            _silence_part(faiss.downcast_index(within))
+            yield from _clustered(faiss.downcast_index(within))
     for name in _QUANTISERS_WITHIN:
         if (within := getattr(part, name, None)) is not None:
-            _silence_part(within)
+            yield from _clustered(within)
+
+
+def _centroids(index: faiss.Index) -> Iterator[int]:
+    """How many centroids each clustering of an index has, where that is known beforehand."""
+    transforms, _ = unwrapped(index)
+    rotated = [t.pq for t in transforms if isinstance(t, faiss.OPQMatrix) and t.pq is not None]
+    for part in (*rotated, faiss.downcast_index(index)):
+        for clustered in _clustered(part):
+            if isinstance(clustered, faiss.ProductQuantizer):
+                yield clustered.ksub
+            elif isinstance(clustered, faiss.IndexIVF) and not _has_own_lists(clustered):
+                yield clustered.nlist
+
+
+def _has_own_lists(index: faiss.IndexIVF) -> bool:
+    """Whether the lists come from no clustering; a char of C++, which Python sees as a text."""
+    return bool(index.quantizer_trains_alone == "\x01")
 
 
 def faiss_reason(error: BaseException) -> str:

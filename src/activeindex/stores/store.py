@@ -11,6 +11,7 @@ import numpy as np
 
 from activeindex.errors import InputError, ShapeError
 from activeindex.indexing import Neighbours, TrainedIndex
+from activeindex.indexing.identity import check_extractors
 from activeindex.running.files import read_json, whole_file, write_json
 from activeindex.running.locking import only_run
 from activeindex.stores.engines import Address
@@ -80,11 +81,10 @@ class Store:
             raise InputError(f"{address}: expected no store yet, found one; renew it, or add to it")
         where.path.mkdir(parents=True, exist_ok=True)
         with only_run(where.path, "store"):
-            extractor = trained.manifest.extractor if trained.manifest else None
             name = _write_generation(where.path, 1, trained)
             write_json(
                 where.path / _NOTE,
-                asdict(StoreNote(_FORMAT, where.engine, extractor, (name,), 0)),
+                asdict(StoreNote(_FORMAT, where.engine, trained.extractor, (name,), 0)),
             )
         return cls(address)
 
@@ -107,8 +107,13 @@ class Store:
                     f"{self._address}: expected a quantiser of dimension {first.d} and the same "
                     f"metric, found {trained.identity} of dimension {trained.index.d}"
                 )
-            if self.extractor is not None:
-                trained.check_extractor(self.extractor)
+            if None not in (trained.extractor, self.extractor) and (
+                trained.extractor != self.extractor
+            ):
+                raise InputError(
+                    f"{self._address}: expected a quantiser of features of {self.extractor}, "
+                    f"found {trained.identity} of features of {trained.extractor}"
+                )
             name = _write_generation(self._path, len(self._generations) + 1, trained)
             self._write_note(generations=(*self._note.generations, name))
             self._generations.append(self._open(name))
@@ -137,17 +142,18 @@ class Store:
             )
         return found
 
-    def check_extractor(self, extractor: str | None) -> None:
+    def check_extractor(self, extractor: str | None, dimension: int | None = None) -> None:
         """Checks that features come from the extractor of the store, if both are known.
+
+        Args:
+            extractor: Theirs, as it introduces itself.
+            dimension: Theirs; the store's by default.
 
         Raises:
             InputError: If they come from another one.
         """
-        if None not in (extractor, self.extractor) and extractor != self.extractor:
-            raise InputError(
-                f"{self._address}: expected features of {self.extractor}, found features of "
-                f"{extractor}; --force goes on nevertheless"
-            )
+        here = self.dimension
+        check_extractors(self._address, self.extractor, extractor, (here, dimension or here))
 
     def add(self, batch: Batch, generation: Generation | None = None) -> Ids:
         """Adds images, all or none; those whose name is there already are left as they are.
