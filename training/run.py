@@ -93,7 +93,8 @@ def run(
     else:
         log.cut(-1)
         before = recall(state.average, batches, split.held_out, final)
-        log.write({"step": 0, "progress": 0.0, "recall": before})
+        first = {"step": 0, "progress": 0.0, "recall": before}
+        log.write({**first, "bank_seconds": round(bank_seconds, 1)})
         tell(f"before training: R@1 {before:.3f} at {final} px")
 
     steps = round(settings.epochs * steps_per_epoch(len(split.training), settings.batch))
@@ -130,13 +131,15 @@ def run(
     after_training = recall(written, batches, split.held_out, final)
     log.cut(state.step - 1)  # A finished run that is called again says this again.
     log.write({"step": state.step, "progress": 1.0, "recall": after_training})
+    # A run that went on found its bank made.
+    bank_seconds = log.first("bank_seconds") or round(bank_seconds, 1)
     write_json(
         out / f"{NAME}.json",
         {
             "settings": asdict(settings),
             "images": {"training": len(split.training), "held_out": len(split.held_out)},
             "steps": state.step,
-            "seconds": {"bank": round(bank_seconds, 1), "training": round(state.elapsed, 1)},
+            "seconds": {"bank": bank_seconds, "training": round(state.elapsed, 1)},
             "recall": {"first": log.first("recall"), "last": after_training},
             "machine": _machine(device, workers),
             "sha256": {"descriptor": file_hash(path), "pretrained": file_hash(pretrained_path())},
