@@ -10,7 +10,7 @@ from activeindex.report.charts.scales import Scale
 WIDTH = 360.0
 """Of every chart, in units that are pixels on a phone."""
 
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 10.0, 10.0, 38.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 50.0, 10.0, 10.0, 38.0
 _COLOURS = 8
 _SHAPES: tuple[Callable[[float, float], str], ...] = (
     lambda x, y: f"M{x - 4:.1f},{y:.1f}a4,4 0 1 0 8,0a4,4 0 1 0 -8,0",
