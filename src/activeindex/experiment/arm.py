@@ -5,7 +5,6 @@ from pathlib import Path
 
 import faiss
 
-from activeindex.errors import InputError
 from activeindex.experiment.settings import IndexSettings
 from activeindex.extractors import Extractor, FeatureFile, read_features
 from activeindex.indexing import (
@@ -16,6 +15,7 @@ from activeindex.indexing import (
     set_nprobe,
     set_search_parameters,
 )
+from activeindex.indexing.identity import check_extractors
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,6 @@ def build_arm(settings: IndexSettings, extractor: Extractor, originals: FeatureF
 def _features(settings: IndexSettings, option: str, extractor: Extractor) -> FeatureFile:
     path: Path = getattr(settings, option)
     features = read_features(path, option, extractor.dimension)
-    expected = str(extractor.identity)
-    if not settings.force and features.extractor not in (None, expected):
-        raise InputError(
-            f"{option} {path}: expected features of the extractor {expected}, "
-            f"found features of {features.extractor}"
-        )
+    if not settings.force:
+        check_extractors(f"{option} {path}", str(extractor.identity), features.extractor)
     return features
