@@ -16,6 +16,7 @@ from activeindex.demo.photographs import PROTECTED
 from activeindex.extractors import read_features
 from tests.commands.collection import SIZE, photographs
 from tests.commands.conftest import Answer
+from tests.running.ray_cluster import Cluster
 
 Say = Callable[..., Answer]
 SMALL = ("--resize_size", SIZE, "--workers", 0)
@@ -174,6 +175,38 @@ def test_bad_input_is_refused_in_a_line(
     answer = say(*(names.get(str(part), part) for part in arguments))
     assert (answer.code, answer.err.count("\n")) == (2, 1)
     assert message in answer.err
+
+
+def test_a_store_that_ray_indexes_gives_the_answers_of_one_that_is_indexed_here(
+    ray_cluster: Cluster, say: Say, released: Released, tmp_path: Path
+) -> None:
+    answers = {}
+    ray = ("--engine", "ray", "--address", ray_cluster.address, "--ray_workers", 1)
+    activation = ("--activation", released.out / "activation.jsonl")
+    for name, engine in (("here", ()), ("ray", ray)):
+        store = f"lance://{tmp_path / name}"
+        assert say("store", "create", store, "--index", released.index).code == 0
+        added = say("store", "add", store, released.fts / "fts.pt", *activation, *engine)
+        assert (added.code, added.err) == (0, "")
+        assert "4 images added, 4 of them activated" in added.out
+        assert ("ray: workers with " in added.out) == bool(engine)
+        query = ("--json", "--nprobe", 4, *SMALL, released.out)
+        answers[name] = say("search", "--store", store, *query).out
+    assert answers["ray"].count("\n") == 4
+    assert answers["ray"] == answers["here"]
+
+
+def test_ray_has_nothing_to_do_for_a_store_in_memory(
+    say: Say, released: Released, tmp_path: Path
+) -> None:
+    store = f"faiss:{tmp_path / 'store'}"
+    fill(say, store, released)
+    refused = say("store", "add", store, released.fts / "fts.pt", "--engine", "ray")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "engine: expected a store lance://PATH, which is indexed, found faiss:" in refused.err
+    refused = say("store", "add", store, released.fts / "fts.pt", "--address", "auto")
+    assert refused.code == 2
+    assert "address: expected --engine ray with it, found in-process" in refused.err
 
 
 def test_names_that_do_not_fit_the_features_are_refused(

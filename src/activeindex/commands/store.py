@@ -5,14 +5,18 @@ searched by `activeindex search` through the quantisers that its images were rel
 """
 
 import argparse
+import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from activeindex.commands.engine_options import IN_PROCESS, add_engine_options, chosen_workers
 from activeindex.commands.options import Teller, add_boolean, add_force
 from activeindex.errors import InputError
 
 if TYPE_CHECKING:
+    from activeindex.running.ray_workers import RayWorkers
+    from activeindex.running.workers import Workers
     from activeindex.stores import Generation, Store
 
 
@@ -44,6 +48,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--index", type=Path, help="generation to add to, by its index (default: the newest)"
     )
     add_force(add)
+    add_engine_options(add)
+    # Indexing a store decodes nothing and has no network.
+    add.set_defaults(workers=0, device="cpu")
 
     for name, text in (
         ("get", "print the records of images, a line of JSON each"),
@@ -70,7 +77,8 @@ def run(options: argparse.Namespace) -> None:
         tell(f"{options.store}: created a store for {trained.identity}, with no images yet")
         tell(f"add images by their features: activeindex store add {options.store} FTS")
         return
-    with Store(options.store) as store:
+    indexer = _indexer(options, tell)
+    with indexer or contextlib.nullcontext(), Store(options.store, indexer) as store:
         if options.action == "renew":
             store.renew(TrainedIndex.read(options.index))
         elif options.action == "add":
@@ -83,6 +91,14 @@ def run(options: argparse.Namespace) -> None:
             tell(f"{options.store}: {store.count()} images of {store.extractor}")
             for generation in store.generations:
                 tell(f"  {generation.count():>10}  {generation.name}")
+
+
+def _indexer(options: argparse.Namespace, tell: Teller) -> "Workers | RayWorkers | None":
+    """Who indexes images, if not this process as it adds them."""
+    if "engine" not in options:
+        return None
+    workers = chosen_workers(options, tell)
+    return None if options.engine == IN_PROCESS else workers
 
 
 def _add(options: argparse.Namespace, store: "Store", tell: Teller) -> None:
@@ -108,6 +124,9 @@ def _add(options: argparse.Namespace, store: "Store", tell: Teller) -> None:
             force=options.force,
             progress=progress,
         )
+    if options.engine != IN_PROCESS:
+        with tell.bar("index", None) as progress:
+            store.index(progress)
     tell(f"{added}, in {tell.seconds:.1f} s")
 
 

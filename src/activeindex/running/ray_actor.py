@@ -31,6 +31,7 @@ class Worker:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
         with contextlib.suppress(OSError):
             os.chdir(folder)
+        os.environ["LANCE_CPU_THREADS"] = str(cpus)  # Read when Lance first computes.
         self._helpers = Workers(cpus if cpus > 1 else 0)
         # An error raised here would end the actor and be told as Ray's: it is the answer instead.
         self._refusal: ActiveIndexError | None = None

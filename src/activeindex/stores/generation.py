@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from activeindex.errors import InputError
 from activeindex.indexing import Neighbours, TrainedIndex
+from activeindex.running.progress import Progress
+from activeindex.running.workers import Engine
 from activeindex.stores.records import Batch, Record
 
 Features = npt.NDArray[np.float32]
@@ -120,8 +122,17 @@ class Generation(ABC):
     def count(self) -> int:
         """How many images there are."""
 
-    def recover(self) -> None:  # noqa: B027 (SQLite does it by itself)
-        """Finishes what a killed writer began; called while nobody writes."""
+    def recover(  # noqa: B027 (SQLite does it by itself)
+        self, engine: Engine | None = None, progress: Progress | None = None
+    ) -> None:
+        """Finishes what :meth:`add`, or a killed writer, began; called while nobody else writes.
+
+        Until then a search does not find the images.
+
+        Args:
+            engine: Who computes; this process by default.
+            progress: Told of every part of the index.
+        """
 
     def close(self) -> None:  # noqa: B027 (most engines hold nothing open)
         """Lets go of files."""

@@ -12,14 +12,17 @@ import numpy.typing as npt
 
 from activeindex.errors import ActiveIndexError, InputError, reason_of
 from activeindex.indexing import Neighbours, TrainedIndex
+from activeindex.running.progress import Progress, Silent
+from activeindex.running.workers import Engine, Workers
 from activeindex.stores.generation import TIES, Features, Generation, Ids, SearchOptions, ordered
-from activeindex.stores.lance_model import LanceModel, lance_library, vectors
+from activeindex.stores.lance_model import LanceModel, lance_errors, lance_library, vectors
+from activeindex.stores.lance_segments import COLUMN, INDEX, SegmentJob
 from activeindex.stores.records import MEASURES, Batch, Record
 
 _FOLDER = "records.lance"
-_INDEX = "codes"
 _CHECKED = 4
-"""Images whose distances are compared with FAISS's after every change of the index."""
+"""Images whose distances are compared with FAISS's after every change of the index, of each part
+of it that was made elsewhere."""
 
 _ASKED = 1 << 14  # Values in one filter.
 
@@ -47,23 +50,32 @@ class LanceGeneration(Generation):
 
     def add(self, ids: Ids, batch: Batch) -> None:
         """Adds images, all or none."""
-        with _lance_errors(self._uri):
+        with lance_errors(self._uri):
             self._data = self._lance.write_dataset(
                 self._table(ids, batch), self._uri, mode="append"
             )
-        self.recover()
 
-    def recover(self) -> None:
-        """Indexes the rows that no segment has: those just added, or those of a killed run."""
+    def recover(self, engine: Engine | None = None, progress: Progress | None = None) -> None:
+        """Indexes the rows that no segment has: those just added, or those of a killed run.
+
+        Raises:
+            ActiveIndexError: If a segment from elsewhere is not of FAISS's index; it is taken back.
+        """
         fragments = [fragment.fragment_id for fragment in self._data.get_fragments()]
         covered = {number for segment in self._segments() for number in segment.fragment_ids}
-        if rest := [number for number in fragments if number not in covered]:
-            with _lance_errors(self._uri):
-                segment = self._data.create_index_uncommitted(
-                    "feature", "IVF_PQ", name=_INDEX, fragment_ids=rest, replace=True,
-                    **self._model.options(),
-                )  # fmt: skip
-                self._data = self._data.commit_existing_index_segments(_INDEX, "feature", [segment])
+        rest = [number for number in fragments if number not in covered]
+        if not rest:
+            return
+        job = SegmentJob(str(Path(self._uri).absolute()), self._data.version, self._model)
+        parts = [rest] if engine is None else [[number] for number in rest]
+        # Each is kept as it comes: a killed run has indexed what was committed.
+        for part, segment in zip(parts, (engine or Workers()).run(job, parts), strict=True):
+            before = self._data.version
+            with lance_errors(self._uri):
+                self._data = self._data.commit_existing_index_segments(INDEX, COLUMN, [segment])
+                if engine is not None:
+                    self._check(before, part)
+            (progress or Silent()).advance()
 
     def remove(self, ids: Ids) -> int:
         """Removes images."""
@@ -135,12 +147,12 @@ class LanceGeneration(Generation):
             ActiveIndexError: If the index then is another one than FAISS's; the store is put back.
         """
         before = self._data.version
-        with _lance_errors(self._uri):
+        with lance_errors(self._uri):
             for _ in range(2):  # Files are merged where one segment covers them.
                 if segments := self._segments():
                     # Left to itself, Lance may train another model here.
                     self._data.optimize.optimize_indices(
-                        index_names=[_INDEX], num_indices_to_merge=len(segments)
+                        index_names=[INDEX], num_indices_to_merge=len(segments)
                     )
                     self._data = self._lance.dataset(self._uri)
                     self._check(before)
@@ -158,13 +170,19 @@ class LanceGeneration(Generation):
         """How many images there are."""
         return int(self._data.count_rows())
 
-    def _check(self, before: int) -> None:
-        """Checks that Lance searches what FAISS coded; if not, returns to version ``before``."""
+    def _check(self, before: int, fragments: Sequence[int] = ()) -> None:
+        """Checks that Lance searches what FAISS coded; if not, returns to version ``before``.
+
+        Args:
+            before: Of the data set.
+            fragments: Of which images are checked; of all together by default.
+        """
         if not self._segments():
             return
-        centroids = self._data.get_ivf_model(_INDEX).centroids.values.to_numpy()
+        centroids = self._data.get_ivf_model(INDEX).centroids.values.to_numpy()
         same = np.array_equal(centroids, self._model.centroids.ravel())
-        if same and self._distances_agree():
+        tables = [self._data.get_fragment(number) for number in fragments] or [self._data]
+        if same and all(map(self._distances_agree, tables)):
             return
         self._data = self._lance.dataset(self._uri, version=before)
         self._data.restore()
@@ -174,9 +192,9 @@ class LanceGeneration(Generation):
             "it was"
         )
 
-    def _distances_agree(self) -> bool:
+    def _distances_agree(self, table: Any) -> bool:
         """Whether images lie as far from their codes as FAISS says."""
-        rows = self._data.head(_CHECKED, columns=["id", "feature"])
+        rows = table.to_table(columns=["id", "feature"], limit=_CHECKED)
         ids = rows["id"].to_pylist()
         features = np.array(rows["feature"].to_pylist(), np.float32).reshape(len(ids), -1)
         if not len(ids):
@@ -208,7 +226,7 @@ class LanceGeneration(Generation):
 
     def _segments(self) -> list[Any]:
         for index in self._data.describe_indices():
-            if index.name == _INDEX:
+            if index.name == INDEX:
                 return list(index.segments)
         return []
 
@@ -251,17 +269,6 @@ def _among(column: str, values: Sequence[Any]) -> str:
         for value in values
     )
     return f"{column} IN ({', '.join(quoted)})"
-
-
-@contextlib.contextmanager
-def _lance_errors(uri: str) -> Iterator[None]:
-    """What Lance cannot write is the user's to mend; it says so in errors of several types."""
-    try:
-        yield
-    except (OSError, RuntimeError, ValueError) as error:
-        if isinstance(error, ActiveIndexError):
-            raise
-        raise ActiveIndexError(f"{uri}: Lance refused ({reason_of(error)})") from error
 
 
 @contextlib.contextmanager

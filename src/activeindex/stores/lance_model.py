@@ -1,6 +1,8 @@
 """The FAISS index as Lance takes it: centroids of the lists and codebook of the codes."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +10,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from activeindex.errors import InputError, MissingExtraError
+from activeindex.errors import ActiveIndexError, InputError, MissingExtraError, reason_of
 from activeindex.indexing import TrainedIndex
 
 if TYPE_CHECKING:
@@ -87,3 +89,14 @@ def lance_library() -> Any:
             raise
         raise MissingExtraError("pylance", "lance", "a lance: store") from None
     return lance
+
+
+@contextlib.contextmanager
+def lance_errors(uri: str) -> Iterator[None]:
+    """What Lance cannot write is the user's to mend; it says so in errors of several types."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, ActiveIndexError):
+            raise
+        raise ActiveIndexError(f"{uri}: Lance refused ({reason_of(error)})") from error

@@ -14,6 +14,8 @@ from activeindex.indexing import Neighbours, TrainedIndex
 from activeindex.indexing.identity import check_extractors
 from activeindex.running.files import read_json, whole_file, write_json
 from activeindex.running.locking import only_run
+from activeindex.running.progress import Progress
+from activeindex.running.workers import Engine
 from activeindex.stores.engines import Address
 from activeindex.stores.generation import Features, Generation, Ids, SearchOptions, ordered
 from activeindex.stores.records import Batch, Record
@@ -51,19 +53,32 @@ class Store:
 
     Args:
         address: ``lance://PATH`` or ``faiss:PATH`` of a store that is there.
+        engine: Who indexes images, for ``lance://``: None for this process, as they are added or
+            when it opens what a killed one left; otherwise they are found once :meth:`index` was
+            called, and no other process writes until the store is closed.
 
     Attributes:
         extractor: The extractor of all features, or None if it is not known.
 
     Raises:
-        InputError: If there is no such store.
+        InputError: If there is no such store, or an engine has nothing to do for it, or is given
+            while another process is writing.
         MissingExtraError: If its engine is not installed.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, engine: Engine | None = None) -> None:
         self._address = Address.parse(address)
+        if engine is not None and self._address.engine != "lance":
+            raise InputError(
+                f"engine: expected a store lance://PATH, which is indexed, found {address}"
+            )
+        self._engine = engine
         self._path = self._address.path
         self._note = self._read_note()
+        self._held = contextlib.ExitStack()
+        if engine is not None:
+            # Whoever opened the store before `index` would do its work, as that of a killed one.
+            self._held.enter_context(only_run(self._path, "store"))
         self.extractor = self._note.extractor
         self._generations = [self._open(name) for name in self._note.generations]
         self._finish_killed_writes()
@@ -182,6 +197,8 @@ class Store:
                 ids = np.arange(first, first + len(rows), dtype=np.int64)
                 new = batch if len(rows) == len(batch) else batch.take(rows)
                 generation.add(ids, new)
+                if self._engine is None:
+                    generation.recover()
                 there.update(zip(new.names, ids.tolist(), strict=True))
         return np.array([there[name] for name in batch.names], np.int64)
 
@@ -249,6 +266,20 @@ class Store:
             largest=self._generations[0].largest_first,
         )
 
+    def index(self, progress: Progress | None = None) -> None:
+        """Has the images indexed that are not yet, by the engine that the store was opened with.
+
+        Args:
+            progress: Told of every part of the index.
+
+        Raises:
+            InputError: If another process is writing.
+            ActiveIndexError: If a part is another index than the quantiser's.
+        """
+        with self._writing():
+            for generation in self._generations:
+                generation.recover(self._engine, progress)
+
     def compact(self) -> None:
         """Rewrites the files without what was removed, and for fast searches.
 
@@ -257,6 +288,7 @@ class Store:
         """
         with self._writing():
             for generation in self._generations:
+                generation.recover(self._engine)
                 generation.compact()
 
     def count(self) -> int:
@@ -264,9 +296,10 @@ class Store:
         return sum(generation.count() for generation in self._generations)
 
     def close(self) -> None:
-        """Lets go of files."""
+        """Lets go of files, and of the right to write."""
         for generation in self._generations:
             generation.close()
+        self._held.close()
 
     def __enter__(self) -> Self:
         return self
@@ -283,6 +316,8 @@ class Store:
         return next((g for g in self._generations if g.trained.identity.sha256 == wanted), None)
 
     def _finish_killed_writes(self) -> None:
+        if self._engine is not None:  # Left to `index`.
+            return
         # Held by a writer, there is nothing to finish: it is not killed.
         with contextlib.suppress(InputError), only_run(self._path, "store"):
             for generation in self._generations:
@@ -290,7 +325,8 @@ class Store:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        with only_run(self._path, "store"):
+        alone = only_run(self._path, "store") if self._engine is None else contextlib.nullcontext()
+        with alone:
             self._note = self._read_note()
             for name in self._note.generations[len(self._generations) :]:
                 self._generations.append(self._open(name))
