@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from activeindex.errors import InputError
 from activeindex.extractors import Whitening
 from activeindex.extractors.lite0 import Descriptor
 from training.batches import Batches, normalised
@@ -11,6 +12,25 @@ from training.pretrained import pretrained_trunk
 
 _ENOUGH = 4
 """Images per dimension from which on the whitening is fitted on untouched ones alone."""
+
+
+def check_enough(images: int, views: int, dimension: int) -> None:
+    """Checks, before the bank is made, that :func:`initial_network` will have enough views.
+
+    Args:
+        images: To train on.
+        views: Edited views of each.
+        dimension: Of the features.
+
+    Raises:
+        InputError: If there are not more views, untouched ones included, than dimensions.
+    """
+    if (seen := images * (views + 1)) <= dimension:
+        raise InputError(
+            f"dimension: expected less than the {seen} views of training images ({images} images, "
+            f"each with {views} edited views), found {dimension}; raise --limit or --views, or "
+            "lower --dimension"
+        )
 
 
 @torch.no_grad()

@@ -17,11 +17,12 @@ from activeindex.extractors.lite0 import (
     read_descriptor,
     write_descriptor,
 )
+from activeindex.images import list_images
 from activeindex.running.files import file_hash, read_json, write_json
 from activeindex.running.progress import Bar
 from activeindex.running.workers import Workers
 from training.batches import Batches
-from training.initial import initial_network
+from training.initial import check_enough, initial_network
 from training.log import Log
 from training.pretrained import pretrained_path
 from training.schedule import Schedule
@@ -71,6 +72,9 @@ def run(
     """
     started = time.perf_counter()
     bank_path = bank_path or out / "bank.npy"
+    count = len(list_images(data_dir)[: settings.limit])
+    split = Split.of(count, settings.held_out, settings.seed)
+    check_enough(len(split.training), settings.bank.views, settings.dimension)
     with Workers(workers) as pool, Bar("edited views", None) as bar:
         bank = build_bank(
             data_dir, bank_path, settings.bank, pool, limit=settings.limit, progress=bar
@@ -79,7 +83,6 @@ def run(
     tell(f"bank: {bank.shape[0]} images, {bank_seconds:.0f} s")
 
     batches = Batches(bank, device)
-    split = Split.of(len(bank), settings.held_out, settings.seed)
     final = settings.curriculum.final
     identity = _identity(settings, read_json(bank_path.with_suffix(".json")))
     network = initial_network(batches, split.training, final, settings.dimension)
@@ -102,7 +105,10 @@ def run(
     schedule = Schedule(max(steps, 1), seconds, settings.scaled_rate)
     saved = [time.perf_counter()]
     validated = [int(schedule.progress(state.step, state.elapsed) * validations)]
-    tell(f"training: {schedule.steps} steps, bank on the device: {batches.resident}")
+    planned = f"{schedule.steps} steps"
+    if settings.minutes is not None:
+        planned = f"at most {planned}, fitted to {settings.minutes:g} min"
+    tell(f"training: {planned}, bank on the device: {batches.resident}")
     with Bar("training", schedule.steps, state.step, "step") as bar:
 
         def after(record: Record) -> None:

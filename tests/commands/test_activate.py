@@ -104,6 +104,7 @@ def test_budget_that_the_format_breaks_is_said(
     assert warnings[0].startswith(
         f"warning: {album / 'beach.jpg'}: not activated, since webp at qu"
     )
+    assert "out: 3 images, 0 activated, 3 only encoded, in " in answer.out.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

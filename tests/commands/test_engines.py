@@ -53,7 +53,7 @@ def test_a_command_joins_a_running_cluster_and_leaves_it_running(
     done = python(*arguments, cwd=tmp_path)
     assert done.stderr == ""
     assert [line for line in done.stdout.splitlines() if line.startswith("ray: ")] == [
-        "ray: workers with 1 CPUs each, 2 at most"
+        "ray: workers with 1 CPU each, 2 at most"
     ]
     assert contents(tmp_path / "fts") == expected
     below = descendants(ray_cluster.pid).values()

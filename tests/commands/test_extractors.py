@@ -40,6 +40,7 @@ def test_models_lists_what_there_is_and_what_is_here(
     assert listed["lite0_copy"]["default_place"] is None  # It comes with the package or not at all.
     assert [name for name, row in listed.items() if row["default"]] == ["lite0_copy"]
     assert answer.out.count("the default") == 1
+    assert answer.out.endswith("TorchScript, ONNX, .pt2 and .safetensors files.\n")
     assert listed["isc_dt1"]["address"].startswith("https://")
 
 
@@ -72,7 +73,10 @@ def test_a_whitened_extractor_goes_through_extraction_and_index(
         (("--pooling", "max"), "pooling: expected mean, gem or gem:P, found 'max'"),
         (("--pooling", "gem"), "pooling: expected a network that gives feature maps"),
         (("--whitening", "no.npz"), "whitening no.npz: expected a file, found nothing"),
-        (("--model_name", "dino_r50", "--model_path", "x"), "model_name: expected torchscript"),
+        (
+            ("--model_name", "dino_r50", "--model_path", "x"),
+            "model_name: expected torchscript for a file (leave --model_name out), found",
+        ),
     ],
 )
 def test_wrong_options_are_named(

@@ -118,8 +118,9 @@ def test_a_store_is_filled_looked_into_and_emptied(
     assert records[0]["code"] == records[0]["activation"]["code"]
     assert "2 images removed, 2 left" in say("store", "remove", store, "--where", "id < 2").out
     assert say("store", "get", store, "0.jpg").out == ""
+    assert "1 image removed, 1 left" in say("store", "remove", store, "2.jpg").out
     assert say("store", "compact", store).code == 0
-    assert "         2  IVF4,PQ8x8np L2" in say("store", "info", store).out
+    assert "         1  IVF4,PQ8x8np L2" in say("store", "info", store).out
 
 
 def test_a_renewed_store_keeps_what_was_released_before(

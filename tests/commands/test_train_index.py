@@ -44,7 +44,8 @@ def test_images_activated_for_one_index_are_refused_by_another(
 ) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     train(say, prepared, first)
-    train(say, prepared, second, "PQ8x8np")
+    said = train(say, prepared, second, "PQ8x8np")
+    assert "warning: 300 features for 256 centroids; 9,984 advised\n" in said
     album, released, again = tmp_path / "album", tmp_path / "released", tmp_path / "again"
     album.mkdir()
     shutil.copy(sorted(prepared.images.iterdir())[0], album / "a.jpg")

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from activeindex.errors import InputError, ShapeError
-from activeindex.indexing import Metric, train_index
+from activeindex.indexing import FEATURES_PER_CENTROID, Metric, most_centroids, train_index
 from tests.indexing.trained import KINDS, features, trained
 
 
@@ -68,3 +68,20 @@ def test_few_training_features_of_a_rotation_print_nothing(
     plain.train(features(300))
     queries = features(30, seed=1)
     assert np.array_equal(index.sa_encode(queries), plain.sa_encode(queries))
+
+
+@pytest.mark.parametrize(
+    ("factory", "count"),
+    [
+        ("Flat", 0),
+        ("IVF16,Flat", 16),
+        ("IVF16,PQ8x4np", 16),
+        ("IVF4,PQ8x8np", 256),
+        ("IVF300,PQ8x8np", 300),
+        ("OPQ8_32,IVF4,PQ8x4np", 256),
+        ("IMI2x4,PQ8x4np", 16),
+    ],
+)
+def test_the_largest_clustering_of_an_index_is_known(factory: str, count: int) -> None:
+    assert FEATURES_PER_CENTROID == 39
+    assert most_centroids(train_index(features(400), factory, "L2")) == count

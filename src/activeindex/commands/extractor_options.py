@@ -21,16 +21,17 @@ def add_extractor_options(parser: argparse.ArgumentParser) -> None:
         "--model_name",
         default="torchscript",
         metavar="NAME",
-        help="torchscript, onnx or pt2 for the file at --model_path (without one, torchscript "
-        "stands for lite0_copy); a name that `activeindex models` lists; timm:NAME or "
-        "torchvision:NAME",
+        help="torchscript, onnx or pt2 for the file at --model_path, torchscript for .safetensors "
+        "too (without a file, it stands for lite0_copy); a name that `activeindex models` lists; "
+        "timm:NAME or torchvision:NAME",
     )
     group.add_argument(
         "--model_path",
         type=optional,
         metavar="FILE",
-        help="TorchScript, ONNX or torch.export file, or the checkpoint of a timm or torchvision "
-        "network; give the one that the features were extracted with",
+        help="TorchScript, ONNX or torch.export file, .safetensors of this project's own training, "
+        "or the checkpoint of a timm or torchvision network; give the one that the features were "
+        "extracted with",
     )
     group.add_argument(
         "--resize_size",
@@ -93,7 +94,10 @@ def _name_and_checkpoint(name: str, path: str | None) -> tuple[str | Path, Path 
         return (DEFAULT_EXTRACTOR if path is None else Path(path)), None
     if name in CARDS:
         if path is not None:
-            raise InputError(f"model_name: expected torchscript for a file, found {name!r}")
+            raise InputError(
+                "model_name: expected torchscript for a file (leave --model_name out), "
+                f"found {name!r}"
+            )
         return name, None
     if name.startswith(("timm:", "torchvision:")):
         return name, None if path is None else Path(path)

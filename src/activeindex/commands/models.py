@@ -45,4 +45,7 @@ def run(options: argparse.Namespace) -> None:
             print(f"    not here; would be kept as {row['default_place']}")
         else:
             print(f"    here: {row['here']}")
-    print("\nBesides these: timm:NAME, torchvision:NAME, and TorchScript, ONNX and .pt2 files.")
+    print(
+        "\nBesides these: timm:NAME, torchvision:NAME, and TorchScript, ONNX, .pt2 and "
+        ".safetensors files."
+    )

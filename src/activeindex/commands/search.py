@@ -1,8 +1,9 @@
 """Find images in a store of released images.
 
 Prints the nearest images of the store for each query, those of all its quantisers. A distance is to
-what the code of the stored image reconstructs, or to its own feature with --refine. IMAGES are
-files or folders.
+what the code of the stored image reconstructs, or to its own feature with --refine: squared
+Euclidean, where activation.jsonl has Euclidean ones, or an inner product with an IP index. IMAGES
+are files or folders.
 """
 
 import argparse

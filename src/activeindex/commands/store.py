@@ -29,7 +29,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             name, help=text, description=text, formatter_class=parser.formatter_class
         )
         made.add_argument("store", metavar="STORE", help="lance://PATH or faiss:PATH")
-        made.add_argument("--verbose", type=int, default=1, help="0 prints errors only")
+        made.add_argument(
+            "--verbose", type=int, default=1, metavar="LEVEL", help="0 prints errors only"
+        )
         add_boolean(made, "--debug", False, "show the traceback of errors")
         return made
 
@@ -148,7 +150,9 @@ def _get_or_remove(options: argparse.Namespace, store: "Store", tell: Teller) ->
         chosen.append(store.select(options.where))
     ids = np.unique(np.concatenate(chosen))
     if options.action == "remove":
-        tell(f"{options.store}: {store.remove(ids)} images removed, {store.count()} left")
+        removed = store.remove(ids)
+        images = "image" if removed == 1 else "images"
+        tell(f"{options.store}: {removed} {images} removed, {store.count()} left")
         return
     for record in store.get(ids):
         line = {**vars(record), "code": record.code.hex()}

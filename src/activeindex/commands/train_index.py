@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> None:
     """Runs the command."""
     check_file(options.fts_training_path, "fts_training_path")
     from activeindex.extractors import read_features
-    from activeindex.indexing import train_folder
+    from activeindex.indexing import FEATURES_PER_CENTROID, most_centroids, train_folder
 
     tell = Teller(options.verbose)
     features = read_features(options.fts_training_path, "fts_training_path")
@@ -41,5 +41,8 @@ def run(options: argparse.Namespace) -> None:
     tell(f"{options.out}: {index.identity}, {index.quantiser.code_size} bytes per feature")
     if there:
         tell("was trained before; nothing changed")
-    else:
-        tell(f"trained on {len(features.values)} features in {tell.seconds:.1f} s")
+        return
+    count, centroids = len(features.values), most_centroids(index.index)
+    if count < (advised := FEATURES_PER_CENTROID * centroids):
+        tell(f"warning: {count:,} features for {centroids:,} centroids; {advised:,} advised")
+    tell(f"trained on {count} features in {tell.seconds:.1f} s")

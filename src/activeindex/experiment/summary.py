@@ -22,6 +22,7 @@ class Distortion:
         linf: Mean and standard deviation in 8-bit levels.
         distance_before: Mean distance of the originals' features to their targets.
         distance_after: Mean distance of the released images' features to the same targets.
+        only_encoded: Images that were not activated, since their format alone breaks the budget.
     """
 
     psnr: tuple[float, float]
@@ -29,6 +30,7 @@ class Distortion:
     linf: tuple[float, float]
     distance_before: float
     distance_after: float
+    only_encoded: int
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -38,6 +40,7 @@ class Distortion:
             InputError: If a line is not such a record.
         """
         columns: dict[str, list[float]] = {}
+        only_encoded = 0
         for number, record in enumerate(read_records(path), start=1):
             try:
                 for key in ("psnr", "ssim", "linf"):
@@ -49,6 +52,7 @@ class Distortion:
                 raise InputError(
                     f"{path}, line {number}: expected a record of an activated image"
                 ) from None
+            only_encoded += record.get("budget_met") is False
         if not columns:
             raise InputError(f"{path}: expected records of activated images, found none")
         return cls(
@@ -57,6 +61,7 @@ class Distortion:
             linf=_mean_and_spread(columns["linf"]),
             distance_before=float(np.mean(columns["distance_before"])),
             distance_after=float(np.mean(columns["distance_after"])),
+            only_encoded=only_encoded,
         )
 
     def __str__(self) -> str:

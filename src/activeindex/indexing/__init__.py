@@ -12,9 +12,16 @@ from activeindex.indexing.manifest import Manifest
 from activeindex.indexing.quantiser import Features, Quantiser
 from activeindex.indexing.search import Neighbours, add, search, set_nprobe, set_search_parameters
 from activeindex.indexing.trained import TrainedIndex, load_or_train, train_folder
-from activeindex.indexing.training import METRICS, Metric, train_index
+from activeindex.indexing.training import (
+    FEATURES_PER_CENTROID,
+    METRICS,
+    Metric,
+    most_centroids,
+    train_index,
+)
 
 __all__ = [
+    "FEATURES_PER_CENTROID",
     "METRICS",
     "Faces",
     "Features",
@@ -27,6 +34,7 @@ __all__ = [
     "add",
     "index_path",
     "load_or_train",
+    "most_centroids",
     "read_index",
     "search",
     "set_nprobe",

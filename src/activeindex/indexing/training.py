@@ -17,6 +17,10 @@ METRICS: tuple[Metric, ...] = get_args(Metric)
 _FAISS_METRICS = {"L2": faiss.METRIC_L2, "IP": faiss.METRIC_INNER_PRODUCT}
 _INDEXES_WITHIN = ("index", "storage", "base_index", "refine_index", "quantizer")
 _QUANTISERS_WITHIN = ("pq", "refine_pq", "rq", "q1")
+_OF_ROTATION = 256
+
+FEATURES_PER_CENTROID: int = faiss.ClusteringParameters().min_points_per_centroid
+"""Training features per centroid that FAISS advises at least."""
 
 _LOCATION = re.compile(r"^Error in .* at \S+:\d+: (Error: )?")
 _TOO_FEW = re.compile(r"Number of training points \((\d+)\) should be at least.*?\((\d+)\)")
@@ -111,6 +115,14 @@ def _clustered(part: Any) -> Iterator[Any]:
     for name in _QUANTISERS_WITHIN:
         if (within := getattr(part, name, None)) is not None:
             yield from _clustered(within)
+
+
+def most_centroids(index: faiss.Index) -> int:
+    """How many centroids the largest clustering of an index has; 0 where none is known."""
+    transforms, _ = unwrapped(index)
+    # A rotation is trained with a product quantiser of 8 bits, which it does not keep.
+    rotated = [_OF_ROTATION for t in transforms if isinstance(t, faiss.OPQMatrix)]
+    return max([*rotated, *_centroids(index)], default=0)
 
 
 def _centroids(index: faiss.Index) -> Iterator[int]:

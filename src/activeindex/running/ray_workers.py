@@ -123,7 +123,8 @@ class RayWorkers:
         cpus, gpus, count = self._room(ray, len(items))
         if self._tell is not None:
             with_gpu = " and a GPU" if gpus else ""
-            self._tell(f"ray: workers with {cpus} CPUs{with_gpu} each, {count} at most")
+            name = "CPU" if cpus == 1 else "CPUs"
+            self._tell(f"ray: workers with {cpus} {name}{with_gpu} each, {count} at most")
         # Kept until the last result: a worker that starts again asks for it again.
         shared = ray.put(pickle.dumps(job))
         results = _dataset(ray, items).map_batches(

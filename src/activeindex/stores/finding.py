@@ -22,14 +22,14 @@ class Found:
 
     Attributes:
         query: The image file.
-        neighbours: Distance and record, nearest first.
+        neighbours: Distance (squared with L2) and record, nearest first.
     """
 
     query: Path
     neighbours: tuple[tuple[float, Record], ...]
 
     def as_json(self) -> dict[str, Any]:
-        """For programs."""
+        """For programs; ``rank`` counts from 0."""
         return {
             "query": str(self.query),
             "neighbours": [
