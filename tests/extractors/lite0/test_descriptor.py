@@ -67,6 +67,15 @@ def test_a_file_of_half_the_size_gives_the_same_features(
     assert load_extractor(path, 96).input_size == 96
 
 
+def test_the_same_weights_make_the_same_file(network: Descriptor, tmp_path: Path) -> None:
+    written = set()
+    for number in range(8):
+        path = tmp_path / f"{number}.safetensors"
+        write_descriptor(path, folded(network), ABOUT)
+        written.add(path.read_bytes())
+    assert len(written) == 1
+
+
 def test_gradients_reach_the_image(
     network: Descriptor, pictures: torch.Tensor, tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """Descriptors on disk: float16 weights and what they are, in a .safetensors file."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,20 @@ def write_descriptor(path: Path, network: Descriptor, about: DescriptorFile) -> 
         "provenance": about.provenance,
     }
     with whole_file(path) as beside:
-        beside.write_bytes(save(weights, metadata))
+        beside.write_bytes(_in_order(save(weights, metadata)))
+
+
+def _in_order(data: bytes) -> bytes:
+    """A safetensors file with its metadata sorted: the library writes them in any order.
+
+    The bytes are those of the extractor's identity, so equal weights give equal bytes.
+    """
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    written = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    padded = written.ljust(-(-len(written) // 8) * 8)  # The weights start at a multiple of 8.
+    return len(padded).to_bytes(8, "little") + padded + data[8 + size :]
 
 
 def read_descriptor(path: Path) -> tuple[Descriptor, DescriptorFile]:
