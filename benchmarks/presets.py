@@ -137,14 +137,15 @@ def measure(
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
     yardstick: Hits | None = None
     for name, preset in runs.items():
-        kept = None
-        if options.work is not None:
-            key = hashlib.sha256(f"{what} {options.half} {preset}".encode()).hexdigest()
-            kept = options.work / f"{key[:16]}.npz"
-        done = run(preset) if kept is None or not kept.exists() else Run(**np.load(kept))
-        if kept is not None:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(kept, **vars(done))
+        key = hashlib.sha256(f"{what} {options.half} {preset}".encode()).hexdigest()
+        kept = options.work and options.work / f"{key[:16]}.npz"
+        if kept and kept.exists():
+            done = Run(**np.load(kept))
+        else:
+            done = run(preset)
+            if kept:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                np.savez(kept, **vars(done))
         print(row(name, done, yardstick), flush=True)
         if yardstick is None and name.startswith("paper, scaling"):
             yardstick = done.hits
