@@ -37,13 +37,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("data_dir", "fts_training_path"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--model_name", default="sscd_disc_mixup")
+    parser.add_argument("--model_name", default="sscd_disc_mixup", help="or a file")
+    parser.add_argument("--resize_size", type=int, help="side of its images, if not its own")
     parser.add_argument("--images", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--gflops", type=float, help="peak of one core, e.g. 32 x its clock in GHz")
     options = parser.parse_args()
-    extractor = load_extractor(options.model_name)
-    network, size = plain_network(options.model_name)
+    extractor = load_extractor(options.model_name, options.resize_size)
+    network, size = plain_network(options.model_name, options.resize_size)
     training = read_features(options.fts_training_path, "fts_training_path").values
     trained = train_index(training, "IVF64,PQ8x8", "L2")
     quantiser = Quantiser(trained)

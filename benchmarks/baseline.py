@@ -27,9 +27,9 @@ Network = Callable[[torch.Tensor], torch.Tensor]
 """Maps normalised images ``(B, 3, S, S)`` to features ``(B, d)``."""
 
 
-def plain_network(name: str, device: str = "cpu") -> tuple[Network, int]:
+def plain_network(name: str, size: int | None = None) -> tuple[Network, int]:
     """An extractor's network without our memory layout, and the side of the images it takes."""
-    extractor = load_extractor(name).to(torch.device(device))
+    extractor = load_extractor(name, size)
     extractor.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     mean, std = MEAN.to(extractor.device), STD.to(extractor.device)
     network = extractor.network
