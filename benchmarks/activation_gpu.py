@@ -7,10 +7,11 @@ Run from the root of the repository, on a machine with a GPU and torchvision:
 A ResNet-50 of torchvision with 512 outputs and random weights, whose speed is that of any other;
 with --sscd the default extractor. Images of 288 pixels, each arm once for --warm_up images and then
 timed for --images: from 8-bit pixels in memory to encoded PNG files with their measured quality;
-the baseline only to 8-bit pixels. `passes alone` is the floor: forward and back through the
-extractor for as many images and iterations. `of peak` is the arithmetic of the passes (forward, and
-back to the pixels: about twice forward) over what --tflops says of the chip's bfloat16 matrix
-units. Then extraction from images in memory against the network alone.
+the baseline only to 8-bit pixels, with the network as torchvision builds it. `passes alone` is the
+floor: forward and back through the extractor for as many images and ten passes each. `of peak` is
+the arithmetic of the passes (forward, and back to the pixels: about twice forward) over what
+--tflops says of the chip's bfloat16 matrix units. First extraction from images in memory against
+the network alone.
 """
 
 import argparse
@@ -25,7 +26,14 @@ import torch.nn.functional as F
 from baseline import MEAN, STD, activate_plainly
 
 from activation import forward_flops
-from activeindex.activation import PRECISIONS, PRESETS, Precision, activate, read_pixels
+from activeindex.activation import (
+    PRECISIONS,
+    PRESETS,
+    ActivationResult,
+    Precision,
+    activate,
+    read_pixels,
+)
 from activeindex.extractors import (
     Extractor,
     ExtractorIdentity,
@@ -34,10 +42,28 @@ from activeindex.extractors import (
     read_features,
 )
 from activeindex.extractors.network import NetworkExtractor
-from activeindex.images import Pixels, list_images, resize_square, to_pixels, to_tensor
+from activeindex.images import (
+    Picture,
+    Pixels,
+    list_images,
+    resize_square,
+    to_pixels,
+    to_tensor,
+)
 from activeindex.indexing import Quantiser, train_index
 
 ITERATIONS, BATCH, SIZE = 10, 64, 288
+
+
+class Called(torch.nn.Module):
+    """A function as a network."""
+
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.function(images)
 
 
 class Unit(torch.nn.Module):
@@ -51,12 +77,22 @@ class Unit(torch.nn.Module):
         return F.normalize(self.network(images).float(), dim=1)
 
 
-def resnet50() -> Extractor:
+def resnet50() -> tuple[torch.nn.Module, Extractor]:
+    """As torchvision builds it, and as this project runs it."""
     from torchvision.models import resnet50
 
     torch.manual_seed(0)
-    network = resnet50(weights=None, num_classes=512)
-    return NetworkExtractor(Unit(network), ExtractorIdentity("resnet50", "random", SIZE))
+    network = Unit(resnet50(weights=None, num_classes=512)).eval().requires_grad_(False)
+    return network, NetworkExtractor(network, ExtractorIdentity("resnet50", "random", SIZE))
+
+
+def sscd() -> tuple[torch.nn.Module, Extractor]:
+    extractor = load_extractor("sscd_disc_mixup")
+
+    def network(normalised: torch.Tensor) -> torch.Tensor:
+        return extractor(normalised * STD.to(normalised.device) + MEAN.to(normalised.device))
+
+    return Called(network), extractor
 
 
 def passes(extractor: Extractor, count: int, precision: Precision) -> None:
@@ -81,20 +117,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("data_dir", "fts_training_path"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=256)
-    parser.add_argument("--warm_up", type=int, default=64)
+    parser.add_argument("--images", type=int, default=1024)
+    parser.add_argument("--warm_up", type=int, default=192)
     parser.add_argument("--sscd", action="store_true")
     parser.add_argument("--compile", action="store_true", help="torch.compile the extractor")
+    parser.add_argument("--precision", nargs="*", choices=PRECISIONS, default=["bfloat16"])
+    parser.add_argument("--presets", nargs="*", choices=PRESETS, default=list(PRESETS))
     parser.add_argument("--tflops", type=float, default=989.0, help="989: H100 SXM, dense")
     options = parser.parse_args()
-    extractor = (load_extractor("sscd_disc_mixup") if options.sscd else resnet50()).to(
-        torch.device("cuda")
-    )
-    flops = 3 * ITERATIONS * forward_flops(extractor, SIZE)
+    network, extractor = sscd() if options.sscd else resnet50()
+    network, extractor = network.to("cuda"), extractor.to("cuda")
+    flops = 3 * forward_flops(extractor, SIZE)
     print(
         f"{torch.cuda.get_device_name()}, {extractor.identity}, {options.images} images, ", end=""
     )
-    print(f"{flops / 1e9:.0f} GFLOP in the passes of an image", flush=True)
+    print(f"{flops / 1e9:.1f} GFLOP in a pass of an image", flush=True)
     extraction(extractor)
     training = read_features(options.fts_training_path, "fts_training_path").values
     trained = train_index(training, "IVF64,PQ8x8", "L2")
@@ -102,45 +139,45 @@ def main() -> None:
     paths = list_images(options.data_dir)[: options.images]
     small = [to_pixels(resize_square(to_tensor(read_pixels(path)), SIZE)) for path in paths]
     pixels = [small[number % len(small)] for number in range(options.images)]
-    print("| arm | images/s | ratio | of peak | distance to target | PSNR |")
-    print("|---|---|---|---|---|---|", flush=True)
+    print("| arm | passes | images/s | ratio | of peak | distance to target | PSNR |")
+    print("|---|---|---|---|---|---|---|", flush=True)
 
-    def line(name: str, function: Callable[[list[Pixels]], object], seen: str = " | ") -> float:
+    def line(name: str, count: int, function: Callable[[list[Pixels]], object]) -> float:
         function(pixels[: options.warm_up])
         found: list[object] = []
         seconds = timed(lambda: found.append(function(pixels)))
         rate = len(pixels) / seconds
-        share = rate * flops / options.tflops / 1e12
-        result = found[0]
-        if hasattr(result, "psnr"):
+        share = rate * count * flops / options.tflops / 1e12
+        result, seen = found[0], " | "
+        if isinstance(result, ActivationResult):
             seen = f"{result.distance_before:.3f} → {result.distance_after:.3f} | {result.psnr:.2f}"
         ratio = f"{rate / plain:.1f}" if plain else "1"
-        print(f"| {name} | {rate:.0f} | {ratio} | {share:.1%} | {seen} |", flush=True)
+        print(f"| {name} | {count} | {rate:.0f} | {ratio} | {share:.1%} | {seen} |", flush=True)
         return rate
 
     def baseline(images: Sequence[Pixels]) -> None:
-        def network(normalised: torch.Tensor) -> torch.Tensor:
-            return extractor(normalised * STD.to("cuda") + MEAN.to("cuda"))
-
         for first in range(0, len(images), BATCH):
             index = faiss.clone_index(trained)
             batch = images[first : first + BATCH]
             activate_plainly(batch, network, SIZE, index, device="cuda")
 
     plain = 0.0
-    plain = line("baseline", baseline)
+    plain = line("baseline", ITERATIONS, baseline)
     if options.compile:
         extractor.compile()
-    for precision in reversed(PRECISIONS):
+    for precision in options.precision:
         line(
             f"passes alone, {precision}",
+            ITERATIONS,
             lambda images, precision=precision: passes(extractor, len(images), precision),
         )
-        for name, preset in PRESETS.items():
+        for name in options.presets:
+            preset = PRESETS[name]
             line(
                 f"{name}, {precision}",
+                preset.settings.iterations * (1 + preset.settings.edited_views),
                 lambda images, preset=preset, precision=precision: activate(
-                    [to_tensor(image) for image in images],
+                    [Picture(image) for image in images],
                     extractor,
                     quantiser,
                     preset.settings.replace(precision=precision),
@@ -156,7 +193,7 @@ def extraction(extractor: Extractor) -> None:
 
     def alone() -> None:
         with torch.inference_mode():
-            for part in torch.split(there, 256):
+            for part in torch.split(there, BATCH):
                 extractor(part)
 
     def extracted() -> None:

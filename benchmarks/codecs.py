@@ -94,7 +94,8 @@ def measure(
         if kind is Through420:
             pixels = halved(to_pixels((release.original + made)[0]))
         else:
-            pixels = release.write(made, float(moving.shown.amplitude)).pixels
+            [file] = moving.shown.released.write(made, [float(moving.shown.amplitude)])
+            pixels = file.pixels
         seen = to_tensor(pixels)[None]
         after = features_of(extractor, resize_square(seen, extractor.input_size))
         error = float((seen - release.original).square().mean())

@@ -1,5 +1,6 @@
 """The method as a whole, by hand on a linear extractor and for real on SSCD."""
 
+import importlib
 import math
 
 import numpy as np
@@ -135,7 +136,9 @@ def test_what_is_reported_is_measured_on_the_pixels_to_be_released(
     for image, activated in zip(images, paper.images, strict=True):
         assert activated.pixels.dtype == np.uint8
         assert activated.pixels.shape == (*image.shape[1:], 3)
-        assert activated.quality == measure_quality(to_pixels(image), activated.pixels)
+        found, expected = activated.quality, measure_quality(to_pixels(image), activated.pixels)
+        assert (found.psnr, found.linf) == (expected.psnr, expected.linf)
+        assert found.ssim == pytest.approx(expected.ssim, abs=1e-5)  # Computed on the device.
         before, after = (
             features_of(small_sscd, resize_square(picture, 96).unsqueeze(0))
             for picture in (image, to_tensor(activated.pixels))
@@ -164,6 +167,29 @@ def test_an_image_turns_out_the_same_in_any_batch_and_order(
         assert all(map(np.array_equal, found, [*expected, expected[1]]))
     for pixels, like in zip(found, [*expected, expected[1]], strict=True):
         assert np.abs(pixels.astype(int) - like).mean() < 1.0
+
+
+def test_groups_that_are_on_their_way_together_do_not_mix(
+    monkeypatch: pytest.MonkeyPatch,
+    small_sscd: Extractor,
+    quantiser: Quantiser,
+    images: list[torch.Tensor],
+) -> None:
+    """As on an accelerator, where the files of one group are written while others are optimised."""
+    several = [image[:, top : top + 96, :96] for image in images for top in (0, 8, 16)]
+    settings = ActivationSettings(iterations=2, optimizer="SGD,lr=500.0")
+    steps: list[Step] = []
+    one_by_one = activate(several, small_sscd, quantiser, settings)
+    module = importlib.import_module("activeindex.activation.activate")
+    monkeypatch.setattr(module, "together_on", lambda device: 2)
+    found = activate(several, small_sscd, quantiser, settings, on_step=steps.append)
+    for image, expected in zip(found.images, one_by_one.images, strict=True):
+        assert np.abs(image.pixels.astype(int) - expected.pixels).mean() < 0.1
+        assert image.quality.psnr == pytest.approx(expected.quality.psnr, abs=0.5)
+        assert image.distance_after == pytest.approx(expected.distance_after, abs=3e-2)
+    assert sorted((step.number, step.iteration) for step in steps) == [
+        (number, iteration) for number in range(9) for iteration in range(2)
+    ]
 
 
 def test_the_seed_draws_the_noise_at_the_start(

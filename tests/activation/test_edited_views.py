@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from activeindex.activation import DEEP, ActivationResult, activate
-from activeindex.activation.edited_views import edited_view
+from activeindex.activation.edited_views import edited_views
 from activeindex.edits import center_crop, rotate
 from activeindex.errors import InputError
 from activeindex.extractors import Extractor, features_of
@@ -15,7 +15,7 @@ from activeindex.indexing import Quantiser
 
 
 def view(image: torch.Tensor, seed: int) -> torch.Tensor:
-    return edited_view(image, torch.Generator().manual_seed(seed))
+    return edited_views(image, [torch.Generator().manual_seed(seed)])
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,15 @@ def test_every_view_is_an_image_of_the_same_size_that_lets_the_gradient_pass(
     edited.sum().backward()  # type: ignore[no-untyped-call]
     assert image.grad is not None
     assert (image.grad != 0).float().mean() > 0.1
+
+
+def test_a_view_does_not_depend_on_the_images_beside_it(square: torch.Tensor) -> None:
+    images = torch.cat([square, square.flip(2), *([square.sqrt()] * 14)])
+    generators = [torch.Generator().manual_seed(seed) for seed in range(16)]
+    views = edited_views(images, generators)
+    for seed in range(16):
+        alone = view(images[seed : seed + 1], seed)
+        assert torch.allclose(views[seed], alone[0], atol=1e-6)
 
 
 def test_rotated_and_cropped_copies_are_nearer_to_the_target_than_without_views(

@@ -88,8 +88,10 @@ def test_the_margin_does_not_depend_on_the_unit_of_the_features(
         ).images[0]
         for extractor, rows in ((small_sscd, features), (Scaled(), np.float32(scale) * features))
     )
-    levels = 1 if small_sscd.device.type == "cpu" else 8  # A GPU adds up in another order.
-    assert np.abs(plain.pixels.astype(int) - scaled.pixels.astype(int)).max() <= levels
+    differences = np.abs(plain.pixels.astype(int) - scaled.pixels.astype(int))
+    if small_sscd.device.type == "cpu":
+        assert differences.max() <= 1
+    assert differences.mean() < 0.3  # A GPU does not add up twice alike.
 
 
 def test_a_budget_of_ones_own_takes_the_place_of_the_presets(

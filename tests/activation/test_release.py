@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from activeindex.activation import Budget, Release, ReleaseSettings
+from activeindex.activation import Budget, Release, Releases, ReleaseSettings
 from activeindex.activation.shown import Shown
 from activeindex.errors import InputError
 from activeindex.images import (
@@ -39,7 +39,8 @@ def noise(strength: float, seed: int = 0) -> torch.Tensor:
 
 
 def released(picture: Picture, distortion: torch.Tensor, form: FileFormat, **bounds: Any) -> Any:
-    return Release(picture, ReleaseSettings(form, Budget(**bounds)), CPU).write(distortion)
+    release = Release(picture, ReleaseSettings(form, Budget(**bounds)), CPU)
+    return Releases([release]).write(distortion)[0]
 
 
 budgets = st.builds(
@@ -73,7 +74,8 @@ def test_a_budget_holds_for_the_file_on_disk_or_the_record_says_that_it_does_not
     alpha = np.linspace(0, 255, SIZE * SIZE).astype(np.uint8).reshape(SIZE, SIZE)
     picture = Picture(pixels, alpha if transparent else None)
     form = FileFormat(name, None if name == "png" else quality)
-    file = Release(picture, ReleaseSettings(form, budget), CPU).write(noise(strength, number))
+    release = Release(picture, ReleaseSettings(form, budget), CPU)
+    file = Releases([release]).write(noise(strength, number))[0]
     path = tmp_path_factory.mktemp("released") / f"a{form.suffix}"
     write_bytes(path, file.data)
     seen = read_picture(path).pixels
@@ -97,6 +99,29 @@ def test_a_budget_is_used_up(photographs: dict[str, Pixels], name: Any, psnr: fl
         file = released(Picture(piece(photographs, number)), noise(0.1), form, psnr=psnr)
         # WebP's chroma alone loses so much of some photographs.
         assert psnr <= file.quality.psnr < psnr + 0.2 or not file.budget_met
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("bounds", [{}, {"psnr": 41.0}, {"psnr": 38.0, "ssim": 0.95, "linf": 9}])
+def test_files_do_not_depend_on_those_written_beside_them(
+    photographs: dict[str, Pixels], name: Any, bounds: Any
+) -> None:
+    form = FileFormat(name, None if name == "png" else 95)
+    opaque = [Picture(piece(photographs, number), grey=number == 2) for number in range(4)]
+    alpha = np.linspace(0, 255, SIZE * SIZE).astype(np.uint8).reshape(SIZE, SIZE)
+    pictures = [*opaque, Picture(piece(photographs, 4), alpha)]
+    settings = ReleaseSettings(form, Budget(**bounds))
+    releases = [Release(picture, settings, CPU) for picture in pictures]
+    distortions = [noise(0.02 * (1 + number), number) for number in range(5)]
+    guesses = [0.1, 0.5, 1.0, 0.9, 0.01]
+    together = Releases(releases).write(torch.cat(distortions), guesses)
+    for release, distortion, guess, file in zip(
+        releases, distortions, guesses, together, strict=True
+    ):
+        alone = Releases([release]).write(distortion, [guess])[0]
+        assert file.data == alone.data
+        assert file.quality.ssim == pytest.approx(alone.quality.ssim, abs=1e-6)
+        assert (file.quality.psnr, file.quality.linf) == (alone.quality.psnr, alone.quality.linf)
 
 
 def test_a_budget_never_enlarges_a_distortion(photographs: dict[str, Pixels]) -> None:
@@ -177,7 +202,7 @@ def test_the_optimisation_sees_what_will_be_written(
     shown = Shown([release])
     for _ in range(4):
         seen = shown(distortion)
-    file = release.write(distortion.detach())
+    file = shown.released.write(distortion.detach())[0]
     quality = measure_quality(picture.pixels, to_pixels(seen[0]))
     assert quality.psnr == pytest.approx(file.quality.psnr, abs=0.5)
     assert quality.ssim == pytest.approx(file.quality.ssim, abs=0.02)

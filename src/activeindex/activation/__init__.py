@@ -20,7 +20,7 @@ from activeindex.activation.records import (
     check_released,
     read_records,
 )
-from activeindex.activation.release import Release, ReleasedFile, ReleaseSettings
+from activeindex.activation.release import Release, ReleasedFile, Releases, ReleaseSettings
 from activeindex.activation.results import ActivatedImage, ActivationResult, Aim
 from activeindex.activation.settings import (
     FEATURE_LOSSES,
@@ -54,6 +54,7 @@ __all__ = [
     "Release",
     "ReleaseSettings",
     "ReleasedFile",
+    "Releases",
     "Step",
     "Watcher",
     "activate",

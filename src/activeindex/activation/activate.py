@@ -1,10 +1,11 @@
 """Activation: moves images' features towards their targets by a distortion that is not seen."""
 
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from itertools import chain
 
 import numpy as np
 import torch
@@ -13,17 +14,17 @@ from activeindex.activation.distortion import initial_distortion
 from activeindex.activation.objective import Objective
 from activeindex.activation.optimisation import Moving, Step, optimise
 from activeindex.activation.optimisers import moves_rows_alone
-from activeindex.activation.release import Release, ReleasedFile, ReleaseSettings
+from activeindex.activation.release import Release, ReleasedFile, Releases, ReleaseSettings
 from activeindex.activation.results import ActivatedImage, ActivationResult, Aim
 from activeindex.activation.settings import ActivationSettings
 from activeindex.activation.shown import Shown
 from activeindex.errors import InputError, ShapeError
 from activeindex.extractors import Extractor, features_of
-from activeindex.images import Picture, resize_square, to_pixels, to_tensor
+from activeindex.images import Picture, from_levels, resize_square, stack_levels, to_pixels
 from activeindex.indexing import Features, Quantiser
 from activeindex.running.aside import aside
-
-_Made = TypeVar("_Made")
+from activeindex.running.devices import own_stream
+from activeindex.running.each import Each, InThreads, one_by_one
 
 PAPER = ActivationSettings()
 AS_PNG = ReleaseSettings()
@@ -33,8 +34,12 @@ _TOGETHER_ON_GPU = 64
 four would take a sixth less time, but convolutions of another batch size may differ in the last
 bit, and there results are promised not to depend on the batch."""
 
-_THREADS = 16
-"""At most so many write files at once, where an accelerator waits for them."""
+_AT_ONCE = 2
+"""Groups that are on their way at a time where an accelerator makes the passes: the files of one
+are written, and the next is begun, while another goes through the extractor."""
+
+_THREADS = 8
+"""At most so many do what is done picture by picture for a group."""
 
 _MOST_PIXELS = 2**24
 """Pixels of the images that are activated together; each takes about 100 bytes of memory."""
@@ -80,12 +85,60 @@ def activate(
     if len(numbers) != len(images):
         raise InputError(f"numbers: expected {len(images)}, one per image, found {len(numbers)}")
     pictures = [_as_picture(image) for image in images]
+    groups = (
+        Group([pictures[i] for i in group], [numbers[i] for i in group], on_step)
+        for group in _groups(pictures, together_on(extractor.device))
+    )
+    done = activate_groups(groups, extractor, quantisers, settings, release=release, seed=seed)
+    return ActivationResult(tuple(chain.from_iterable(done)))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Pictures that are activated together.
+
+    Attributes:
+        pictures: No more than :func:`together_on` says.
+        numbers: A number for each; see :func:`activate`.
+        on_step: Called for each image before each of its steps, not always by the same thread.
+    """
+
+    pictures: Sequence[Picture]
+    numbers: Sequence[int]
+    on_step: Callable[[Step], None] | None = None
+
+
+def activate_groups(
+    groups: Iterable[Group],
+    extractor: Extractor,
+    quantisers: tuple[Quantiser, ...],
+    settings: ActivationSettings,
+    *,
+    release: ReleaseSettings,
+    seed: int,
+) -> Iterator[list[ActivatedImage]]:
+    """Yields the activated images of each group, in order; see :func:`activate`.
+
+    On an accelerator a few groups are on their way at a time, and ``groups`` is asked for the next
+    ones in another thread.
+    """
     activation = _Activation(extractor, quantisers, settings, release, seed)
-    done: list[ActivatedImage] = []
-    for group in _groups(pictures, together_on(extractor.device)):
-        chosen = [pictures[i] for i in group]
-        done += activation(chosen, [numbers[i] for i in group], on_step)
-    return ActivationResult(tuple(done))
+    if together_on(extractor.device) == 1:
+        return map(activation, groups)
+    return aside(_ahead(activation, groups))
+
+
+def _ahead(
+    activation: Callable[[Group], list[ActivatedImage]], groups: Iterable[Group]
+) -> Generator[list[ActivatedImage]]:
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        begun: deque[Future[list[ActivatedImage]]] = deque()
+        for group in groups:
+            begun.append(pool.submit(activation, group))
+            if len(begun) > _AT_ONCE:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
 
 
 def together_on(device: torch.device) -> int:
@@ -142,19 +195,12 @@ class _Image:
     release: Release
     feature: Features
     objective: Objective
-    distortion: torch.Tensor | None = None
-    amplitude: float = 1.0
     passes: int = 0
-
-    def written(self) -> ReleasedFile:
-        """The file; the original's where nothing was optimised."""
-        if self.distortion is None:
-            return self.release.write(torch.zeros_like(self.release.original))
-        return self.release.write(self.distortion, self.amplitude)
+    file: ReleasedFile | None = None
 
 
 class _Activation:
-    """Images from the originals to the files."""
+    """Groups of images, from the originals to the files."""
 
     def __init__(
         self,
@@ -166,66 +212,50 @@ class _Activation:
     ) -> None:
         self._extractor, self._quantisers, self._settings = extractor, quantisers, settings
         self._released_as, self._seed = released_as, seed
-        # One image at a time leaves nothing to do beside it.
-        self._threads = min(together_on(extractor.device), _THREADS, os.cpu_count() or 1)
 
-    def __call__(
-        self,
-        pictures: Sequence[Picture],
-        numbers: Sequence[int],
-        on_step: Callable[[Step], None] | None,
-    ) -> list[ActivatedImage]:
+    def __call__(self, group: Group) -> list[ActivatedImage]:
         """Activates pictures of any sizes, all at once."""
-        images = self._begun(pictures, numbers)
-        stacks = [(stack, self._moving(stack)) for stack in self._stacks(images)]
-        optimise([moving for _, moving in stacks], self._extractor, self._settings, on_step)
-        for stack, moving in stacks:
-            amplitudes = moving.shown.amplitude.flatten().tolist()
-            ends = zip(stack, torch.split(moving.result(), 1), amplitudes, strict=True)
-            for image, distortion, amplitude in ends:
-                image.distortion, image.amplitude = distortion, amplitude
-                image.passes = moving.passes
-        files = self._each(_Image.written, images)
-        seen = self._features([to_tensor(file.pixels).unsqueeze(0) for file in files])
-        return list(map(self._result, images, files, seen))
+        if not group.pictures:
+            return []
+        if together_on(self._extractor.device) == 1:
+            return self._activated(group, one_by_one)
+        threads = min(_THREADS, os.cpu_count() or 1)
+        with own_stream(self._extractor.device) as join:
+            return self._activated(group, InThreads(threads, join))
 
-    def _begun(self, pictures: Sequence[Picture], numbers: Sequence[int]) -> list[_Image]:
+    def _activated(self, group: Group, each: Each) -> list[ActivatedImage]:
+        images = self._begun(group, each)
+        stacks = [(stack, self._moving(stack, each)) for stack in self._stacks(images)]
+        moving = [moved for _, moved in stacks]
+        optimise(moving, self._extractor, self._settings, group.on_step)
+        for stack, moved in stacks:
+            amplitudes = moved.shown.amplitude.flatten().tolist()
+            files = moved.shown.released.write(moved.result(), amplitudes)
+            for image, file in zip(stack, files, strict=True):
+                image.file, image.passes = file, moved.passes
+        files = [image.file or _unchanged(image.release) for image in images]
         device = self._extractor.device
-        releases = self._each(lambda each: Release(each, self._released_as, device), pictures)
+        released = [from_levels(stack_levels([file.pixels], device)) for file in files]
+        return list(map(self._result, images, files, self._features(released)))
+
+    def _begun(self, group: Group, each: Each) -> list[_Image]:
+        device = self._extractor.device
+        releases = each(lambda one: Release(one, self._released_as, device), group.pictures)
         features = self._features([release.original for release in releases])
-        return [
-            _Image(
-                number, release, feature, Objective.of(feature, self._quantisers, self._settings)
-            )
-            for number, release, feature in zip(numbers, releases, features, strict=True)
-        ]
+        objectives = each(
+            lambda feature: Objective.of(feature, self._quantisers, self._settings), features
+        )
+        return list(map(_Image, group.numbers, releases, features, objectives))
 
     def _start(self, image: _Image) -> tuple[torch.Tensor, torch.Generator]:
         generator = torch.Generator().manual_seed(image_seed(self._seed, image.number))
-        return initial_distortion(image.release.original.shape, generator), generator
-
-    def _each(self, function: Callable[..., _Made], *arguments: Sequence[Any]) -> list[_Made]:
-        if self._threads == 1:
-            return list(map(function, *arguments))
-        threads = torch.get_num_threads()
-        try:  # Each of them alone has nothing for several cores.
-            return list(aside(self._in_threads(function, *arguments)))
-        finally:
-            torch.set_num_threads(threads)
-
-    def _in_threads(
-        self, function: Callable[..., _Made], *arguments: Sequence[Any]
-    ) -> Generator[_Made]:
-        with ThreadPoolExecutor(
-            self._threads, initializer=torch.set_num_threads, initargs=(1,)
-        ) as pool:
-            yield from pool.map(function, *arguments)
+        start = initial_distortion(image.release.original.shape, generator)
+        return start.to(self._extractor.device), generator
 
     def _features(self, images: Sequence[torch.Tensor]) -> list[Features]:
         """``(1, d)`` for each image ``(1, 3, H, W)``."""
-        size, device = self._extractor.input_size, self._extractor.device
-        squares = torch.cat([resize_square(image.to(device), size) for image in images])
-        return np.split(features_of(self._extractor, squares), len(images))
+        squares = [resize_square(image, self._extractor.input_size) for image in images]
+        return np.split(features_of(self._extractor, torch.cat(squares)), len(images))
 
     def _stacks(self, images: Sequence[_Image]) -> list[list[_Image]]:
         """What can be optimised, by size; alone where the optimiser would mix the stacked."""
@@ -237,11 +267,11 @@ class _Activation:
                 stacks.setdefault(size if stackable else position, []).append(image)
         return list(stacks.values())
 
-    def _moving(self, stack: Sequence[_Image]) -> Moving:
+    def _moving(self, stack: Sequence[_Image], each: Each) -> Moving:
         objective = Objective.of_several([image.objective for image in stack])
-        starts, generators = zip(*self._each(self._start, stack), strict=True)
+        starts, generators = zip(*each(self._start, stack), strict=True)
         return Moving(
-            Shown([image.release for image in stack]),
+            Shown([image.release for image in stack], each),
             objective.to(self._extractor.device),
             self._settings,
             torch.cat(starts),
@@ -267,6 +297,11 @@ class _Activation:
                 )
             ),
         )
+
+
+def _unchanged(release: Release) -> ReleasedFile:
+    """The file of an image whose budget leaves nothing to a distortion."""
+    return Releases([release]).write(torch.zeros_like(release.original))[0]
 
 
 def image_seed(seed: int, number: int) -> int:

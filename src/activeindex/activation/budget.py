@@ -1,10 +1,15 @@
 """What an image may be changed by at most, as its reader sees it."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+import torch
+
 from activeindex.errors import InputError
-from activeindex.images import Pixels, Quality, largest_change, psnr, ssim
+from activeindex.images import Quality, largest_changes, psnrs, ssims
 
 _NEARLY_NOTHING = 1e-6
 """An SSIM that every image has."""
@@ -46,14 +51,6 @@ class Budget:
     def __bool__(self) -> bool:
         return (self.psnr, self.ssim, self.linf) != (None, None, None)
 
-    def kept(self, original: Pixels, changed: Pixels) -> bool:
-        """Whether pixels ``(H, W, 3)`` keep every bound; only what is bounded is measured."""
-        return (
-            (self.psnr is None or psnr(original, changed) >= self.psnr)
-            and (self.linf is None or largest_change(original, changed) <= self.linf)
-            and (self.ssim is None or ssim(original, changed) >= self.ssim)
-        )
-
     def beyond(self, lost: Quality) -> "Budget":
         """The bounds on both together, for a file that loses ``lost`` by itself."""
         psnr, ssim, linf = self.psnr, self.ssim, self.linf
@@ -72,3 +69,23 @@ class Budget:
 
 
 NO_BUDGET = Budget()
+
+
+def kept(
+    budgets: Sequence[Budget], original: torch.Tensor, changed: torch.Tensor
+) -> npt.NDArray[np.bool_]:
+    """Whether images keep every bound of their budgets, ``(B,)``; only what is bounded is measured.
+
+    Args:
+        budgets: One for each image; the same bounds are open in all of them.
+        original: Levels ``(B, 3, H, W)``, uint8.
+        changed: Levels of the same shape.
+    """
+    keep = np.ones(len(budgets), np.bool_)
+    if budgets[0].psnr is not None:
+        keep &= np.array(psnrs(original, changed)) >= [budget.psnr for budget in budgets]
+    if budgets[0].linf is not None:
+        keep &= np.array(largest_changes(original, changed)) <= [budget.linf for budget in budgets]
+    if budgets[0].ssim is not None:
+        keep &= np.array(ssims(original, changed)) >= [budget.ssim for budget in budgets]
+    return keep

@@ -6,13 +6,15 @@ transformation; Athalye et al., ICML 2018).
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from kornia.filters import gaussian_blur2d
 
 _Draw = Callable[[float, float], float]
+_Numbers = tuple[float, ...]
 
 _TURN = 45.0
 """Largest rotation in degrees."""
@@ -26,83 +28,130 @@ _BLUR = 2.0
 """Standard deviation in pixels."""
 
 
-def edited_view(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """An image after one edit at random.
+def edited_views(images: torch.Tensor, generators: Sequence[torch.Generator]) -> torch.Tensor:
+    """Images after one edit at random each.
 
     One of: a rotation whose corners stay inside, a quarter turn, a crop, the image on a white or
     coloured canvas, brightness, contrast, blur, a reflection; each is as likely as the others.
 
     Args:
-        image: ``(1, 3, S, S)`` in [0, 1], or a little beyond.
-        generator: The source of randomness, on the CPU.
+        images: ``(B, 3, S, S)`` in [0, 1], or a little beyond.
+        generators: The sources of randomness, on the CPU, one for each image.
 
     Returns:
-        ``(1, 3, S, S)``, differentiable.
+        ``(B, 3, S, S)``, differentiable. No view depends on the images beside it.
     """
+    drawn = [_drawn(generator) for generator in generators]
+    rows, views = [], []
+    for kind, (_, edit) in enumerate(_KINDS):
+        those = [row for row, (chosen, _) in enumerate(drawn) if chosen == kind]
+        if those:  # The edits of a kind are made together: a GPU takes as long for one as for all.
+            rows += those
+            views.append(edit(images[those], [drawn[row][1] for row in those]))
+    return torch.cat(views)[np.argsort(rows)]
+
+
+def _drawn(generator: torch.Generator) -> tuple[int, _Numbers]:
+    """A kind of edit, and its numbers."""
 
     def draw(low: float, high: float) -> float:
         return low + (high - low) * torch.rand((), generator=generator).item()
 
     kind = int(torch.randint(len(_KINDS), (), generator=generator))
-    return _KINDS[kind](image, draw)
+    return kind, _KINDS[kind][0](draw)
 
 
-def _turned(image: torch.Tensor, draw: _Draw) -> torch.Tensor:
-    angle = math.radians(draw(-_TURN, _TURN))
-    cos, sin = math.cos(angle), math.sin(angle)
-    wide = abs(cos) + abs(sin)
-    return _sampled(image, ((wide * cos, -wide * sin), (wide * sin, wide * cos)), (0.0, 0.0))
+def _a_turn(draw: _Draw) -> _Numbers:
+    return (math.radians(draw(-_TURN, _TURN)),)
 
 
-def _turned_by_quarters(image: torch.Tensor, draw: _Draw) -> torch.Tensor:
-    return torch.rot90(image, min(1 + int(draw(0.0, 3.0)), 3), (2, 3))
+def _turned(images: torch.Tensor, turns: Sequence[_Numbers]) -> torch.Tensor:
+    maps = []
+    for (angle,) in turns:
+        cos, sin = math.cos(angle), math.sin(angle)
+        wide = abs(cos) + abs(sin)
+        maps.append(((wide * cos, -wide * sin, 0.0), (wide * sin, wide * cos, 0.0)))
+    return _sampled(images, maps)
 
 
-def _cropped(image: torch.Tensor, draw: _Draw) -> torch.Tensor:
+def _quarters(draw: _Draw) -> _Numbers:
+    return (min(1 + int(draw(0.0, 3.0)), 3),)
+
+
+def _turned_by_quarters(images: torch.Tensor, turns: Sequence[_Numbers]) -> torch.Tensor:
+    pairs = zip(images, turns, strict=True)
+    return torch.stack([torch.rot90(image, int(quarters), (1, 2)) for image, (quarters,) in pairs])
+
+
+def _a_crop(draw: _Draw) -> _Numbers:
     side = draw(*_CROPPED)
-    left, top = draw(side - 1.0, 1.0 - side), draw(side - 1.0, 1.0 - side)
-    return _sampled(image, ((side, 0.0), (0.0, side)), (left, top))
+    return side, draw(side - 1.0, 1.0 - side), draw(side - 1.0, 1.0 - side)
 
 
-def _pasted(image: torch.Tensor, draw: _Draw) -> torch.Tensor:
+def _cropped(images: torch.Tensor, crops: Sequence[_Numbers]) -> torch.Tensor:
+    return _sampled(images, [((side, 0.0, x), (0.0, side, y)) for side, x, y in crops])
+
+
+def _a_canvas(draw: _Draw) -> _Numbers:
     width, height = 1.0 / draw(*_PASTED), 1.0 / draw(*_PASTED)
     place = draw(1.0 - width, width - 1.0), draw(1.0 - height, height - 1.0)
-    maps = ((width, 0.0), (0.0, height))
     colour = [1.0] * 3 if draw(0.0, 1.0) < 0.5 else [draw(0.0, 1.0) for _ in range(3)]
-    inside = _sampled(torch.ones_like(image[:, :1]), maps, place)
-    canvas = image.new_tensor(colour).view(1, 3, 1, 1)
-    return _sampled(image, maps, place) + (1.0 - inside) * canvas
+    return (width, height, *place, *colour)
 
 
-def _brighter(image: torch.Tensor, draw: _Draw) -> torch.Tensor:
-    return (image * draw(*_LIGHT)).clamp(0.0, 1.0)
+def _pasted(images: torch.Tensor, canvases: Sequence[_Numbers]) -> torch.Tensor:
+    maps = [((width, 0.0, x), (0.0, height, y)) for width, height, x, y, *_ in canvases]
+    inside = _sampled(torch.ones_like(images[:, :1]), maps)
+    colours = images.new_tensor([canvas[4:] for canvas in canvases]).view(-1, 3, 1, 1)
+    return _sampled(images, maps) + (1.0 - inside) * colours
 
 
-def _with_contrast(image: torch.Tensor, draw: _Draw) -> torch.Tensor:
-    mean = image.mean()
-    return ((image - mean) * draw(*_LIGHT) + mean).clamp(0.0, 1.0)
+def _a_light(draw: _Draw) -> _Numbers:
+    return (draw(*_LIGHT),)
 
 
-def _blurred(image: torch.Tensor, draw: _Draw) -> torch.Tensor:
-    return gaussian_blur2d(image, (11, 11), (_BLUR, _BLUR))
+def _brighter(images: torch.Tensor, lights: Sequence[_Numbers]) -> torch.Tensor:
+    return (images * images.new_tensor(lights).view(-1, 1, 1, 1)).clamp(0.0, 1.0)
 
 
-def _mirrored(image: torch.Tensor, draw: _Draw) -> torch.Tensor:
-    return torch.flip(image, (3,))
+def _with_contrast(images: torch.Tensor, lights: Sequence[_Numbers]) -> torch.Tensor:
+    means = torch.stack([image.mean() for image in images]).view(-1, 1, 1, 1)
+    factors = images.new_tensor(lights).view(-1, 1, 1, 1)
+    return ((images - means) * factors + means).clamp(0.0, 1.0)
 
 
-_KINDS = (
-    *(_turned, _turned_by_quarters, _cropped, _pasted),
-    *(_brighter, _with_contrast, _blurred, _mirrored),
+def _nothing(draw: _Draw) -> _Numbers:
+    return ()
+
+
+def _blurred(images: torch.Tensor, nothing: Sequence[_Numbers]) -> torch.Tensor:
+    return gaussian_blur2d(images, (11, 11), (_BLUR, _BLUR))
+
+
+def _mirrored(images: torch.Tensor, nothing: Sequence[_Numbers]) -> torch.Tensor:
+    return torch.flip(images, (3,))
+
+
+_KINDS: tuple[
+    tuple[
+        Callable[[_Draw], _Numbers],
+        Callable[[torch.Tensor, Sequence[_Numbers]], torch.Tensor],
+    ],
+    ...,
+] = (
+    (_a_turn, _turned),
+    (_quarters, _turned_by_quarters),
+    (_a_crop, _cropped),
+    (_a_canvas, _pasted),
+    (_a_light, _brighter),
+    (_a_light, _with_contrast),
+    (_nothing, _blurred),
+    (_nothing, _mirrored),
 )
+"""What is drawn for an edit, and the edit."""
 
 
-def _sampled(
-    image: torch.Tensor,
-    linear: tuple[tuple[float, float], tuple[float, float]],
-    shift: tuple[float, float],
-) -> torch.Tensor:
-    """The image under an affine map from the view's coordinates to its own, black beyond it."""
-    rows = [[*row, moved] for row, moved in zip(linear, shift, strict=True)]
-    grid = F.affine_grid(image.new_tensor([rows]), list(image.shape), align_corners=False)
-    return F.grid_sample(image, grid, align_corners=False)
+def _sampled(images: torch.Tensor, maps: Sequence[tuple[_Numbers, _Numbers]]) -> torch.Tensor:
+    """Images under affine maps ``(2, 3)`` from the view's coordinates to its own, black beyond."""
+    grid = F.affine_grid(images.new_tensor(maps), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, align_corners=False)

@@ -1,14 +1,22 @@
 """Activation of a folder of images, resumable."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from activeindex.activation.activate import AS_PNG, PAPER, activate, as_tuple, together_on
+from activeindex.activation.activate import (
+    AS_PNG,
+    PAPER,
+    Group,
+    activate_groups,
+    as_tuple,
+    together_on,
+)
 from activeindex.activation.optimisation import Step
 from activeindex.activation.records import RECORDS_FILE, Recorder, check_released
 from activeindex.activation.release import ReleaseSettings
@@ -207,45 +215,54 @@ class _Job:
     def __call__(
         self, items: Sequence[_Item], workers: Workers
     ) -> Iterator[_Released | UnreadableImageError]:
-        together = together_on(self.recorder.extractor.device)
-        pictures = workers.map(_try_read, [item.source for item in items])
-        for first in range(0, len(items), together):
-            group = items[first : first + together]
-            read = [next(pictures) for _ in group]
-            readable = {
-                item: picture
-                for item, picture in zip(group, read, strict=True)
-                if isinstance(picture, Picture)
-            }
-            released = iter(self._release(readable) if readable else [])
-            for picture in read:
-                yield next(released) if isinstance(picture, Picture) else picture
+        recorder = self.recorder
+        reads = self._read(items, workers)
+        begun: deque[_Read] = deque()
 
-    def _release(self, pictures: Mapping[_Item, Picture]) -> list[_Released]:
-        recorder, noted = self.recorder, Noted()
-        for item, picture in pictures.items():
-            _check(item.source, picture, recorder.release)
-        numbers = [item.number for item in pictures]
-        watchers = self.watchers or (noted,)
+        def groups() -> Iterator[Group]:
+            for read in reads:
+                begun.append(read)
+                yield Group(
+                    [picture for _, picture in read.pictures],
+                    [item.number for item, _ in read.pictures],
+                    partial(_tell, read.watchers),
+                )
 
-        def tell(step: Step) -> None:
-            for watcher in watchers:
-                watcher.step(step)
-
-        images = activate(
-            list(pictures.values()),
+        results = activate_groups(
+            groups(),
             recorder.extractor,
             recorder.quantisers,
             recorder.settings,
             release=recorder.release,
             seed=recorder.seed,
-            numbers=numbers,
-            on_step=tell,
-        ).images
-        for watcher in watchers:
-            watcher.images(numbers, images)
+        )
+        for images in results:
+            read = begun.popleft()
+            released = iter(self._written(read, images))
+            for error in read.errors:
+                yield next(released) if error is None else error
+
+    def _read(self, items: Sequence[_Item], workers: Workers) -> Iterator["_Read"]:
+        together = together_on(self.recorder.extractor.device)
+        pictures = workers.map(_try_read, [item.source for item in items])
+        for first in range(0, len(items), together):
+            found: list[tuple[_Item, Picture]] = []
+            errors: list[UnreadableImageError | None] = []
+            for item in items[first : first + together]:
+                picture = next(pictures)
+                if isinstance(picture, Picture):
+                    _check(item.source, picture, self.recorder.release)
+                    found.append((item, picture))
+                errors.append(None if isinstance(picture, Picture) else picture)
+            noted = Noted()
+            yield _Read(found, errors, self.watchers or (noted,), noted)
+
+    def _written(self, read: "_Read", images: Sequence[ActivatedImage]) -> list[_Released]:
+        recorder = self.recorder
+        for watcher in read.watchers:
+            watcher.images([item.number for item, _ in read.pictures], images)
         found: list[_Released] = []
-        for (item, picture), image in zip(pictures.items(), images, strict=True):
+        for (item, picture), image in zip(read.pictures, images, strict=True):
             written = self.output_dir / item.output
             write_bytes(written, image.data)
             record = recorder.record(
@@ -253,8 +270,23 @@ class _Job:
             )
             warnings = _warnings(item.source, picture, image, recorder.release)
             # What was noted of several images together goes with the first of them.
-            found.append(_Released(record, warnings, Noted() if found else noted))
+            found.append(_Released(record, warnings, Noted() if found else read.noted))
         return found
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What some files hold: pictures, or for each file the error that says why there is none."""
+
+    pictures: Sequence[tuple[_Item, Picture]]
+    errors: Sequence[UnreadableImageError | None]
+    watchers: tuple[Watcher, ...]
+    noted: Noted
+
+
+def _tell(watchers: Sequence[Watcher], step: Step) -> None:
+    for watcher in watchers:
+        watcher.step(step)
 
 
 def _check(source: Path, picture: Picture, release: ReleaseSettings) -> None:

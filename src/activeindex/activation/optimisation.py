@@ -12,7 +12,7 @@ from functools import partial
 import torch
 
 from activeindex.activation.distortion import in_pixels, shape_distortion
-from activeindex.activation.edited_views import edited_view
+from activeindex.activation.edited_views import edited_views
 from activeindex.activation.jnd import jnd_map
 from activeindex.activation.objective import Losses, Objective
 from activeindex.activation.optimisers import build_optimiser, build_scheduler
@@ -92,8 +92,7 @@ class Moving:
         images = resize_square(self.shown(in_pixels(self.distortion)), size)
         seen = [images]
         for _ in range(self._settings.edited_views):
-            pairs = zip(torch.split(images, 1), self._generators, strict=True)
-            seen += [edited_view(image, generator) for image, generator in pairs]
+            seen.append(edited_views(images, self._generators))
         return torch.cat(seen)
 
     def losses(self, features: torch.Tensor) -> Losses:

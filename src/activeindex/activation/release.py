@@ -1,12 +1,14 @@
-"""The way of one image from a distortion to the file that is released."""
+"""The way of images from distortions to the files that are released."""
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from activeindex.activation.budget import NO_BUDGET, Budget
+from activeindex.activation.amplitudes import Amplitudes, Kept, Rows, largest_amplitudes
+from activeindex.activation.budget import NO_BUDGET, Budget, kept
 from activeindex.images import (
     PNG,
     FileFormat,
@@ -15,16 +17,15 @@ from activeindex.images import (
     Quality,
     decode,
     encode,
+    from_levels,
+    measure_qualities,
     measure_quality,
     psnr,
     ssim,
-    to_pixels,
-    to_tensor,
+    stack_levels,
+    to_levels,
 )
-
-_SEARCH_STEPS = 16
-_PRECISION = 2e-3
-"""Relative, of the distortion's amplitude: 0.02 dB."""
+from activeindex.running.each import Each, one_by_one
 
 
 @dataclass(frozen=True)
@@ -57,16 +58,8 @@ class ReleasedFile:
     budget_met: bool
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    layer: Pixels
-    data: bytes | None
-    pixels: Pixels
-    keeps: bool
-
-
 class Release:
-    """The release of one picture: writes it with the largest distortion that the budget allows.
+    """The release of one picture.
 
     Args:
         picture: The original.
@@ -74,11 +67,13 @@ class Release:
         device: Where distortions are.
 
     Attributes:
+        picture: The original, without opacity where the format has none.
         format: Of the file.
         budget: What the file keeps to, the codec's own loss included.
         original: What a reader of the original sees, ``(1, 3, H, W)`` in [0, 1].
+        layer: Its colours, those of transparent pixels included, likewise.
         opacity: ``(1, 1, H, W)`` in [0, 1]; None where everything is opaque.
-        grey: Whether the picture has no colours, and gets none.
+        attainable: Whether the budget leaves anything to a distortion after the codec's own loss.
         lost_error: Mean squared error that the codec alone makes.
 
     Raises:
@@ -88,31 +83,34 @@ class Release:
     def __init__(self, picture: Picture, settings: ReleaseSettings, device: torch.device) -> None:
         if not settings.format.has_alpha and picture.alpha is not None:
             picture = picture.without_alpha()
-        self._picture, self.format, self.budget = picture, settings.format, NO_BUDGET
-        self.grey = picture.grey
-        self.original = to_tensor(picture.pixels).unsqueeze(0).to(device)
-        self._layer = self.original
+        self.picture, self.format, self.budget = picture, settings.format, settings.budget
+        self.original = self.layer = from_levels(stack_levels([picture.pixels], device))
         self.opacity: torch.Tensor | None = None
         if picture.alpha is not None:
-            self._layer = to_tensor(picture.layer).unsqueeze(0).to(device)
+            self.layer = from_levels(stack_levels([picture.layer], device))
             opacity = torch.from_numpy(picture.alpha.astype(np.float32) / 255.0)
             self.opacity = opacity.to(device).view(1, 1, *opacity.shape)
-        untouched = self._candidate(torch.zeros_like(self.original)).pixels
-        self.budget = settings.budget
-        if self.budget.beyond_codec and not settings.format.lossless:
-            self.budget = self.budget.beyond(measure_quality(picture.pixels, untouched))
-        self._untouched = self._candidate(torch.zeros_like(self.original))
+        self.attainable = True
         self.lost_error = self._lost_similarity = 0.0  # By the codec alone.
         if not settings.format.lossless:
-            if self.budget.psnr is not None:
-                self.lost_error = 10.0 ** (-psnr(picture.pixels, untouched) / 10.0)
-            if self.budget.ssim is not None:
-                self._lost_similarity = 1.0 - ssim(picture.pixels, untouched)
+            self._lose(decode(encode(picture, picture.layer, settings.format)))
+
+    def _lose(self, untouched: Pixels) -> None:
+        """Takes in what the codec does without a distortion."""
+        original = self.picture.pixels
+        if self.budget.beyond_codec:
+            self.budget = self.budget.beyond(measure_quality(original, untouched))
+        pair = stack_levels([original]), stack_levels([untouched])
+        self.attainable = bool(kept([self.budget], *pair)[0])
+        if self.budget.psnr is not None:
+            self.lost_error = 10.0 ** (-psnr(original, untouched) / 10.0)
+        if self.budget.ssim is not None:
+            self._lost_similarity = 1.0 - ssim(original, untouched)
 
     @property
-    def attainable(self) -> bool:
-        """Whether the budget leaves anything to a distortion after the codec's own loss."""
-        return self._untouched.keeps
+    def grey(self) -> bool:
+        """Whether the picture has no colours, and gets none."""
+        return self.picture.grey
 
     @property
     def error_left(self) -> float:
@@ -128,74 +126,118 @@ class Release:
             math.inf if self.budget.ssim is None else 1.0 - self.budget.ssim - self._lost_similarity
         )
 
-    def decoded(self, distortion: torch.Tensor) -> torch.Tensor:
-        """What a reader sees of a distortion in pixel units, both ``(1, 3, H, W)``."""
-        pixels = self._candidate(distortion).pixels
-        return to_tensor(pixels).unsqueeze(0).to(distortion.device)
+    def encoded(self, layer: Pixels) -> bytes:
+        """The file with other colours ``(H, W, 3)``."""
+        return encode(self.picture, layer, self.format)
 
-    def write(self, distortion: torch.Tensor, amplitude: float = 1.0) -> ReleasedFile:
-        """The file with as much of a distortion ``(1, 3, H, W)`` as the budget allows.
+    def seen(self, layer: Pixels) -> Pixels:
+        """What a reader of the file with other colours sees, both ``(H, W, 3)``."""
+        return self.picture.seen(layer) if self.format.lossless else decode(self.encoded(layer))
+
+
+class Releases:
+    """Pictures of one size on their way to files; no file depends on those beside it.
+
+    Args:
+        releases: Of pictures of one size, with the same settings.
+        each: Does what is done picture by picture.
+
+    Attributes:
+        lossless: Whether files give back the pixels that are put in.
+        original: What readers of the originals see, ``(B, 3, H, W)`` in [0, 1].
+        opacity: ``(B, 1, H, W)`` in [0, 1]; None where everything is opaque.
+        linf: The largest change in pixel units, ``(B, 1, 1, 1)``; None if it is not bounded.
+    """
+
+    def __init__(self, releases: Sequence[Release], each: Each = one_by_one) -> None:
+        self._releases, self._each = tuple(releases), each
+        self.lossless = releases[0].format.lossless
+        self.original = torch.cat([release.original for release in releases])
+        self.opacity = self._grey = self.linf = None
+        self._layer = self.original
+        if any(release.opacity is not None for release in releases):
+            opaque = torch.ones_like(self.original[:1, :1])
+            known = [opaque if r.opacity is None else r.opacity for r in releases]
+            self.opacity = torch.cat(known)
+            self._layer = torch.cat([release.layer for release in releases])
+        if any(release.grey for release in releases):
+            self._grey = self.column([release.grey for release in releases]) > 0
+        if releases[0].budget.linf is not None:
+            self.linf = self.column([(r.budget.linf or 0) / 255.0 for r in releases])
+
+    def column(self, values: Iterable[float]) -> torch.Tensor:
+        """One value for each picture, ``(B, 1, 1, 1)``."""
+        column = torch.tensor([float(value) for value in values], device=self.original.device)
+        return column.view(-1, 1, 1, 1)
+
+    def confined(self, distortion: torch.Tensor) -> torch.Tensor:
+        """Distortions ``(B, 3, H, W)`` without colours for pictures that are grey."""
+        if self._grey is None:
+            return distortion
+        return torch.where(self._grey, distortion.mean(dim=1, keepdim=True), distortion)
+
+    def decoded(self, distortion: torch.Tensor) -> torch.Tensor:
+        """What readers see of distortions in pixel units, both ``(B, 3, H, W)``."""
+        rows = np.arange(len(self._releases))
+        return from_levels(self._seen(rows, self._layers(rows, distortion)))
+
+    def write(
+        self, distortion: torch.Tensor, guesses: Sequence[float] | None = None
+    ) -> list[ReleasedFile]:
+        """Files with as much of the distortions as the budget allows.
 
         Where the codec alone breaks the budget, that is the original encoded.
 
         Args:
-            distortion: In pixel units, where 1 is the whole range.
-            amplitude: About how much of it is allowed, if that is known: it is tried first.
+            distortion: ``(B, 3, H, W)`` in pixel units, where 1 is the whole range.
+            guesses: About how much of each is allowed, if that is known: it is tried first.
         """
         with torch.no_grad():
-            found = self._largest(self._confined(distortion), amplitude)
-        data = found.data or encode(self._picture, found.layer, self.format)
-        quality = measure_quality(self._picture.pixels, found.pixels, self.original.device)
-        return ReleasedFile(data, found.pixels, quality, found.keeps)
+            confined, original = self.confined(distortion), to_levels(self.original)
 
-    def _largest(self, distortion: torch.Tensor, guess: float) -> _Candidate:
-        """Looks for the amplitude around a guess; what is returned was measured."""
-        best = self._untouched
-        if not self.attainable:
-            return best
-        whole = self._candidate(distortion)
-        if whole.keeps:
-            return whole
-        low, high, amplitude, step = 0.0, 1.0, min(guess, 1.0 - _PRECISION), 2.0 * _PRECISION
-        for _ in range(_SEARCH_STEPS):
-            tried = self._candidate(amplitude * distortion)
-            if tried.keeps:
-                best, low = tried, amplitude
-            else:
-                high = amplitude
-            if high - low < _PRECISION * high:
-                break
-            # Away from the guess in growing steps until it lies between, then by halves.
-            near = amplitude * (1.0 + step if tried.keeps else 1.0 - step)
-            amplitude = near if low < near < high else (low + high) / 2
-            step *= 8.0
-        return best
+            def changed(rows: Rows, amplitudes: Amplitudes) -> torch.Tensor:
+                scales = self.column(amplitudes)
+                return self._layers(rows, scales * confined[torch.from_numpy(rows)])
 
-    def _candidate(self, distortion: torch.Tensor) -> _Candidate:
-        layer = self._changed_layer(distortion)
-        original = self._picture.pixels
-        data = None
-        if self.format.lossless:
-            pixels = self._picture.seen(layer)
-        else:
-            data = encode(self._picture, layer, self.format)
-            pixels = decode(data)
-        return _Candidate(layer, data, pixels, self.budget.kept(original, pixels))
+            def keep(rows: Rows, amplitudes: Amplitudes) -> Kept:
+                seen = self._seen(rows, changed(rows, amplitudes))
+                budgets = [self._releases[row].budget for row in rows]
+                return kept(budgets, original[torch.from_numpy(rows)], seen)
 
-    def _changed_layer(self, distortion: torch.Tensor) -> Pixels:
-        change = self._bounded(distortion)
+            attainable = np.array([release.attainable for release in self._releases])
+            amplitudes = attainable.astype(np.float64)
+            if self._releases[0].budget:
+                amplitudes = largest_amplitudes(keep, attainable, guesses)
+            rows = np.arange(len(amplitudes))
+            layers = changed(rows, amplitudes)
+            seen = self._seen(rows, layers)
+            qualities = measure_qualities(original, seen)
+        pixels = _as_pixels(layers)
+        data = self._each(Release.encoded, self._releases, pixels)
+        if seen is not layers:
+            pixels = _as_pixels(seen)
+        files = zip(data, pixels, qualities, attainable.tolist(), strict=True)
+        return [ReleasedFile(*file) for file in files]
+
+    def _layers(self, rows: Rows, distortion: torch.Tensor) -> torch.Tensor:
+        """The levels of the colours under distortions, both ``(b, 3, H, W)``, of some pictures."""
+        picked = torch.from_numpy(rows)
+        change = distortion
+        if self.linf is not None:
+            largest = self.linf[picked]
+            change = torch.maximum(torch.minimum(change, largest), -largest)
         if self.opacity is not None:
-            change = change * (self.opacity > 0)  # What nobody sees keeps its colours.
-        return to_pixels((self._layer + change).squeeze(0))
+            change = change * (self.opacity[picked] > 0)  # What nobody sees keeps its colours.
+        return to_levels(self._layer[picked] + change)
 
-    def _confined(self, distortion: torch.Tensor) -> torch.Tensor:
-        """Grey pictures get no colours."""
-        if self.grey:
-            return distortion.mean(dim=1, keepdim=True).expand_as(distortion)
-        return distortion
+    def _seen(self, rows: Rows, layers: torch.Tensor) -> torch.Tensor:
+        """What readers see of the levels of some pictures' colours, both ``(b, 3, H, W)``."""
+        if self.lossless and self.opacity is None:
+            return layers
+        chosen = [self._releases[row] for row in rows]
+        return stack_levels(self._each(Release.seen, chosen, _as_pixels(layers)), layers.device)
 
-    def _bounded(self, distortion: torch.Tensor) -> torch.Tensor:
-        if self.budget.linf is None:
-            return distortion
-        largest = self.budget.linf / 255.0
-        return distortion.clamp(-largest, largest)
+
+def _as_pixels(levels: torch.Tensor) -> list[Pixels]:
+    """Levels ``(B, 3, H, W)`` as pixels ``(H, W, 3)``."""
+    return list(levels.permute(0, 2, 3, 1).contiguous().cpu().numpy())

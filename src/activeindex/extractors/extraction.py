@@ -16,6 +16,7 @@ from activeindex.errors import InputError, UnreadableImageError
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.feature_files import SUFFIXES, write_features
 from activeindex.images import fingerprint, list_images, read_rgb, to_square
+from activeindex.running.devices import sent
 from activeindex.running.journal import Journal
 from activeindex.running.progress import Progress, Silent
 from activeindex.running.workers import Engine, Workers
@@ -35,6 +36,9 @@ _CPU_CHUNK = 4
 """Images that go through the network together on the CPU. Larger activations leave the cache and
 are given back to the system after every layer: with 32 images, a third of the time is page faults
 (``benchmarks/forward_chunks.py``)."""
+
+_GPU_CHUNK = 64
+"""Images that go through the network together on a GPU, which gets the next ones meanwhile."""
 
 _ROWS = "fts.rows"
 _NAMES = "filenames.txt"
@@ -74,10 +78,10 @@ def read_resized(
 def features_of(extractor: Extractor, images: torch.Tensor) -> npt.NDArray[np.float32]:
     """Features ``(B, d)`` of images ``(B, 3, S, S)`` in [0, 1], as an array on the CPU."""
     device = extractor.device
-    chunk = _CPU_CHUNK if device.type == "cpu" else len(images)
+    chunk = _CPU_CHUNK if device.type == "cpu" else _GPU_CHUNK
     with torch.inference_mode():
-        parts = [extractor(part.to(device)).cpu() for part in torch.split(images, chunk)]
-    features: npt.NDArray[np.float32] = torch.cat(parts).numpy()
+        parts = [extractor(part) for part in sent(torch.split(images, chunk), device)]
+        features: npt.NDArray[np.float32] = torch.cat(parts).cpu().numpy()
     return features
 
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from activeindex.errors import InputError
 from activeindex.extractors.base import IMAGENET_MEAN, IMAGENET_STD, Extractor, ExtractorIdentity
+from activeindex.extractors.folding import folded
 from activeindex.extractors.pooling import Pooling
 
 
@@ -16,7 +17,7 @@ class NetworkExtractor(Extractor):
 
     Args:
         network: Gives a vector ``(B, d)`` per image, or, with ``pooling``, a map ``(B, d, h, w)``;
-            its weights are frozen.
+            its weights are frozen, and batch normalisation is folded into convolutions.
         identity: Name, weights and input size; pooling is added to the name.
         mean: Mean per channel that is subtracted from images in [0, 1]; ImageNet's by default.
         std: Standard deviation per channel that they are then divided by.
@@ -35,8 +36,8 @@ class NetworkExtractor(Extractor):
         pooling: Pooling | None = None,
     ) -> None:
         super().__init__(identity.with_suffix(str(pooling)) if pooling else identity, dimension=0)
-        self.network = network.eval()
-        for parameter in network.parameters():  # Scripted modules have no requires_grad_.
+        self.network = folded(network.eval(), identity.input_size)
+        for parameter in self.network.parameters():  # Scripted modules have no requires_grad_.
             parameter.requires_grad_(False)
         self.pooling = pooling
         self.mean: torch.Tensor

@@ -6,11 +6,8 @@ here knows about extractors or indexes.
 
 from activeindex.images.decoding import (
     MINIMUM_SIDE,
-    Pixels,
     read_image,
     read_rgb,
-    to_pixels,
-    to_tensor,
 )
 from activeindex.images.encoding import (
     FORMATS,
@@ -24,14 +21,25 @@ from activeindex.images.encoding import (
     write_png,
 )
 from activeindex.images.folder import EXTENSIONS, fingerprint, list_images
+from activeindex.images.levels import (
+    Pixels,
+    from_levels,
+    stack_levels,
+    to_levels,
+    to_pixels,
+    to_tensor,
+)
 from activeindex.images.picture import Picture, read_picture
 from activeindex.images.quality import (
     Quality,
-    largest_change,
+    largest_changes,
+    measure_qualities,
     measure_quality,
     psnr,
-    similarity,
+    psnrs,
+    similarities,
     ssim,
+    ssims,
 )
 from activeindex.images.resizing import resize_square, to_square
 
@@ -49,16 +57,22 @@ __all__ = [
     "decode",
     "encode",
     "fingerprint",
-    "largest_change",
+    "from_levels",
+    "largest_changes",
     "list_images",
+    "measure_qualities",
     "measure_quality",
     "psnr",
+    "psnrs",
     "read_image",
     "read_picture",
     "read_rgb",
     "resize_square",
-    "similarity",
+    "similarities",
     "ssim",
+    "ssims",
+    "stack_levels",
+    "to_levels",
     "to_pixels",
     "to_square",
     "to_tensor",

@@ -14,10 +14,8 @@ import numpy.typing as npt
 import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from activeindex.errors import InputError, UnreadableImageError
-
-Pixels = npt.NDArray[np.uint8]
-"""8-bit RGB pixels ``(H, W, 3)``."""
+from activeindex.errors import UnreadableImageError
+from activeindex.images.levels import Pixels, to_tensor
 
 MINIMUM_SIDE = 11
 """Smallest side of an image in pixels: below, neither SSIM's 11-pixel window nor an edit fits."""
@@ -141,30 +139,6 @@ def _grey_to_8_bits(values: npt.NDArray[np.number]) -> Pixels:
     scaled = np.nan_to_num(values) * 255.0 if is_float else values / 257.0
     levels: Pixels = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
     return levels
-
-
-def to_tensor(image: Image.Image | Pixels) -> torch.Tensor:
-    """8-bit RGB pixels as a float tensor ``(3, H, W)`` in [0, 1].
-
-    Args:
-        image: An RGB image, or a uint8 array ``(H, W, 3)``.
-
-    Raises:
-        InputError: If it is not 8-bit RGB.
-    """
-    pixels = np.asarray(image)
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-        raise InputError(
-            f"image: expected 8-bit RGB (H, W, 3), found {pixels.dtype} {pixels.shape}"
-        )
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).to(torch.float32).div_(255.0)
-
-
-def to_pixels(image: torch.Tensor) -> Pixels:
-    """The 8-bit pixels ``(H, W, 3)`` of a tensor ``(3, H, W)``: clamped to [0, 1], then rounded."""
-    levels = image.detach().clamp(0.0, 1.0).mul(255.0).round().to(torch.uint8)
-    pixels: Pixels = levels.permute(1, 2, 0).contiguous().cpu().numpy()
-    return pixels
 
 
 def read_image(path: Path) -> torch.Tensor:

@@ -9,8 +9,9 @@ import numpy as np
 from PIL import Image
 
 from activeindex.errors import InputError, UnencodableError
-from activeindex.images.decoding import Pixels, to_rgb
+from activeindex.images.decoding import to_rgb
 from activeindex.images.exif import EXIF_PREFIX
+from activeindex.images.levels import Pixels
 from activeindex.images.picture import Picture
 from activeindex.running.files import whole_file
 

@@ -9,7 +9,6 @@ import numpy.typing as npt
 from PIL import Image
 
 from activeindex.images.decoding import (
-    Pixels,
     has_grey_depth,
     on_white,
     opened,
@@ -17,6 +16,7 @@ from activeindex.images.decoding import (
     upright,
 )
 from activeindex.images.exif import upright_exif
+from activeindex.images.levels import Pixels
 
 Alpha = npt.NDArray[np.uint8]
 """Opacity ``(H, W)``: 0 where nothing is seen, 255 where nothing shines through."""

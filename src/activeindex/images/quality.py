@@ -1,17 +1,17 @@
-"""How much an image was changed, measured on its 8-bit pixels as a viewer gets them."""
+"""How much images were changed, measured on their 8-bit pixels as a viewer gets them."""
 
+import math
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from activeindex.errors import ShapeError
-from activeindex.images.decoding import Pixels, to_tensor
+from activeindex.images.levels import Pixels, from_levels, stack_levels
 
 _SSIM_WINDOW = 11  # Wang et al. 2004, with a Gaussian of 1.5 pixels.
 
-_CPU = torch.device("cpu")
+_SSIM_PIXELS = 1 << 22
+"""Pixels of the images whose similarity is computed together; each takes about 150 bytes."""
 
 
 @dataclass(frozen=True)
@@ -32,49 +32,77 @@ class Quality:
         return f"PSNR {self.psnr:.2f} dB, SSIM {self.ssim:.3f}, L-inf {self.linf}"
 
 
-def measure_quality(original: Pixels, changed: Pixels, device: torch.device = _CPU) -> Quality:
-    """Compares two 8-bit RGB images.
-
-    Args:
-        original: Pixels ``(H, W, 3)``, uint8.
-        changed: Pixels of the same shape.
-        device: Where SSIM, which takes most of the time, is computed.
+def measure_quality(original: Pixels, changed: Pixels) -> Quality:
+    """Compares two 8-bit RGB images ``(H, W, 3)``.
 
     Raises:
         ShapeError: If the shapes differ.
     """
-    return Quality(
-        psnr(original, changed), ssim(original, changed, device), largest_change(original, changed)
-    )
+    return measure_qualities(stack_levels([original]), stack_levels([changed]))[0]
 
 
 def psnr(original: Pixels, changed: Pixels) -> float:
     """Peak signal-to-noise ratio in dB of pixels ``(H, W, 3)``; see :class:`Quality`."""
-    error = float(np.mean(np.square(_difference(original, changed), dtype=np.float64)))
-    return float("inf") if error == 0 else 10.0 * float(np.log10(255.0**2 / error))
+    return psnrs(stack_levels([original]), stack_levels([changed]))[0]
 
 
-def largest_change(original: Pixels, changed: Pixels) -> int:
-    """L-infinity in 8-bit levels of pixels ``(H, W, 3)``."""
-    return int(np.abs(_difference(original, changed)).max())
-
-
-def ssim(original: Pixels, changed: Pixels, device: torch.device = _CPU) -> float:
+def ssim(original: Pixels, changed: Pixels) -> float:
     """Structural similarity of pixels ``(H, W, 3)``; see :class:`Quality`."""
-    _difference(original, changed)
-    pair = (to_tensor(pixels).unsqueeze(0).to(device) for pixels in (original, changed))
-    return similarity(*pair)
+    return ssims(stack_levels([original]), stack_levels([changed]))[0]
 
 
-def similarity(original: torch.Tensor, changed: torch.Tensor) -> float:
-    """Structural similarity of images ``(1, 3, H, W)`` in [0, 1]."""
+def measure_qualities(original: torch.Tensor, changed: torch.Tensor) -> list[Quality]:
+    """Compares 8-bit images with their originals, where they are.
+
+    Args:
+        original: Levels ``(B, 3, H, W)``, uint8; see :func:`~activeindex.images.stack_levels`.
+        changed: Levels of the same shape.
+
+    Raises:
+        ShapeError: If the shapes differ.
+    """
+    found = psnrs(original, changed), ssims(original, changed), largest_changes(original, changed)
+    return [Quality(*values) for values in zip(*found, strict=True)]
+
+
+def psnrs(original: torch.Tensor, changed: torch.Tensor) -> list[float]:
+    """Peak signal-to-noise ratios of levels ``(B, 3, H, W)`` in dB; see :class:`Quality`."""
+    squares = _difference(original, changed).square()
+    # Whole numbers, so that the sum is the same on every device.
+    sums = squares.sum(dim=(1, 2, 3), dtype=torch.int64).tolist()
+    values = math.prod(original.shape[1:])
+    return [10.0 * math.log10(255.0**2 / (each / values)) if each else math.inf for each in sums]
+
+
+def largest_changes(original: torch.Tensor, changed: torch.Tensor) -> list[int]:
+    """L-infinity of levels ``(B, 3, H, W)``."""
+    largest: list[int] = _difference(original, changed).abs().amax(dim=(1, 2, 3)).tolist()
+    return largest
+
+
+def ssims(original: torch.Tensor, changed: torch.Tensor) -> list[float]:
+    """Structural similarities of levels ``(B, 3, H, W)``; see :class:`Quality`."""
+    _difference(original[:1], changed[:1])
+    return similarities(from_levels(original), from_levels(changed))
+
+
+def similarities(original: torch.Tensor, changed: torch.Tensor) -> list[float]:
+    """Structural similarities of images ``(B, 3, H, W)`` in [0, 1]."""
     from kornia.metrics import ssim as ssim_map
 
-    values: torch.Tensor = ssim_map(original, changed, _SSIM_WINDOW)
-    return float(values.mean())
+    together = max(1, _SSIM_PIXELS // math.prod(original.shape[2:]))
+    pairs = zip(torch.split(original, together), torch.split(changed, together), strict=True)
+    maps = (ssim_map(*pair, _SSIM_WINDOW) for pair in pairs)
+    means: list[float] = torch.cat([each.mean(dim=(1, 2, 3)) for each in maps]).tolist()
+    return means
 
 
-def _difference(original: Pixels, changed: Pixels) -> npt.NDArray[np.int16]:
+def _difference(original: torch.Tensor, changed: torch.Tensor) -> torch.Tensor:
     if original.shape != changed.shape:
-        raise ShapeError("changed image", original.shape, changed.shape)
-    return np.subtract(changed, original, dtype=np.int16)
+        raise ShapeError("changed image", _in_memory(original), _in_memory(changed))
+    return changed.to(torch.int32) - original
+
+
+def _in_memory(images: torch.Tensor) -> tuple[int, ...]:
+    """The shape ``(H, W, 3)`` that the user knows."""
+    return (*images.shape[2:], images.shape[1])

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from activeindex.images.decoding import to_tensor
+from activeindex.images.levels import to_tensor
 
 _STRIP = 1 << 18
 """Pixels that are floats at a time in :func:`to_square`: 3 MB."""

@@ -86,11 +86,14 @@ def faces_of(
         return None
     matrix, offset, unit = linear
     seen = feature / max(float(np.linalg.norm(feature)), 1e-12) if unit else feature
-    found = _sides(codec, np.ascontiguousarray(seen @ matrix.T + offset, dtype=np.float32))
+    if matrix is not None:
+        seen = seen @ matrix.T + offset
+    found = _sides(codec, np.ascontiguousarray(seen, dtype=np.float32))
     if found is None:
         return None
     normals, offsets = found
-    normals, offsets = normals @ matrix, offsets + normals @ offset
+    if matrix is not None:
+        normals, offsets = normals @ matrix, offsets + normals @ offset
     lengths = np.linalg.norm(normals, axis=1)
     kept = lengths > 1e-12  # Two centroids may be the same.
     normals, offsets = normals[kept] / lengths[kept, None], offsets[kept] / lengths[kept]
@@ -101,16 +104,21 @@ def faces_of(
 
 def _linear(
     transforms: list[faiss.VectorTransform], dimension: int
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], bool] | None:
-    """The transforms as one affine map, and whether features are normalised before it."""
-    matrix, offset, unit = np.eye(dimension), np.zeros(dimension), False
+) -> tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.float64], bool] | None:
+    """The transforms as one affine map, and whether features are normalised before it.
+
+    No matrix stands for one that changes nothing.
+    """
+    matrix: npt.NDArray[np.float64] | None = None
+    offset, unit = np.zeros(dimension), False
     for position, transform in enumerate(transforms):
         if isinstance(transform, faiss.NormalizationTransform) and position == 0:
             unit = True
         elif isinstance(transform, faiss.LinearTransform):
             shape = (transform.d_out, transform.d_in)
             step = faiss.vector_to_array(transform.A).reshape(shape).astype(np.float64)
-            matrix, offset = step @ matrix, step @ offset
+            matrix = step if matrix is None else step @ matrix
+            offset = step @ offset
             if transform.have_bias:
                 offset = offset + faiss.vector_to_array(transform.b)
         else:

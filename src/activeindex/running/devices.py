@@ -1,6 +1,7 @@
 """Devices by the names that users give them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -28,3 +29,35 @@ def on_device(name: str, put: Callable[[torch.device], _Put]) -> _Put:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"device {name!r}: cannot be used ({reason})") from None
+
+
+@contextmanager
+def own_stream(device: torch.device) -> Iterator[Callable[[], None]]:
+    """Lets a GPU do what this thread asks for beside what others ask for.
+
+    Yields:
+        What a thread calls to ask for its part in the same order.
+    """
+    if device.type != "cuda":
+        yield lambda: None
+        return
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(stream):
+        yield lambda: torch.cuda.set_stream(stream)
+        stream.synchronize()
+
+
+def sent(parts: Iterable[torch.Tensor], device: torch.device) -> Iterator[torch.Tensor]:
+    """Tensors on a device; a GPU gets the next one while it works on those before."""
+    if device.type != "cuda":
+        yield from (part.to(device) for part in parts)
+        return
+    copies = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    for part in parts:
+        with torch.cuda.stream(copies):
+            there = part.to(device)
+        work = torch.cuda.current_stream(device)
+        work.wait_stream(copies)
+        there.record_stream(work)
+        yield there

@@ -1,0 +1,77 @@
+"""How much of each distortion its budget allows."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Rows = npt.NDArray[np.intp]
+Amplitudes = npt.NDArray[np.float64]
+Kept = npt.NDArray[np.bool_]
+
+_STEPS = 16
+_PRECISION = 2e-3
+"""Relative, of an amplitude: 0.02 dB."""
+
+
+def largest_amplitudes(
+    keep: Callable[[Rows, Amplitudes], Kept],
+    attainable: Kept,
+    guesses: Sequence[float] | None = None,
+) -> Amplitudes:
+    """The largest amplitudes, at most 1, with which images keep their budgets, ``(B,)``.
+
+    All images are looked at together, but each is searched for itself. What is returned was
+    measured.
+
+    Args:
+        keep: Whether some images, by row, keep their budgets at the given amplitudes.
+        attainable: Whether each image keeps its own at 0; others get 0.
+        guesses: About how much is allowed; 1 by default.
+    """
+    found = np.zeros(len(attainable))
+    rows = np.flatnonzero(attainable)
+    if not len(rows):
+        return found
+    whole = keep(rows, np.ones(len(rows)))
+    found[rows[whole]] = 1.0
+    searches = {row: _Search(1.0 if guesses is None else guesses[row]) for row in rows[~whole]}
+    for _ in range(_STEPS):
+        still = np.array([row for row, search in searches.items() if not search.done], np.intp)
+        if not len(still):
+            break
+        keeps = keep(still, np.array([searches[row].tried for row in still]))
+        for row, kept in zip(still, keeps, strict=True):
+            searches[row].tell(bool(kept))
+    for row, search in searches.items():
+        found[row] = search.low
+    return found
+
+
+class _Search:
+    """Looks for the amplitude of one image around a guess.
+
+    Attributes:
+        low: The largest that is known to keep the budget.
+        tried: What to try next.
+    """
+
+    def __init__(self, guess: float) -> None:
+        self.low, self._high, self._step = 0.0, 1.0, 2.0 * _PRECISION
+        self.tried = min(guess, 1.0 - _PRECISION)
+
+    @property
+    def done(self) -> bool:
+        """Whether it is known well enough."""
+        return self._high - self.low < _PRECISION * self._high
+
+    def tell(self, kept: bool) -> None:
+        """Takes in whether the budget is kept at what was tried."""
+        if kept:
+            self.low = self.tried
+        else:
+            self._high = self.tried
+        # Away from the guess in growing steps until it lies between, then by halves.
+        near = self.tried * (1.0 + self._step if kept else 1.0 - self._step)
+        self.tried = near if self.low < near < self._high else (self.low + self._high) / 2
+        self._step *= 8.0

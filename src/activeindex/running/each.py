@@ -1,0 +1,55 @@
+"""One function on many things: one after the other, or several at once in threads."""
+
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import torch
+
+from activeindex.running.aside import aside
+
+_Made = TypeVar("_Made")
+
+
+class Each(Protocol):
+    """Calls a function as ``map`` does."""
+
+    def __call__(self, function: Callable[..., _Made], *arguments: Sequence[Any]) -> list[_Made]:
+        """What it gives for each, in order."""
+
+
+def one_by_one(function: Callable[..., _Made], *arguments: Sequence[Any]) -> list[_Made]:
+    """Calls a function on one thing after the other."""
+    return list(map(function, *arguments))
+
+
+@dataclass(frozen=True)
+class InThreads:
+    """Calls a function on several things at once.
+
+    Attributes:
+        threads: On how many.
+        begin: What every thread does first.
+    """
+
+    threads: int
+    begin: Callable[[], None]
+
+    def __call__(self, function: Callable[..., _Made], *arguments: Sequence[Any]) -> list[_Made]:
+        """What it gives for each, in order."""
+        threads = torch.get_num_threads()
+        try:
+            return list(aside(self._called(function, *arguments)))
+        finally:
+            torch.set_num_threads(threads)
+
+    def _called(
+        self, function: Callable[..., _Made], *arguments: Sequence[Any]
+    ) -> Generator[_Made]:
+        with ThreadPoolExecutor(self.threads, initializer=self._begin) as pool:
+            yield from pool.map(function, *arguments)
+
+    def _begin(self) -> None:
+        torch.set_num_threads(1)  # Each of them alone has nothing for several cores.
+        self.begin()
