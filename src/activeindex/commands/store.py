@@ -1,7 +1,8 @@
 """Keep released images where they can be found again: create, fill and look into stores.
 
 A store is lance://PATH (on disk; needs activeindex[lance]) or faiss:PATH (codes in memory). It is
-searched by `activeindex search` through the quantisers that its images were released under.
+searched by `activeindex search` through the quantisers that its images were released under. With
+--engine ray, workers of a Ray cluster write and index what is added to a lance://PATH.
 """
 
 import argparse

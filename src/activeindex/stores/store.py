@@ -436,7 +436,8 @@ def _without_those_there(parts: Sequence[Part], generation: Generation) -> list[
     left = []
     for part in parts:
         seen.update(generation.named(part.names))
-        new = part.take([place for place, name in enumerate(part.names) if name not in seen])
+        places = [place for place, name in enumerate(part.names) if name not in seen]
+        new = part if len(places) == len(part) else part.take(places)
         seen.update(new.names)
         left.append(new)
     return left
