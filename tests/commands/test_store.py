@@ -178,7 +178,7 @@ def test_bad_input_is_refused_in_a_line(
     assert message in answer.err
 
 
-def test_a_store_that_ray_indexes_gives_the_answers_of_one_that_is_indexed_here(
+def test_a_store_that_ray_fills_gives_the_answers_of_one_that_is_filled_here(
     ray_cluster: Cluster, say: Say, released: Released, tmp_path: Path
 ) -> None:
     answers = {}
@@ -191,6 +191,7 @@ def test_a_store_that_ray_indexes_gives_the_answers_of_one_that_is_indexed_here(
         assert (added.code, added.err) == (0, "")
         assert "4 images added, 4 of them activated" in added.out
         assert ("ray: workers with " in added.out) == bool(engine)
+        assert say("store", "compact", store, *engine).code == 0
         query = ("--json", "--nprobe", 4, *SMALL, released.out)
         answers[name] = say("search", "--store", store, *query).out
     assert answers["ray"].count("\n") == 4
@@ -202,9 +203,10 @@ def test_ray_has_nothing_to_do_for_a_store_in_memory(
 ) -> None:
     store = f"faiss:{tmp_path / 'store'}"
     fill(say, store, released)
-    refused = say("store", "add", store, released.fts / "fts.pt", "--engine", "ray")
-    assert (refused.code, refused.err.count("\n")) == (2, 1)
-    assert "engine: expected a store lance://PATH, which is indexed, found faiss:" in refused.err
+    for arguments in (("add", store, released.fts / "fts.pt"), ("compact", store)):
+        refused = say("store", *arguments, "--engine", "ray")
+        assert (refused.code, refused.err.count("\n")) == (2, 1)
+        assert "engine: expected a store lance://PATH, which is" in refused.err
     refused = say("store", "add", store, released.fts / "fts.pt", "--address", "auto")
     assert refused.code == 2
     assert "address: expected --engine ray with it, found in-process" in refused.err

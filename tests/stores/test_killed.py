@@ -1,5 +1,6 @@
 """A writer that is really killed (SIGKILL) leaves a store that can be used."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -27,7 +28,7 @@ def kill_a_writer(address: str, action: str, delay: float) -> None:
     )
     assert writer.stdout is not None
     for line in writer.stdout:
-        if line == (b"ready\n" if action == "add" else b"compacting\n"):
+        if line == (b"compacting\n" if action == "compact" else b"ready\n"):
             break
     time.sleep(delay)
     writer.kill()
@@ -35,8 +36,10 @@ def kill_a_writer(address: str, action: str, delay: float) -> None:
     writer.stdout.close()
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("action", ["add", "compact"])
+@pytest.mark.parametrize(
+    ("engine", "action"),
+    [*itertools.product(ENGINES, ["add", "compact"]), ("lance://", "elsewhere")],
+)
 def test_a_killed_writer_leaves_every_batch_whole_or_out(
     engine: str, action: str, tmp_path: Path, trained: TrainedIndex
 ) -> None:

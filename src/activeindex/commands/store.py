@@ -1,7 +1,8 @@
 """Keep released images where they can be found again: create, fill and look into stores.
 
 A store is lance://PATH (on disk; needs activeindex[lance]) or faiss:PATH (codes in memory). It is
-searched by `activeindex search` through the quantisers that its images were released under.
+searched by `activeindex search` through the quantisers that its images were released under. With
+--engine ray, workers of a Ray cluster write and index what is added to a lance://PATH.
 """
 
 import argparse
@@ -50,9 +51,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--index", type=Path, help="generation to add to, by its index (default: the newest)"
     )
     add_force(add)
-    add_engine_options(add)
-    # Indexing a store decodes nothing and has no network.
-    add.set_defaults(workers=0, device="cpu")
 
     for name, text in (
         ("get", "print the records of images, a line of JSON each"),
@@ -63,7 +61,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         made.add_argument("--ids", nargs="+", type=int, default=[], metavar="ID", help="their ids")
         made.add_argument("--where", metavar="FILTER", help="SQL filter, as in `search`")
 
-    action("compact", "rewrite the files without removed images, and for fast searches")
+    compact = action("compact", "rewrite the files without removed images, and for fast searches")
+    for made in (add, compact):
+        add_engine_options(made)
+        # Filling a store decodes nothing and has no network.
+        made.set_defaults(workers=0, device="cpu")
     action("info", "say what is in a store")
 
 
@@ -79,8 +81,8 @@ def run(options: argparse.Namespace) -> None:
         tell(f"{options.store}: created a store for {trained.identity}, with no images yet")
         tell(f"add images by their features: activeindex store add {options.store} FTS")
         return
-    indexer = _indexer(options, tell)
-    with indexer or contextlib.nullcontext(), Store(options.store, indexer) as store:
+    engine = _engine(options, tell)
+    with engine or contextlib.nullcontext(), Store(options.store, engine) as store:
         if options.action == "renew":
             store.renew(TrainedIndex.read(options.index))
         elif options.action == "add":
@@ -95,8 +97,8 @@ def run(options: argparse.Namespace) -> None:
                 tell(f"  {generation.count():>10}  {generation.name}")
 
 
-def _indexer(options: argparse.Namespace, tell: Teller) -> "Workers | RayWorkers | None":
-    """Who indexes images, if not this process as it adds them."""
+def _engine(options: argparse.Namespace, tell: Teller) -> "Workers | RayWorkers | None":
+    """Who writes and indexes images, if not this process as it adds them."""
     if "engine" not in options:
         return None
     workers = chosen_workers(options, tell)

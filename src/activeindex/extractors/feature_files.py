@@ -60,8 +60,7 @@ def read_features(path: Path, option: str, dimension: int | None = None) -> Feat
         InputError: If the file is missing, of another format, not a matrix of numbers, empty, of
             another dimension, or holds NaN or infinite values.
     """
-    check_file(path, option)
-    values = _read_npy(path, option) if path.suffix == ".npy" else _read_torch(path, option)
+    values = _read(path, option)
     if values.ndim != 2 or values.dtype.kind != "f" or len(values) == 0:
         raise InputError(
             f"{option} {path}: expected a matrix (n, d) of floats, found {values.dtype} of shape "
@@ -82,6 +81,31 @@ def read_features(path: Path, option: str, dimension: int | None = None) -> Feat
                 f"{start + bad[0]}"
             )
     return FeatureFile(path, values, _noted(path, "extractor"), _noted(path, "extractor_sha256"))
+
+
+def map_features(path: Path, option: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """The matrix of a file that :func:`read_features` has checked, perhaps on another machine.
+
+    Args:
+        path: The file.
+        option: What the user calls it, for the messages.
+        shape: Of its matrix, ``(n, d)``.
+
+    Returns:
+        ``(n, d)`` of any type of floats, mapped from the disk where the format allows it.
+
+    Raises:
+        InputError: If the file is missing here, or its matrix has another shape.
+    """
+    values = _read(path, option)
+    if values.shape != shape:
+        raise InputError(f"{option} {path}: expected shape {shape}, found {values.shape}")
+    return values
+
+
+def _read(path: Path, option: str) -> npt.NDArray[Any]:
+    check_file(path, option)
+    return _read_npy(path, option) if path.suffix == ".npy" else _read_torch(path, option)
 
 
 def _read_npy(path: Path, option: str) -> npt.NDArray[Any]:

@@ -13,6 +13,7 @@ Both answer alike.
 from activeindex.stores.adding import Added, add_features, read_activations, read_names
 from activeindex.stores.finding import Found, find_images, query_files
 from activeindex.stores.generation import Generation, SearchOptions
+from activeindex.stores.parts import Part, Written
 from activeindex.stores.records import Batch, Record
 from activeindex.stores.store import Store
 
@@ -21,9 +22,11 @@ __all__ = [
     "Batch",
     "Found",
     "Generation",
+    "Part",
     "Record",
     "SearchOptions",
     "Store",
+    "Written",
     "add_features",
     "find_images",
     "query_files",

@@ -10,14 +10,14 @@ from activeindex.errors import InputError
 from activeindex.extractors import ExtractorIdentity
 from activeindex.extractors.feature_files import FeatureFile
 from activeindex.indexing import QuantiserIdentity
-from activeindex.running.files import check_file, file_hash
+from activeindex.running.files import check_file
 from activeindex.running.progress import Progress, Silent
 from activeindex.stores.generation import Generation
-from activeindex.stores.records import Batch
+from activeindex.stores.parts import Part
 from activeindex.stores.store import Store
 
 ROWS = 1 << 16
-"""Images that are added together; a killed run has added whole batches."""
+"""Images that are added together; a killed run has added whole parts."""
 
 _NAMED = 3
 _OF_AN_AIM = ("quantiser", "code", "distance_before", "distance_after")
@@ -110,6 +110,8 @@ def add_features(
 ) -> Added:
     """Adds the images of a feature file; killed and started again, it goes on where it was.
 
+    Those of a store with an engine are found after :meth:`~activeindex.stores.Store.index`.
+
     Args:
         store: Where to.
         features: Of the originals, ``n`` rows; mapped from the disk, never held whole.
@@ -126,35 +128,17 @@ def add_features(
     """
     if not force:
         store.check_extractor(features.extractor)
-    generation, progress = generation or store.generations[-1], progress or Silent()
-    activations, added = activations or {}, Added()
-    for start in range(0, len(names), ROWS):
-        part = list(names[start : start + ROWS])
-        hashes = [_hash(data_dir, name, activations) for name in part] if data_dir else ()
-        batch = Batch(part, features.values[start : start + ROWS], hashes, activations)
-        before = generation.count()
-        store.add(batch, generation)
-        new = generation.count() - before
-        added.count += new
-        added.there += len(part) - new
-        _compare_codes(batch, generation, added)
+    progress = progress or Silent()
+    added, rows = Added(), range(len(names))
+    parts = [
+        Part.of(names[start : start + ROWS], rows[start : start + ROWS], activations or {})
+        for start in range(0, len(names), ROWS)
+    ]
+    results = store.add_parts(features, parts, generation, data_dir)
+    for part, written in zip(parts, results, strict=True):
+        added.count += written.count
+        added.there += len(part) - written.count
+        added.activated += written.activated
+        added.moved += written.moved
         progress.advance(len(part))
     return added
-
-
-def _hash(folder: Path, name: str, activations: Mapping[str, Mapping[str, Any]]) -> str | None:
-    if name in activations:
-        return None  # Its record has it.
-    return file_hash(check_file(folder / name, "data_dir"))
-
-
-def _compare_codes(batch: Batch, generation: Generation, added: Added) -> None:
-    rows = [row for row, name in enumerate(batch.names) if name in batch.activations]
-    if not rows:
-        return
-    added.activated += len(rows)
-    codes = generation.quantiser.encode(batch.features[rows])
-    for row, code in zip(rows, codes, strict=True):
-        name = batch.names[row]
-        if code.tobytes().hex() != batch.activations[name].get("code"):
-            added.moved.append(name)

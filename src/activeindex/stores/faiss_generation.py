@@ -11,6 +11,7 @@ import numpy as np
 
 from activeindex.errors import ActiveIndexError, InputError
 from activeindex.indexing import Neighbours, TrainedIndex
+from activeindex.running.workers import Engine
 from activeindex.stores.faiss_codes import CodeIndex
 from activeindex.stores.generation import TIES, Features, Generation, Ids, SearchOptions, ordered
 from activeindex.stores.records import MEASURES, Batch, Record
@@ -132,7 +133,7 @@ class FaissGeneration(Generation):
             distances[row, ids >= 0] = exact
         return ordered(distances, found.ids, k, largest=largest)
 
-    def compact(self) -> None:
+    def compact(self, engine: Engine | None = None) -> None:
         """Gives the room of removed images back to the disk."""
         self._database.execute("VACUUM")
 

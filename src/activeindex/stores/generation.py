@@ -1,7 +1,7 @@
 """What every engine does: keep and search the images of one quantiser."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from activeindex.errors import InputError
+from activeindex.extractors.feature_files import FeatureFile
 from activeindex.indexing import Neighbours, TrainedIndex
 from activeindex.running.progress import Progress
 from activeindex.running.workers import Engine
+from activeindex.stores.parts import Part, Written
 from activeindex.stores.records import Batch, Record
 
 Features = npt.NDArray[np.float32]
@@ -86,6 +88,34 @@ class Generation(ABC):
     def add(self, ids: Ids, batch: Batch) -> None:
         """Adds images, all or none; ids ``(n,)`` are larger than all before."""
 
+    def write(
+        self,
+        engine: Engine,
+        features: FeatureFile,
+        parts: Sequence[tuple[int, Part]],
+        data_dir: Path | None = None,
+    ) -> Iterator[Written]:
+        """Has images coded and written by an engine; they are there when they are committed.
+
+        Args:
+            engine: Who computes.
+            features: Whose rows they are.
+            parts: The id of the first image, larger than all before, and the images, of each part.
+            data_dir: The originals, to hash those that have no record of activation.
+
+        Returns:
+            What was written of each part, in order.
+
+        Raises:
+            InputError: If a file is not there for whoever computes.
+            MissingExtraError: If a package is not installed.
+        """
+        raise NotImplementedError
+
+    def commit(self, written: Written) -> None:
+        """Adds the images of a part of :meth:`write`, all or none."""
+        raise NotImplementedError
+
     @abstractmethod
     def remove(self, ids: Ids) -> int:
         """Removes images; returns how many of the ids there were."""
@@ -115,8 +145,12 @@ class Generation(ABC):
         """The nearest images of each feature ``(n, d)``; equal distances by ascending id."""
 
     @abstractmethod
-    def compact(self) -> None:
-        """Rewrites the files without what was removed, and for fast searches."""
+    def compact(self, engine: Engine | None = None) -> None:
+        """Rewrites the files without what was removed, and for fast searches.
+
+        Args:
+            engine: Who rewrites what can be shared out; this process by default.
+        """
 
     @abstractmethod
     def count(self) -> int:

@@ -11,13 +11,21 @@ import numpy as np
 import numpy.typing as npt
 
 from activeindex.errors import ActiveIndexError, InputError, reason_of
+from activeindex.extractors.feature_files import FeatureFile
 from activeindex.indexing import Neighbours, TrainedIndex
 from activeindex.running.progress import Progress, Silent
 from activeindex.running.workers import Engine, Workers
 from activeindex.stores.generation import TIES, Features, Generation, Ids, SearchOptions, ordered
-from activeindex.stores.lance_model import LanceModel, lance_errors, lance_library, vectors
+from activeindex.stores.lance_fragments import (
+    FragmentJob,
+    RewriteJob,
+    check_lance_ray,
+    record_table,
+)
+from activeindex.stores.lance_model import LanceModel, lance_errors, lance_library
 from activeindex.stores.lance_segments import COLUMN, INDEX, SegmentJob
-from activeindex.stores.records import MEASURES, Batch, Record
+from activeindex.stores.parts import Part, Written
+from activeindex.stores.records import Batch, Record
 
 _FOLDER = "records.lance"
 _CHECKED = 4
@@ -45,14 +53,40 @@ class LanceGeneration(Generation):
         if (folder / _FOLDER).exists():
             self._data = self._lance.dataset(self._uri)
         else:
-            empty = self._table(np.empty(0, np.int64), Batch([], self._no_features()))
+            codes = np.empty((0, self.quantiser.code_size), np.uint8)
+            empty = record_table(np.empty(0, np.int64), Batch([], self._no_features()), codes)
             self._data = self._lance.write_dataset(empty, self._uri)
 
     def add(self, ids: Ids, batch: Batch) -> None:
         """Adds images, all or none."""
+        table = record_table(ids, batch, self.quantiser.encode(batch.features))
         with lance_errors(self._uri):
-            self._data = self._lance.write_dataset(
-                self._table(ids, batch), self._uri, mode="append"
+            self._data = self._lance.write_dataset(table, self._uri, mode="append")
+
+    def write(
+        self,
+        engine: Engine,
+        features: FeatureFile,
+        parts: Sequence[tuple[int, Part]],
+        data_dir: Path | None = None,
+    ) -> Iterator[Written]:
+        """Has images coded and written by an engine."""
+        check_lance_ray()
+        job = FragmentJob(
+            self._shared,
+            features.path.absolute(),
+            data_dir and data_dir.absolute(),
+            features.values.shape,
+            self.quantiser,
+        )
+        return engine.run(job, parts)
+
+    def commit(self, written: Written) -> None:
+        """Adds the images of a part."""
+        append = self._lance.LanceOperation.Append(list(written.files))
+        with lance_errors(self._uri):
+            self._data = self._lance.LanceDataset.commit(
+                self._uri, append, read_version=self._data.version
             )
 
     def recover(self, engine: Engine | None = None, progress: Progress | None = None) -> None:
@@ -66,7 +100,7 @@ class LanceGeneration(Generation):
         rest = [number for number in fragments if number not in covered]
         if not rest:
             return
-        job = SegmentJob(str(Path(self._uri).absolute()), self._data.version, self._model)
+        job = SegmentJob(self._shared, self._data.version, self._model)
         parts = [rest] if engine is None else [[number] for number in rest]
         # Each is kept as it comes: a killed run has indexed what was committed.
         for part, segment in zip(parts, (engine or Workers()).run(job, parts), strict=True):
@@ -140,7 +174,7 @@ class LanceGeneration(Generation):
                 ids[row, : len(found)] = found["id"].to_numpy()
         return ordered(distances, ids, options.k, largest=False)
 
-    def compact(self) -> None:
+    def compact(self, engine: Engine | None = None) -> None:
         """One segment, few files, no removed rows, no old versions.
 
         Raises:
@@ -156,8 +190,7 @@ class LanceGeneration(Generation):
                     )
                     self._data = self._lance.dataset(self._uri)
                     self._check(before)
-                self._data.optimize.compact_files()
-                self._data = self._lance.dataset(self._uri)
+                self._compact_files(engine)
             self.recover()
             self._check(before)
             if self.count():
@@ -169,6 +202,23 @@ class LanceGeneration(Generation):
     def count(self) -> int:
         """How many images there are."""
         return int(self._data.count_rows())
+
+    def _compact_files(self, engine: Engine | None) -> None:
+        if engine is None:
+            self._data.optimize.compact_files()
+        else:
+            from lance.optimize import Compaction
+
+            tasks = Compaction.plan(self._data, {}).tasks
+            job = RewriteJob(self._shared, self._data.version)
+            if rewritten := list(engine.run(job, tasks)):
+                Compaction.commit(self._data, rewritten)
+        self._data = self._lance.dataset(self._uri)
+
+    @property
+    def _shared(self) -> str:
+        """The data set, by a name that is the same on every machine."""
+        return str(Path(self._uri).absolute())
 
     def _check(self, before: int, fragments: Sequence[int] = ()) -> None:
         """Checks that Lance searches what FAISS coded; if not, returns to version ``before``.
@@ -237,25 +287,6 @@ class LanceGeneration(Generation):
 
     def _no_features(self) -> Features:
         return np.empty((0, self.quantiser.dimension), np.float32)
-
-    def _table(self, ids: Ids, batch: Batch) -> Any:
-        import pyarrow as pa
-
-        size = self.quantiser.code_size
-        codes = self.quantiser.encode(batch.features) if len(batch) else np.empty((0, size))
-        columns = batch.columns()
-        types = {name: pa.float64() for name in MEASURES}
-        texts = {name: pa.array(columns[name], pa.string()) for name in ("name", "sha256")}
-        return pa.table(
-            {
-                "id": pa.array(ids, pa.int64()),
-                **texts,
-                **{name: pa.array(columns[name], kind) for name, kind in types.items()},
-                "activation": pa.array(columns["activation"], pa.string()),
-                "code": pa.array([code.tobytes() for code in codes], pa.binary()),
-                "feature": vectors(batch.features),
-            }
-        )
 
 
 def _parts(values: Sequence[Any]) -> Iterator[Sequence[Any]]:

@@ -85,6 +85,15 @@ class Batch:
             "activation": [None if record is None else json.dumps(record) for record in records],
         }
 
+    def moved(self, codes: npt.NDArray[np.uint8]) -> list[str]:
+        """Names of images whose code, of ``(n, code_size)``, is not what their record says."""
+        return [
+            name
+            for name, code in zip(self.names, codes, strict=True)
+            if (record := self.activations.get(name)) is not None
+            and code.tobytes().hex() != record.get("code")
+        ]
+
     def take(self, rows: Sequence[int]) -> "Batch":
         """Some of the images."""
         return Batch(

@@ -4,12 +4,14 @@ import contextlib
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from activeindex.errors import InputError, ShapeError
+from activeindex.extractors.feature_files import FeatureFile
 from activeindex.indexing import Neighbours, TrainedIndex
 from activeindex.indexing.identity import check_extractors
 from activeindex.running.files import read_json, whole_file, write_json
@@ -18,6 +20,7 @@ from activeindex.running.progress import Progress
 from activeindex.running.workers import Engine
 from activeindex.stores.engines import Address
 from activeindex.stores.generation import Features, Generation, Ids, SearchOptions, ordered
+from activeindex.stores.parts import Part, Written
 from activeindex.stores.records import Batch, Record
 
 _NOTE = "store.json"
@@ -53,9 +56,10 @@ class Store:
 
     Args:
         address: ``lance://PATH`` or ``faiss:PATH`` of a store that is there.
-        engine: Who indexes images, for ``lance://``: None for this process, as they are added or
-            when it opens what a killed one left; otherwise they are found once :meth:`index` was
-            called, and no other process writes until the store is closed.
+        engine: Who writes, indexes and compacts, for ``lance://``: None for this process, which
+            indexes images as they are added or when it opens what a killed one left; otherwise
+            they are found once :meth:`index` was called, and no other process writes until the
+            store is closed.
 
     Attributes:
         extractor: The extractor of all features, or None if it is not known.
@@ -184,9 +188,47 @@ class Store:
             ShapeError: If the features have another dimension than the store's.
             InputError: If another process is writing.
         """
-        if batch.features.shape[1:] != (self.dimension,):
-            raise ShapeError("features", ("n", self.dimension), batch.features.shape)
+        return self._add(batch, generation or self._generations[-1])[0]
+
+    def add_parts(
+        self,
+        features: FeatureFile,
+        parts: Sequence[Part],
+        generation: Generation | None = None,
+        data_dir: Path | None = None,
+    ) -> Iterator[Written]:
+        """Adds images of a feature file, each part all or none; names that are there are left.
+
+        The store's engine codes and writes them, where it has one: it reads their features itself,
+        and only what is known of the files that it wrote comes back.
+
+        Args:
+            features: Whose rows they are.
+            parts: The images.
+            generation: Which quantiser they were released under; the newest by default.
+            data_dir: The originals, to hash those that have no record of activation.
+
+        Yields:
+            What became of each part, when its images are there.
+
+        Raises:
+            ShapeError: If the features have another dimension than the store's.
+            InputError: If a file is missing, a name comes twice in a part, or another process is
+                writing.
+        """
         generation = generation or self._generations[-1]
+        self._check_dimension(features.values)
+        if self._engine is None:
+            for part in parts:
+                batch = part.batch(features.values, data_dir)
+                _, new = self._add(batch, generation)
+                yield _written_here(batch, new, generation)
+            return
+        yield from self._add_elsewhere(self._engine, features, parts, generation, data_dir)
+
+    def _add(self, batch: Batch, generation: Generation) -> tuple[Ids, list[int]]:
+        """The ids of a batch, and which of its images are new."""
+        self._check_dimension(batch.features)
         with self._writing():
             there = generation.named(batch.names)
             rows = [row for row, name in enumerate(batch.names) if name not in there]
@@ -200,7 +242,31 @@ class Store:
                 if self._engine is None:
                     generation.recover()
                 there.update(zip(new.names, ids.tolist(), strict=True))
-        return np.array([there[name] for name in batch.names], np.int64)
+        return np.array([there[name] for name in batch.names], np.int64), rows
+
+    def _add_elsewhere(
+        self,
+        engine: Engine,
+        features: FeatureFile,
+        parts: Sequence[Part],
+        generation: Generation,
+        data_dir: Path | None,
+    ) -> Iterator[Written]:
+        with self._writing():
+            new = _without_those_there(parts, generation)
+            firsts = accumulate((len(part) for part in new), initial=self._note.next_id)
+            # Nobody starts for parts that are there.
+            items = [(first, part) for first, part in zip(firsts, new, strict=False) if len(part)]
+            results = zip(items, generation.write(engine, features, items, data_dir), strict=True)
+            for part in new:
+                if not len(part):
+                    yield Written()
+                    continue
+                (first, _), written = next(results)
+                # Ids are taken first: after a kill some are never used, none is used twice.
+                self._write_note(next_id=first + len(part))
+                generation.commit(written)
+                yield written
 
     def remove(self, ids: Ids) -> int:
         """Removes images; returns how many there were.
@@ -253,8 +319,7 @@ class Store:
             ShapeError: If the features have another dimension than the store's.
             InputError: If an option is out of range or the filter is malformed.
         """
-        if features.ndim != 2 or features.shape[1] != self.dimension:
-            raise ShapeError("features", ("n", self.dimension), features.shape)
+        self._check_dimension(features)
         options = SearchOptions(k, nprobe, refine, where)
         found = [generation.search(features, options) for generation in self._generations]
         if len(found) == 1:
@@ -289,7 +354,7 @@ class Store:
         with self._writing():
             for generation in self._generations:
                 generation.recover(self._engine)
-                generation.compact()
+                generation.compact(self._engine)
 
     def count(self) -> int:
         """How many images there are."""
@@ -310,6 +375,10 @@ class Store:
     def _open(self, name: str) -> Generation:
         folder = self._path / name
         return self._address.generation(folder, TrainedIndex.read(folder / _QUANTISER))
+
+    def _check_dimension(self, features: Features) -> None:
+        if features.ndim != 2 or features.shape[1] != self.dimension:
+            raise ShapeError("features", ("n", self.dimension), features.shape)
 
     def _find(self, trained: TrainedIndex) -> Generation | None:
         wanted = trained.identity.sha256
@@ -351,6 +420,27 @@ class Store:
     def _write_note(self, **changes: Any) -> None:
         self._note = replace(self._note, **changes)
         write_json(self._path / _NOTE, asdict(self._note))
+
+
+def _written_here(batch: Batch, new: Sequence[int], generation: Generation) -> Written:
+    activated = batch.take([row for row in new if batch.names[row] in batch.activations])
+    if not len(activated):
+        return Written(len(new))
+    codes = generation.quantiser.encode(activated.features)
+    return Written(len(new), len(activated), activated.moved(codes))
+
+
+def _without_those_there(parts: Sequence[Part], generation: Generation) -> list[Part]:
+    """Parts without the images whose names are in a generation, or in a part before."""
+    seen: set[str] = set()
+    left = []
+    for part in parts:
+        seen.update(generation.named(part.names))
+        places = [place for place, name in enumerate(part.names) if name not in seen]
+        new = part if len(places) == len(part) else part.take(places)
+        seen.update(new.names)
+        left.append(new)
+    return left
 
 
 def _write_generation(store: Path, number: int, trained: TrainedIndex) -> str:
