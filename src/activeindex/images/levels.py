@@ -43,7 +43,8 @@ def stack_levels(images: Iterable[Pixels], device: torch.device | None = None) -
     for other in stack[1:]:
         if other.shape != stack[0].shape:
             raise ShapeError("image", stack[0].shape, other.shape)
-    return torch.stack(stack).to(device).permute(0, 3, 1, 2)
+    # In one order with the distortions that are added to them: nearly a tenth of an activation.
+    return torch.stack(stack).to(device).permute(0, 3, 1, 2).contiguous()
 
 
 def to_levels(images: torch.Tensor) -> torch.Tensor:
