@@ -60,6 +60,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--work", type=Path, help="runs that are kept here are not repeated")
     parser.add_argument("--model_name", default="sscd_disc_mixup", help="or a file")
+    parser.add_argument("--resize_size", type=int, help="side of the squares that it takes")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--half", choices=("chosen on", "reported"), default="reported")
@@ -72,7 +73,7 @@ def main() -> None:
     parser.add_argument("--scaling", type=float, nargs="*", default=[1.83], help="of the paper's")
     parser.add_argument("--as_published", action="store_true", help="the paper's too, unscaled")
     options = parser.parse_args()
-    extractor = load_extractor(options.model_name).to(options.device)
+    extractor = load_extractor(options.model_name, options.resize_size).to(options.device)
     measure(options, extractor, chosen(options))
 
 

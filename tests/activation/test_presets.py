@@ -13,13 +13,15 @@ from activeindex.indexing import Features, Quantiser, train_index
 def least_depths(
     pixels: list[Pixels], originals: list[torch.Tensor], extractor: Extractor, quantiser: Quantiser
 ) -> np.ndarray:
-    """How far each image's feature lies behind the nearest face of its original's cell."""
+    """How far each image's feature lies behind the nearest face of its original's list and code."""
     depths = []
     for changed, original in zip(pixels, originals, strict=True):
-        faces = quantiser.faces(feature(original, extractor))
+        first = feature(original, extractor)
+        faces, code_face = quantiser.faces(first), quantiser.code_face(first)
         assert faces is not None
-        depth = faces.depth(torch.from_numpy(feature(to_tensor(changed), extractor)))
-        depths.append(depth.min().item())
+        assert code_face is not None
+        now = torch.from_numpy(feature(to_tensor(changed), extractor))
+        depths.append(faces.with_those_of(code_face).depth(now).min().item())
     return np.array(depths)
 
 

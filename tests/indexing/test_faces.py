@@ -10,6 +10,10 @@ from activeindex.errors import ShapeError
 from activeindex.indexing import Features, Metric, Quantiser, train_index
 from activeindex.indexing.layers import unwrapped
 
+CODES: tuple[tuple[str, Metric], ...] = (
+    *(("IVF16,PQ8x4np", "L2"), ("IVF16,PQ8x4np", "IP"), ("IVF16,SQ8", "L2")),
+    *(("OPQ8_32,IVF16,PQ8x4np", "L2"), ("PCAW32,IVF16,PQ8x4np", "IP")),
+)
 CELLS: tuple[tuple[str, Metric], ...] = (
     *(
         ("IVF32,Flat", "L2"),
@@ -27,10 +31,16 @@ def features(seed: int, count: int = 2000, dimension: int = 64) -> Features:
     return unit
 
 
-def lists_of(index: faiss.Index, rows: Features) -> npt.NDArray[np.int64]:
+def transformed(index: faiss.Index, rows: Features) -> Features:
     for transform in unwrapped(index)[0]:
         rows = transform.apply(rows)
-    lists: npt.NDArray[np.int64] = faiss.extract_index_ivf(index).quantizer.assign(rows, 1)
+    return rows
+
+
+def lists_of(index: faiss.Index, rows: Features) -> npt.NDArray[np.int64]:
+    lists: npt.NDArray[np.int64] = faiss.extract_index_ivf(index).quantizer.assign(
+        transformed(index, rows), 1
+    )
     return lists.ravel()
 
 
@@ -48,6 +58,41 @@ def test_features_behind_every_face_and_no_others_fall_into_the_same_list(
         clear = np.abs(nearest) > 1e-5
         assert ((nearest > 0) == (lists == lists[row]))[clear].all()
         assert nearest[row] > -1e-5
+
+
+@pytest.mark.parametrize(("factory", "metric"), CODES)
+def test_behind_the_face_of_a_code_it_is_nearer_than_one_at_the_centroid(
+    factory: str, metric: Metric
+) -> None:
+    index = train_index(features(0), factory, metric)
+    query, inverted = features(1, 1), faiss.extract_index_ivf(index)
+    face = Quantiser(index).code_face(query)
+    assert face is not None
+    assert face.offsets.shape == (1, 1)
+    code = inverted.sa_decode(inverted.sa_encode(transformed(index, query)))[0]
+    centroid = inverted.quantizer.reconstruct(int(lists_of(index, query)[0]))
+    shares = np.linspace(-1, 1, 300, dtype=np.float32)[:, None]
+    near: Features = shares * query + np.float32(0.5) * features(2, 300)
+    seen = transformed(index, near)
+    if metric == "L2":
+        gain = np.square(seen - centroid).sum(axis=1) - np.square(seen - code).sum(axis=1)
+    else:
+        gain = seen @ (code - centroid)
+    depth = face.depth(torch.from_numpy(near))[:, 0].numpy()
+    clear = np.abs(gain) > 1e-4
+    assert ((depth > 0) == (gain > 0))[clear].all()
+    assert 0 < (gain > 0).sum() < len(gain)
+
+
+def test_a_code_at_the_centroid_has_no_face() -> None:
+    index = train_index(features(0), "IVF32,Flat", "L2")
+    centroid = faiss.extract_index_ivf(index).quantizer.reconstruct_n(0, 1)
+    assert Quantiser(index).code_face(centroid) is None
+
+
+@pytest.mark.parametrize("factory", ["PQ8x4np", "SQ8", "LSH", "HNSW16,Flat"])
+def test_without_inverted_lists_there_is_no_centroid_to_part_from(factory: str) -> None:
+    assert Quantiser(train_index(features(0), factory, "L2")).code_face(features(1, 1)) is None
 
 
 @pytest.mark.parametrize("factory", ["LSH", "LSHrt", "LSHt", "PCA8,LSH"])
@@ -94,3 +139,5 @@ def test_one_feature_at_a_time() -> None:
     quantiser = Quantiser(train_index(features(0), "IVF32,Flat", "L2"))
     with pytest.raises(ShapeError, match=r"expected shape \(1, 64\)"):
         quantiser.faces(features(1, 2))
+    with pytest.raises(ShapeError, match=r"expected shape \(1, 64\)"):
+        quantiser.code_face(features(1, 2))

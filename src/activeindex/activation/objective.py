@@ -41,7 +41,7 @@ class Goal:
 
     Attributes:
         target: Where each feature is pushed, ``(B, d)``.
-        faces: The faces of their cells; None without a margin.
+        faces: The faces of their cells, and of their codes in these; None without a margin.
         width: The depth behind them that is enough, ``(B, 1)``.
     """
 
@@ -58,6 +58,8 @@ class Goal:
         if faces is not None:
             depth = faces.depth(torch.from_numpy(feature)).abs().mean()
             width = (settings.margin_width * depth).clamp(min=1e-6).view(1, 1)
+            code_face = quantiser.code_face(feature)
+            faces = faces.with_those_of(code_face) if code_face else faces
         return cls(target, faces, width)
 
     @classmethod

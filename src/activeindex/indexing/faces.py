@@ -8,10 +8,12 @@ Inverted lists are Voronoi cells: centroid ``a`` is nearer to the feature ``f`` 
 ``(c_a - c_b) . f > (|c_a|^2 - |c_b|^2) / 2``, without the right-hand side for inner products. A bit
 of locality-sensitive hashing is the side of a hyperplane. Linear transforms before the index only
 change the normals.
+
+Another face parts the code from the centroid of its list: :func:`code_face_of`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import faiss
@@ -58,6 +60,11 @@ class Faces:
             offsets.append(F.pad(each.offsets, (0, missing), value=_FAR))
         return cls(torch.cat(normals), torch.cat(offsets), faces[0].unit)
 
+    def with_those_of(self, others: Self) -> Self:
+        """These faces and others for the same features."""
+        normals = torch.cat([self.normals, others.normals], dim=1)
+        return replace(self, normals=normals, offsets=torch.cat([self.offsets, others.offsets], 1))
+
     def depth(self, features: torch.Tensor) -> torch.Tensor:
         """How far features ``(B, d)`` lie behind each face: ``(B, m)``, negative when outside.
 
@@ -81,49 +88,88 @@ def faces_of(
         The faces; None if the index has no such cells (it searches everything and compares
         reconstructions), or a transform bends them.
     """
-    linear = _linear(transforms, feature.shape[1])
-    if linear is None:
-        return None
-    matrix, offset, unit = linear
-    seen = feature / max(float(np.linalg.norm(feature)), 1e-12) if unit else feature
-    if matrix is not None:
-        seen = seen @ matrix.T + offset
-    found = _sides(codec, np.ascontiguousarray(seen, dtype=np.float32))
-    if found is None:
-        return None
-    normals, offsets = found
-    if matrix is not None:
-        normals, offsets = normals @ matrix, offsets + normals @ offset
-    lengths = np.linalg.norm(normals, axis=1)
-    kept = lengths > 1e-12  # Two centroids may be the same.
-    normals, offsets = normals[kept] / lengths[kept, None], offsets[kept] / lengths[kept]
-    if not len(normals):
-        return None
-    return Faces(_tensor(normals[None]), _tensor(offsets[None]), unit)
+    linear = _Linear.of(transforms, feature.shape[1])
+    found = linear and _sides(codec, linear(feature))
+    return linear.faces(*found) if linear and found else None
 
 
-def _linear(
-    transforms: list[faiss.VectorTransform], dimension: int
-) -> tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.float64], bool] | None:
-    """The transforms as one affine map, and whether features are normalised before it.
+def code_face_of(
+    transforms: list[faiss.VectorTransform], codec: faiss.Index, feature: Matrix
+) -> Faces | None:
+    """The face that parts a feature's reconstruction from the centroid of its inverted list.
 
-    No matrix stands for one that changes nothing.
+    An image that is deep in its list may still lose to others there, first to those whose codes
+    are near the centroid: away from the faces of the list is towards them. A code at the centroid
+    stands for them. Where reconstructions lie far from the centroid the face to it is far away too,
+    and changes little; where they crowd around it, it is as near as the faces of the list.
+
+    Args:
+        transforms: What the index does to features first.
+        codec: The index behind them.
+        feature: ``(1, d)``.
+
+    Returns:
+        One face; None without inverted lists, where the reconstruction is the centroid itself, or
+        where a transform bends the face.
     """
-    matrix: npt.NDArray[np.float64] | None = None
-    offset, unit = np.zeros(dimension), False
-    for position, transform in enumerate(transforms):
-        if isinstance(transform, faiss.NormalizationTransform) and position == 0:
-            unit = True
-        elif isinstance(transform, faiss.LinearTransform):
-            shape = (transform.d_out, transform.d_in)
-            step = faiss.vector_to_array(transform.A).reshape(shape).astype(np.float64)
-            matrix = step if matrix is None else step @ matrix
-            offset = step @ offset
-            if transform.have_bias:
-                offset = offset + faiss.vector_to_array(transform.b)
-        else:
+    linear = _Linear.of(transforms, feature.shape[1])
+    inverted = faiss.try_extract_index_ivf(codec)
+    if linear is None or inverted is None:
+        return None
+    vector = linear(feature)
+    own = int(inverted.quantizer.assign(vector, 1)[0, 0])
+    points = (codec.sa_decode(codec.sa_encode(vector))[0], inverted.quantizer.reconstruct(own))
+    return linear.faces(*_halfway(np.stack(points), inverted.metric_type))
+
+
+@dataclass(frozen=True)
+class _Linear:
+    """Transforms as one affine map, and whether features are normalised before it.
+
+    No matrix stands for the identity.
+    """
+
+    matrix: npt.NDArray[np.float64] | None
+    offset: npt.NDArray[np.float64]
+    unit: bool
+
+    @classmethod
+    def of(cls, transforms: list[faiss.VectorTransform], dimension: int) -> Self | None:
+        """None if they are not linear."""
+        matrix: npt.NDArray[np.float64] | None = None
+        offset, unit = np.zeros(dimension), False
+        for position, transform in enumerate(transforms):
+            if isinstance(transform, faiss.NormalizationTransform) and position == 0:
+                unit = True
+            elif isinstance(transform, faiss.LinearTransform):
+                shape = (transform.d_out, transform.d_in)
+                step = faiss.vector_to_array(transform.A).reshape(shape).astype(np.float64)
+                matrix = step if matrix is None else step @ matrix
+                offset = step @ offset
+                if transform.have_bias:
+                    offset = offset + faiss.vector_to_array(transform.b)
+            else:
+                return None
+        return cls(matrix, offset, unit)
+
+    def __call__(self, feature: Matrix) -> Matrix:
+        """What comes out ``(1, d_out)`` for a feature ``(1, d)``."""
+        seen = feature / max(float(np.linalg.norm(feature)), 1e-12) if self.unit else feature
+        mapped = seen if self.matrix is None else seen @ self.matrix.T + self.offset
+        return np.ascontiguousarray(mapped, dtype=np.float32)
+
+    def faces(
+        self, normals: npt.NDArray[np.float64], offsets: npt.NDArray[np.float64]
+    ) -> Faces | None:
+        """The faces that are these behind the map; None if there are none."""
+        if self.matrix is not None:
+            normals, offsets = normals @ self.matrix, offsets + normals @ self.offset
+        lengths = np.linalg.norm(normals, axis=1)
+        kept = lengths > 1e-12  # Two points may be the same.
+        normals, offsets = normals[kept] / lengths[kept, None], offsets[kept] / lengths[kept]
+        if not len(normals):
             return None
-    return matrix, offset, unit
+        return Faces(_tensor(normals[None]), _tensor(offsets[None]), self.unit)
 
 
 def _sides(
@@ -144,11 +190,18 @@ def _rivals(
     own = int(inverted.quantizer.assign(vector, 1)[0, 0])
     others = [int(cell) for cell in near if cell not in (own, -1)]
     centroids = np.stack([inverted.quantizer.reconstruct(cell) for cell in (own, *others)])
-    centroids = centroids.astype(np.float64)
-    normals = centroids[:1] - centroids[1:]
-    if inverted.metric_type == faiss.METRIC_INNER_PRODUCT:
+    return _halfway(centroids, inverted.metric_type)
+
+
+def _halfway(
+    points: Matrix, metric: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Faces between the first point and each of the others, as far from both for the metric."""
+    wide = points.astype(np.float64)
+    normals = wide[:1] - wide[1:]
+    if metric == faiss.METRIC_INNER_PRODUCT:
         return normals, np.zeros(len(normals))
-    squares = np.square(centroids).sum(axis=1)
+    squares = np.square(wide).sum(axis=1)
     return normals, (squares[1:] - squares[0]) / 2.0
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from activeindex.errors import NoTargetError, ShapeError
-from activeindex.indexing.faces import Faces, faces_of
+from activeindex.indexing.faces import Faces, code_face_of, faces_of
 from activeindex.indexing.identity import QuantiserIdentity
 from activeindex.indexing.layers import unwrapped
 from activeindex.indexing.training import faiss_reason
@@ -148,9 +148,25 @@ class Quantiser:
         Raises:
             ShapeError: If the feature has another shape.
         """
+        self._check_one(feature)
+        return faces_of(self._transforms, self._codec, feature)
+
+    def code_face(self, feature: Features) -> Faces | None:
+        """The face between the reconstruction of a feature ``(1, d)`` and its coarse centroid.
+
+        Returns:
+            None if the index has no inverted lists, or reconstructs the centroid itself.
+
+        Raises:
+            ShapeError: If the feature has another shape.
+        """
+        self._check_one(feature)
+        with self._alone:
+            return code_face_of(self._transforms, self._codec, feature)
+
+    def _check_one(self, feature: Features) -> None:
         if feature.shape != (1, self.dimension):
             raise ShapeError("feature", (1, self.dimension), feature.shape)
-        return faces_of(self._transforms, self._codec, feature)
 
     def _transformed(self, features: Features) -> Features:
         if features.ndim != 2 or features.shape[1] != self.dimension:

@@ -1,0 +1,32 @@
+"""Where an index wants features."""
+
+import math
+
+import pytest
+import torch
+
+from activeindex.activation.objective import Goal
+from activeindex.activation.presets import DEEP
+from activeindex.indexing import Quantiser
+from tests.indexing.trained import features, trained
+
+
+@pytest.mark.parametrize("factory", ["IVF16,PQ8x8np", "OPQ8_32,IVF16,PQ8x8np", "IVF16,SQ8"])
+def test_the_middle_of_its_list_is_not_deep_for_an_image(factory: str) -> None:
+    quantiser = Quantiser(trained(factory))
+    for row in features(5, seed=1):
+        goal = Goal.of(row[None], quantiser, DEEP.settings)
+        centroid = torch.from_numpy(quantiser.coarse_centroids(row[None]))
+        at_centroid, at_target = (goal.margin_loss(x).item() for x in (centroid, goal.target))
+        # Behind every face of the list, but nearer to a neighbour there than to its own code.
+        assert at_centroid > math.log(2)
+        assert at_target < at_centroid
+
+
+def test_how_deep_is_enough_is_told_by_the_faces_of_the_list_alone() -> None:
+    quantiser, feature = Quantiser(trained("IVF16,PQ8x8np")), features(1, seed=1)
+    faces = quantiser.faces(feature)
+    assert faces is not None
+    goal = Goal.of(feature, quantiser, DEEP.settings)
+    depth = faces.depth(torch.from_numpy(feature)).abs().mean().item()
+    assert goal.width.item() == pytest.approx(DEEP.settings.margin_width * depth)
