@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import subprocess
 import termios
 import time
@@ -104,6 +105,18 @@ def test_pipe_gets_a_line_per_stage_begun_and_ended_and_no_bar(
     assert begun == "features: begun, 0 of 4"
     assert re.fullmatch(r"features: ended, 4 of 4, \d+ s", ended)
     assert "fts.pt: 4 features" in last
+
+
+def test_one_picture_is_one_image(
+    prepared: Prepared, say: Callable[..., Answer], tmp_path: Path
+) -> None:
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    shutil.copy(next(path for path in sorted(prepared.images.iterdir())), alone)
+    answer = say("extract_fts", "--data_dir", alone, "--output_dir", "fts", "--resize_size", "64")
+    first, *_, last = answer.out.splitlines()
+    assert first.startswith("1 image, extractor ")
+    assert "fts.pt: 1 feature of dimension" in last
 
 
 def test_verbose_0_prints_nothing(prepared: Prepared, say: Callable[..., Answer]) -> None:

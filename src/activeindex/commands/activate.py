@@ -26,6 +26,7 @@ from activeindex.commands.options import (
     add_force,
     add_run_options,
     add_unreadable,
+    counted,
     existing,
     naming_unreadable,
     whole,
@@ -77,7 +78,7 @@ def run(options: argparse.Namespace) -> None:
         for index in indexes:
             index.check_extractor(str(extractor.identity), extractor.dimension)
     names = " and ".join(str(index.identity) for index in indexes)
-    tell(f"{total} images, index {names}, extractor {extractor.identity}")
+    tell(f"{counted(total, 'image')}, index {names}, extractor {extractor.identity}")
     with naming_unreadable(), workers, tell.bar("activate", total) as progress:
         done = activate_folder(
             options.folder,
@@ -97,11 +98,12 @@ def run(options: argparse.Namespace) -> None:
     for line in done.warnings[:_SHOWN_WARNINGS]:
         tell(f"warning: {line}")
     if more := len(done.warnings[_SHOWN_WARNINGS:]):
-        tell(f"warning: and {more} images more; {done.records} has them all")
-    released = f"{done.count} activated images"
+        tell(f"warning: and {counted(more, 'image')} more; {done.records} has them all")
+    released = counted(done.count, "activated image")
     if done.count:
         distortion = Distortion.read(done.records)
         tell(distortion)
         if left := distortion.only_encoded:
-            released = f"{done.count} images, {done.count - left} activated, {left} only encoded,"
+            parts = f"{done.count - left} activated, {left} only encoded,"
+            released = f"{counted(done.count, 'image')}, {parts}"
     tell(f"{options.out}: {released} in {tell.seconds:.1f} s")

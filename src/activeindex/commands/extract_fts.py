@@ -14,6 +14,7 @@ from activeindex.commands.options import (
     Teller,
     add_run_options,
     add_unreadable,
+    counted,
     existing,
     naming_unreadable,
     whole,
@@ -53,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
     workers = chosen_workers(options, tell)
     extractor = chosen_extractor(options, tell)
     total = len(list_images(options.data_dir))
-    tell(f"{total} images, extractor {extractor.identity}")
+    tell(f"{counted(total, 'image')}, extractor {extractor.identity}")
     with naming_unreadable(), workers, tell.bar("features", total) as progress:
         extraction = extract_folder(
             extractor,
@@ -69,6 +70,6 @@ def run(options: argparse.Namespace) -> None:
     for line in extraction.skipped:
         tell(f"skipped {line}")
     tell(
-        f"{extraction.features}: {extraction.count} features of dimension {extractor.dimension} "
-        f"in {tell.seconds:.1f} s; names in {extraction.filenames}"
+        f"{extraction.features}: {counted(extraction.count, 'feature')} of dimension "
+        f"{extractor.dimension} in {tell.seconds:.1f} s; names in {extraction.filenames}"
     )

@@ -8,7 +8,7 @@ queries without a match). No image is copied or changed.
 import argparse
 from pathlib import Path
 
-from activeindex.commands.options import Teller, add_boolean, existing, whole
+from activeindex.commands.options import Teller, add_boolean, counted, existing, whole
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -47,4 +47,4 @@ def run(options: argparse.Namespace) -> None:
             progress=progress,
         )
     for folder in prepared.folders:
-        tell(f"{folder.path}: {folder.count} images")
+        tell(f"{folder.path}: {counted(folder.count, 'image')}")

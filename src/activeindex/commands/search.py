@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from activeindex.commands.extractor_options import add_extractor_options, chosen_extractor
-from activeindex.commands.options import Teller, add_force, add_run_options, whole
+from activeindex.commands.options import Teller, add_force, add_run_options, counted, whole
 
 if TYPE_CHECKING:
     from activeindex.stores import Found
@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> None:
         extractor = chosen_extractor(options, tell)
         if not options.force:
             store.check_extractor(str(extractor.identity), extractor.dimension)
-        tell(f"{options.store}: {store.count()} images; extractor {extractor.identity}")
+        tell(f"{options.store}: {counted(store.count(), 'image')}; extractor {extractor.identity}")
         for found in find_images(store, extractor, files, how, options.batch_size, workers):
             print(json.dumps(found.as_json()) if options.json else _table(found), flush=True)
 

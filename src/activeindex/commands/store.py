@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from activeindex.commands.engine_options import IN_PROCESS, add_engine_options, chosen_workers
-from activeindex.commands.options import Teller, add_boolean, add_force
+from activeindex.commands.options import Teller, add_boolean, add_force, counted
 from activeindex.errors import InputError
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> None:
         elif options.action == "compact":
             store.compact()
         if options.action not in ("get", "remove"):
-            tell(f"{options.store}: {store.count()} images of {store.extractor}")
+            tell(f"{options.store}: {counted(store.count(), 'image')} of {store.extractor}")
             for generation in store.generations:
                 tell(f"  {generation.count():>10}  {generation.name}")
 
