@@ -34,12 +34,14 @@ $(ZOO_STAMP): pyproject.toml constraints.txt requirements/zoo.txt requirements/s
 demo: $(STAMP)
 	$(BIN)/activeindex demo
 
+# A process for each core: more threads in each would only wait for each other.
 test: $(STAMP)
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadgroup $(ARGS)
 
 # All extractors, for the other release of torch; those of timm and torchvision may not skip here.
 test-zoo: $(ZOO_STAMP)
-	ACTIVEINDEX_ZOO=1 $(ZOO)/bin/python -m pytest tests/extractors $(ARGS)
+	ACTIVEINDEX_ZOO=1 OMP_NUM_THREADS=1 $(ZOO)/bin/python -m pytest --numprocesses auto \
+		--dist loadgroup tests/extractors $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check

@@ -24,6 +24,14 @@ settings.register_profile("activeindex", deadline=None)
 settings.load_profile("activeindex")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests of a file run in one process, and all those that need the Ray cluster do."""
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            needs_ray = "ray_cluster" in getattr(item, "fixturenames", ())
+            item.add_marker(pytest.mark.xdist_group("ray" if needs_ray else str(item.path)))
+
+
 def _load_sscd(input_size: int) -> Extractor:
     try:
         extractor = load_extractor("sscd_disc_mixup", input_size)

@@ -56,6 +56,14 @@ def test_at_the_same_psnr_deep_and_fast_go_further_from_the_faces_than_the_paper
     assert (depths[1] > depths[2]).all()
 
 
+def test_thorough_looks_at_three_views_a_step_and_keeps_the_floor_of_deep(
+    images: list[torch.Tensor], small_sscd: Extractor, quantiser: Quantiser
+) -> None:
+    found = activated(PRESETS["thorough"], images[:1], small_sscd, quantiser).images[0]
+    assert found.passes == 20
+    assert 42.5 <= found.quality.psnr < 42.8
+
+
 def test_deep_comes_nearer_to_the_target_without_cells(
     images: list[torch.Tensor], crops: list[torch.Tensor], small_sscd: Extractor
 ) -> None:

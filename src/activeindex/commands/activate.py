@@ -50,7 +50,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=whole(0), default=0, help="of the noise at the start")
     add_unreadable(parser)
     add_force(parser)
-    add_activation_options(parser, "deep")
+    add_activation_options(parser, "thorough")
     add_release_options(parser)
     add_extractor_options(parser)
     add_engine_options(parser)

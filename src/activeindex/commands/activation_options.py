@@ -50,9 +50,9 @@ def add_activation_options(parser: argparse.ArgumentParser, preset: str) -> None
     group = parser.add_argument_group("activation", "what is not given is the preset's")
     group.add_argument(
         "--preset",
-        type=one_of("paper", "deep", "fast"),
+        type=one_of("paper", "thorough", "deep", "fast"),
         default=preset,
-        help="paper, deep or fast (docs/presets.md)",
+        help="paper, thorough, deep or fast (docs/presets.md)",
     )
     for name, kind, paper, text in _OPTIONS:
         shown = f"{text} (default: {paper})" if preset == "paper" and paper is not None else text
