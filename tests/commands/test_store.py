@@ -105,6 +105,36 @@ def test_copies_of_released_pictures_are_found(
     assert [n["name"] for n in json.loads(filtered)["neighbours"]] == ["3.jpg"]
 
 
+def test_a_query_that_cannot_be_read_is_named_and_the_others_are_answered(
+    say: Say, store: str, released: Released, tmp_path: Path
+) -> None:
+    fill(say, store, released)
+    queries = tmp_path / "queries"
+    queries.mkdir()
+    (queries / "0.png").write_bytes(b"no image")
+    shutil.copy(released.out / "1.png", queries)
+    options = ("search", "--store", store, "--k", 1, *SMALL, queries)
+    refused = say(*options)
+    assert (refused.code, "--unreadable skip leaves it out" in refused.err) == (2, True)
+    table = say(*options, "--unreadable", "skip").out
+    assert f"skipped {queries / '0.png'}: " in table
+    assert "1.jpg  (id 1, " in table
+    lines = say(*options, "--unreadable", "skip", "--json").out.splitlines()
+    first, second = map(json.loads, lines)
+    assert first == {"query": str(queries / "0.png"), "unreadable": first["unreadable"]}
+    assert second["neighbours"][0]["name"] == "1.jpg"
+
+
+def test_a_filter_that_names_no_column_is_refused_in_a_line_without_paths(
+    say: Say, store: str, released: Released
+) -> None:
+    fill(say, store, released)
+    answer = say("store", "get", store, "--where", "colour = 'red'")
+    assert answer.code == 2
+    assert "colour" in answer.err
+    assert "/" not in answer.err.partition("expected a filter in SQL")[2]
+
+
 def test_a_store_is_filled_looked_into_and_emptied(
     say: Say, store: str, released: Released
 ) -> None:
@@ -117,7 +147,10 @@ def test_a_store_is_filled_looked_into_and_emptied(
     assert [record["name"] for record in records] == ["1.jpg", "3.jpg"]
     assert records[0]["code"] == records[0]["activation"]["code"]
     assert "2 images removed, 2 left" in say("store", "remove", store, "--where", "id < 2").out
-    assert say("store", "get", store, "0.jpg").out == ""
+    gone = say("store", "get", store, "0.jpg", "3.jpg", "--ids", 77)
+    assert gone.code == 2
+    assert json.loads(gone.out)["name"] == "3.jpg"  # What is there is printed first.
+    assert gone.err.rstrip().endswith(f"{store}: expected 0.jpg, 77 there, found no such image")
     assert "1 image removed, 1 left" in say("store", "remove", store, "2.jpg").out
     assert say("store", "compact", store).code == 0
     assert "         1  IVF4,PQ8x8np L2" in say("store", "info", store).out

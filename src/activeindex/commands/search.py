@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from activeindex.commands.extractor_options import add_extractor_options, chosen_extractor
-from activeindex.commands.options import Teller, add_force, add_run_options, counted, whole
+from activeindex.commands.options import (
+    Teller,
+    add_force,
+    add_run_options,
+    add_unreadable,
+    counted,
+    naming_unreadable,
+    whole,
+)
 
 if TYPE_CHECKING:
     from activeindex.stores import Found
@@ -23,7 +31,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGES", help="what to look for")
     parser.add_argument("--store", required=True, help="lance://PATH or faiss:PATH")
     parser.add_argument(
-        "--index", type=Path, help="refuse a store that is not searched through this quantiser"
+        "--index",
+        type=Path,
+        help="refuse a store that nowhere is searched through this quantiser",
     )
     parser.add_argument("--k", type=whole(1), default=10, help="images shown per query")
     parser.add_argument(
@@ -44,6 +54,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print a line of JSON per query")
     parser.add_argument("--batch_size", type=whole(1), default=64, help="images extracted together")
     add_force(parser)
+    add_unreadable(parser)
     add_extractor_options(parser)
     add_run_options(parser)
 
@@ -64,11 +75,17 @@ def run(options: argparse.Namespace) -> None:
         if not options.force:
             store.check_extractor(str(extractor.identity), extractor.dimension)
         tell(f"{options.store}: {counted(store.count(), 'image')}; extractor {extractor.identity}")
-        for found in find_images(store, extractor, files, how, options.batch_size, workers):
-            print(json.dumps(found.as_json()) if options.json else _table(found), flush=True)
+        answers = find_images(
+            store, extractor, files, how, options.batch_size, workers, options.unreadable
+        )
+        with naming_unreadable():
+            for found in answers:
+                print(json.dumps(found.as_json()) if options.json else _table(found), flush=True)
 
 
 def _table(found: "Found") -> str:
+    if found.unreadable is not None:
+        return f"skipped {found.unreadable}"
     lines = [str(found.query)]
     lines += [
         f"  {rank:>4}  {distance:.4f}  {record.name}  (id {record.id}, {record.generation})"

@@ -8,6 +8,7 @@ searched by `activeindex search` through the quantisers that its images were rel
 import argparse
 import contextlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from activeindex.running.ray_workers import RayWorkers
     from activeindex.running.workers import Workers
     from activeindex.stores import Generation, Store
+
+_SHOWN = 3
+"""Names that an error lists."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -147,15 +151,23 @@ def _get_or_remove(options: argparse.Namespace, store: "Store", tell: Teller) ->
 
     if not (options.names or options.ids or options.where):
         raise InputError("NAME: expected names, --ids or --where, found none")
-    chosen = [np.array(options.ids, np.int64), store.named(options.names)]
+    ids = np.concatenate([np.array(options.ids, np.int64), store.named(options.names)])
+    there = {each for record in store.get(ids) for each in (record.name, record.id)}
+    missing = [each for each in (*options.names, *options.ids) if each not in there]
     if options.where:
-        chosen.append(store.select(options.where))
-    ids = np.unique(np.concatenate(chosen))
+        ids = np.concatenate([ids, store.select(options.where)])
     if options.action == "remove":
-        removed = store.remove(ids)
-        images = "image" if removed == 1 else "images"
-        tell(f"{options.store}: {removed} {images} removed, {store.count()} left")
-        return
-    for record in store.get(ids):
-        line = {**vars(record), "code": record.code.hex()}
-        print(json.dumps(line), flush=True)
+        removed = counted(store.remove(np.unique(ids)), "image")
+        tell(f"{options.store}: {removed} removed, {store.count()} left")
+    else:
+        for record in store.get(ids):
+            line = {**vars(record), "code": record.code.hex()}
+            print(json.dumps(line), flush=True)
+    if missing:
+        raise InputError(f"{options.store}: expected {_listed(missing)} there, found no such image")
+
+
+def _listed(things: Sequence[object]) -> str:
+    """The first few of many."""
+    shown = ", ".join(map(str, things[:_SHOWN]))
+    return shown if len(things) <= _SHOWN else f"{shown} and {len(things) - _SHOWN} more"

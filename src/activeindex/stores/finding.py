@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from activeindex.errors import InputError
-from activeindex.extractors import Extractor
-from activeindex.extractors.extraction import features_of_files
+from activeindex.extractors import Extractor, OnUnreadable
+from activeindex.extractors.extraction import ExtractionJob
 from activeindex.images import list_images
+from activeindex.indexing import Features
 from activeindex.running.files import check_file
 from activeindex.running.workers import Workers
 from activeindex.stores.generation import SearchOptions
@@ -23,13 +24,17 @@ class Found:
     Attributes:
         query: The image file.
         neighbours: Distance (squared with L2) and record, nearest first.
+        unreadable: Why the file could not be looked for; None if it was.
     """
 
     query: Path
     neighbours: tuple[tuple[float, Record], ...]
+    unreadable: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """For programs; ``rank`` counts from 0."""
+        if self.unreadable is not None:
+            return {"query": str(self.query), "unreadable": self.unreadable}
         return {
             "query": str(self.query),
             "neighbours": [
@@ -66,26 +71,43 @@ def find_images(
     options: SearchOptions,
     batch_size: int = 64,
     workers: Workers | None = None,
+    unreadable: OnUnreadable = "refuse",
 ) -> Iterator[Found]:
     """What the store has for each image file, in order.
 
     Raises:
-        UnreadableImageError: At the first file that cannot be decoded.
+        UnreadableImageError: At the first file that cannot be decoded, if ``unreadable`` is
+            ``"refuse"``.
         InputError: If the features have another dimension than the store's.
     """
     if batch_size < 1:
         raise InputError(f"batch_size: expected 1 or more, found {batch_size}")
-    done = 0
-    for features in features_of_files(extractor, files, batch_size, workers or Workers()):
-        result = store.search(
-            features,
-            options.k,
-            nprobe=options.nprobe,
-            refine=options.refine,
-            where=options.where,
-        )
-        records = {record.id: record for record in store.get(result.ids[result.ids >= 0])}
-        for ids, distances in zip(result.ids.tolist(), result.distances.tolist(), strict=True):
-            near = zip(distances, ids, strict=True)
-            yield Found(files[done], tuple((d, records[i]) for d, i in near if i >= 0))
-            done += 1
+    batches = [files[start : start + batch_size] for start in range(0, len(files), batch_size)]
+    results = ExtractionJob(extractor)(batches, workers or Workers())
+    for paths, batch in zip(batches, results, strict=True):
+        if unreadable == "refuse":
+            for error in batch.unreadable.values():
+                raise error
+        answers = iter(_answers(store, batch.features, options) if len(batch.features) else ())
+        for place, path in enumerate(paths):
+            if place in batch.unreadable:
+                yield Found(path, (), str(batch.unreadable[place]))
+            else:
+                yield Found(path, next(answers))
+
+
+def _answers(
+    store: Store, features: Features, options: SearchOptions
+) -> Iterator[tuple[tuple[float, Record], ...]]:
+    """Distance and record of what is nearest to each feature."""
+    result = store.search(
+        features,
+        options.k,
+        nprobe=options.nprobe,
+        refine=options.refine,
+        where=options.where,
+    )
+    records = {record.id: record for record in store.get(result.ids[result.ids >= 0])}
+    for ids, distances in zip(result.ids.tolist(), result.distances.tolist(), strict=True):
+        near = zip(distances, ids, strict=True)
+        yield tuple((distance, records[i]) for distance, i in near if i >= 0)

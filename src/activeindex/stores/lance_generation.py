@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from activeindex.errors import ActiveIndexError, InputError, reason_of
+from activeindex.errors import ActiveIndexError, InputError
 from activeindex.extractors.feature_files import FeatureFile
 from activeindex.indexing import Neighbours, TrainedIndex
 from activeindex.running.progress import Progress, Silent
@@ -22,7 +22,7 @@ from activeindex.stores.lance_fragments import (
     check_lance_ray,
     record_table,
 )
-from activeindex.stores.lance_model import LanceModel, lance_errors, lance_library
+from activeindex.stores.lance_model import LanceModel, lance_errors, lance_library, lance_reason
 from activeindex.stores.lance_segments import COLUMN, INDEX, SegmentJob
 from activeindex.stores.parts import Part, Written
 from activeindex.stores.records import Batch, Record
@@ -310,5 +310,5 @@ def _filtering(where: str | None) -> Iterator[None]:
         if where is None:
             raise
         raise InputError(
-            f"where {where!r}: expected a filter in SQL ({reason_of(error)})"
+            f"where {where!r}: expected a filter in SQL ({lance_reason(error)})"
         ) from None

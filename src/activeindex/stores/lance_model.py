@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -91,6 +92,11 @@ def lance_library() -> Any:
     return lance
 
 
+def lance_reason(error: BaseException) -> str:
+    """What an error of Lance says, without the place in its source."""
+    return re.sub(r",? ?/\S+\.rs:\d+:\d+", "", reason_of(error))
+
+
 @contextlib.contextmanager
 def lance_errors(uri: str) -> Iterator[None]:
     """What Lance cannot write is the user's to mend; it says so in errors of several types."""
@@ -99,4 +105,4 @@ def lance_errors(uri: str) -> Iterator[None]:
     except (OSError, RuntimeError, ValueError) as error:
         if isinstance(error, ActiveIndexError):
             raise
-        raise ActiveIndexError(f"{uri}: Lance refused ({reason_of(error)})") from error
+        raise ActiveIndexError(f"{uri}: Lance refused ({lance_reason(error)})") from error

@@ -74,7 +74,7 @@ class Store:
         self._address = Address.parse(address)
         if engine is not None and self._address.engine != "lance":
             raise InputError(
-                f"engine: expected a store lance://PATH, which is indexed, found {address}"
+                f"engine: expected a store lance://PATH, which several can write, found {address}"
             )
         self._engine = engine
         self._path = self._address.path
