@@ -239,7 +239,7 @@ def test_ray_has_nothing_to_do_for_a_store_in_memory(
     for arguments in (("add", store, released.fts / "fts.pt"), ("compact", store)):
         refused = say("store", *arguments, "--engine", "ray")
         assert (refused.code, refused.err.count("\n")) == (2, 1)
-        assert "engine: expected a store lance://PATH, which is" in refused.err
+        assert "engine: expected a store lance://PATH, which several" in refused.err
     refused = say("store", "add", store, released.fts / "fts.pt", "--address", "auto")
     assert refused.code == 2
     assert "address: expected --engine ray with it, found in-process" in refused.err
