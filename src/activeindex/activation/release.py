@@ -132,7 +132,14 @@ class Release:
 
     def seen(self, layer: Pixels) -> Pixels:
         """What a reader of the file with other colours sees, both ``(H, W, 3)``."""
-        return self.picture.seen(layer) if self.format.lossless else decode(self.encoded(layer))
+        return self.read(layer, b"" if self.format.lossless else self.encoded(layer))
+
+    def read(self, layer: Pixels, data: bytes) -> Pixels:
+        """What a reader sees of the file, ``data``, with these colours ``(H, W, 3)``.
+
+        A lossless file is not decoded for that.
+        """
+        return self.picture.seen(layer) if self.format.lossless else decode(data)
 
 
 class Releases:
@@ -208,14 +215,10 @@ class Releases:
             amplitudes = attainable.astype(np.float64)
             if self._releases[0].budget:
                 amplitudes = largest_amplitudes(keep, attainable, guesses)
-            rows = np.arange(len(amplitudes))
-            layers = changed(rows, amplitudes)
-            seen = self._seen(rows, layers)
-            qualities = measure_qualities(original, seen)
-        pixels = _as_pixels(layers)
-        data = self._each(Release.encoded, self._releases, pixels)
-        if seen is not layers:
-            pixels = _as_pixels(seen)
+            layers = _as_pixels(changed(np.arange(len(amplitudes)), amplitudes))
+            data = self._each(Release.encoded, self._releases, layers)
+            pixels = self._each(Release.read, self._releases, layers, data)
+            qualities = measure_qualities(original, stack_levels(pixels, original.device))
         files = zip(data, pixels, qualities, attainable.tolist(), strict=True)
         return [ReleasedFile(*file) for file in files]
 
@@ -224,8 +227,7 @@ class Releases:
         picked = torch.from_numpy(rows)
         change = distortion
         if self.linf is not None:
-            largest = self.linf[picked]
-            change = torch.maximum(torch.minimum(change, largest), -largest)
+            change = change.clamp(-self.linf[picked], self.linf[picked])
         if self.opacity is not None:
             change = change * (self.opacity[picked] > 0)  # What nobody sees keeps its colours.
         return to_levels(self._layer[picked] + change)

@@ -73,8 +73,7 @@ class Shown:
         largest = self.released.linf
         if largest is None:
             return distortion
-        cut = torch.maximum(torch.minimum(distortion, largest), -largest)
-        return distortion + (cut - distortion).detach()
+        return distortion + (distortion.clamp(-largest, largest) - distortion).detach()
 
     def _seen(self, distortion: torch.Tensor) -> torch.Tensor:
         opacity = self.released.opacity

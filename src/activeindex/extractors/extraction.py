@@ -95,8 +95,7 @@ def features_of_files(
     """
     batches = [paths[start : start + batch_size] for start in range(0, len(paths), batch_size)]
     for batch in ExtractionJob(extractor)(batches, workers):
-        for error in batch.unreadable.values():
-            raise error
+        batch.check("refuse")
         yield batch.features
 
 
@@ -111,6 +110,12 @@ class ExtractedBatch:
 
     features: npt.NDArray[np.float32]
     unreadable: dict[int, UnreadableImageError]
+
+    def check(self, unreadable: OnUnreadable) -> None:
+        """Raises the first of the errors, where such files are refused."""
+        if unreadable == "refuse":
+            for error in self.unreadable.values():
+                raise error
 
 
 @dataclass(frozen=True)
@@ -222,9 +227,7 @@ def extract_folder(
             [paths[start : start + batch_size] for start in starts],
         )
         for start, batch in zip(starts, batches, strict=True):
-            if unreadable == "refuse":
-                for error in batch.unreadable.values():
-                    raise error
+            batch.check(unreadable)
             _write_batch(extractor, batch, names[start : start + batch_size], journal)
             progress.advance(len(names[start : start + batch_size]))
         return _finish(extractor, data_dir, features, journal)

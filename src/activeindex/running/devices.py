@@ -1,4 +1,4 @@
-"""Devices by the names that users give them."""
+"""Devices by the names that users give them, and what a GPU does beside other work."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager

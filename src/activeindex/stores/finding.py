@@ -85,9 +85,7 @@ def find_images(
     batches = [files[start : start + batch_size] for start in range(0, len(files), batch_size)]
     results = ExtractionJob(extractor)(batches, workers or Workers())
     for paths, batch in zip(batches, results, strict=True):
-        if unreadable == "refuse":
-            for error in batch.unreadable.values():
-                raise error
+        batch.check(unreadable)
         answers = iter(_answers(store, batch.features, options) if len(batch.features) else ())
         for place, path in enumerate(paths):
             if place in batch.unreadable:
