@@ -208,6 +208,18 @@ def test_a_damaged_image_is_refused_or_skipped_by_name(
     assert [record["image"] for record in records(tmp_path / "skipped")] == [0, 2]
 
 
+def test_a_damaged_image_may_be_the_first_one(
+    tmp_path: Path, photographs: dict[str, Pixels]
+) -> None:
+    put(tmp_path / "in", photographs, "b.png")
+    (tmp_path / "in" / "a.png").write_text("not an image")
+    with pytest.raises(UnreadableImageError, match=r"a\.png: expected an image"):
+        run(tmp_path / "in", tmp_path / "out")
+    done = run(tmp_path / "in", tmp_path / "skipped", unreadable="skip")
+    assert (done.count, len(done.skipped)) == (1, 1)
+    assert [record["image"] for record in records(tmp_path / "skipped")] == [1]
+
+
 def test_workers_change_nothing(tmp_path: Path, photographs: dict[str, Pixels]) -> None:
     put(tmp_path / "in", photographs, "a.png", "b.jpg", "c.png")
     run(tmp_path / "in", tmp_path / "out")

@@ -258,6 +258,8 @@ class _Job:
             yield _Read(found, errors, self.watchers or (noted,), noted)
 
     def _written(self, read: "_Read", images: Sequence[ActivatedImage]) -> list[_Released]:
+        if not images:
+            return []  # Nothing to tell of.
         recorder = self.recorder
         for watcher in read.watchers:
             watcher.images([item.number for item, _ in read.pictures], images)
