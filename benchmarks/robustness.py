@@ -1,12 +1,15 @@
 """What is left of activation when the world changes, and what it does in bad hands.
 
-Run from the root of the repository, after benchmarks/extractors.py has extracted into extractors/:
+Run from the root of the repository, after the extraction of docs/reproduce.md:
     OMP_WAIT_POLICY=PASSIVE PYTHONPATH=. python benchmarks/robustness.py \
-        --data_dir disc/references_10k --work extractors
+        --data_dir disc/references_10k --fts_training_path fts/train/fts.pt \
+        --fts_reference_path fts/references/fts.pt
 
-The first --images images are activated through EfficientNet-Lite0 against IVF64,PQ8x8, trained on
-one half of the training features, and looked for under the fixed list of edits (R@1, nprobe 1)
-among the references and all originals. Each table is printed when it is measured.
+The first --images photographs with odd numbers (no setting was chosen on them) are activated with
+--preset against IVF64,PQ8x8, trained on one half of the training features, and looked for under the
+fixed list of edits (R@1, nprobe 1) among the references and all originals. Each table is printed
+when it is measured. With --other, a folder of training/, references/ and originals/ that
+benchmarks/extractors.py left for EfficientNet-Lite0, they are looked for through that, too.
 """
 
 import argparse
@@ -18,10 +21,16 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 import torch
-from families import edited_features, recall
+from families import edited_features
 
-from activeindex.activation import PAPER, activate, read_pixels
-from activeindex.extractors import Extractor, features_of, load_extractor, read_features
+from activeindex.activation import PRESETS, activate, read_pixels
+from activeindex.extractors import (
+    Extractor,
+    features_of,
+    features_of_files,
+    load_extractor,
+    read_features,
+)
 from activeindex.images import (
     FileFormat,
     Picture,
@@ -58,15 +67,19 @@ class Lab:
     """Features, images and an extractor."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        folder = options.work / "EfficientNet-Lite0_mean"
-        self.training, self.references, self.originals = (
-            read_features(folder / name / "fts.npy", name).values
-            for name in ("training", "references", "originals")
-        )
-        self.extractor, self.workers = lite0("mean"), Workers(1)
+        self.training = read_features(options.fts_training_path, "fts_training_path").values
+        self.references = read_features(options.fts_reference_path, "fts_reference_path").values
+        self.extractor, self.workers = load_extractor(options.model_name), Workers(1)
+        self.model_name, self.preset = options.model_name, PRESETS[options.preset]
         self.paths = list_images(options.data_dir)
-        self.pixels = [read_pixels(path) for path in self.paths[: options.images]]
+        self.numbers = np.arange(1, len(self.paths), 2)[: options.images]
+        self.pixels = [read_pixels(self.paths[number]) for number in self.numbers]
+        self.originals = self.of_originals(self.extractor)
         self.database = np.concatenate([self.references, self.originals])
+        self.truth = len(self.references) + self.numbers
+
+    def of_originals(self, extractor: Extractor) -> Array:
+        return np.concatenate(list(features_of_files(extractor, self.paths, 64, self.workers)))
 
     def filled(self, index: faiss.Index, database: Array | None = None) -> faiss.Index:
         copy = faiss.clone_index(index)
@@ -75,9 +88,14 @@ class Lab:
         return copy
 
     def activated(self, *indexes: faiss.Index) -> list[Pixels]:
-        quantisers = [Quantiser(index) for index in indexes]
-        images = [to_tensor(pixels) for pixels in self.pixels]
-        result = activate(images, self.extractor, quantisers)
+        result = activate(
+            [to_tensor(pixels) for pixels in self.pixels],
+            self.extractor,
+            [Quantiser(index) for index in indexes],
+            self.preset.settings,
+            release=self.preset.release,
+            numbers=self.numbers.tolist(),
+        )
         print(f"activated for {len(indexes)}: {result}", flush=True)
         return [image.pixels for image in result.images]
 
@@ -87,7 +105,8 @@ class Lab:
         return features_of(extractor, torch.stack(squares))
 
     def found(self, index: faiss.Index, queries: Array) -> float:
-        return recall(index, queries, len(self.references), len(self.pixels))
+        first = search(index, queries, 1).ids[:, 0].reshape(-1, len(self.truth))
+        return float(np.mean(first == self.truth))
 
     def edited(self, images: Sequence[Pixels], extractor: Extractor | None = None) -> Array:
         return edited_features(images, extractor or self.extractor, self.workers)
@@ -105,7 +124,7 @@ def half_size(pixels: Pixels) -> Pixels:
     )
 
 
-def promise(lab: Lab) -> None:
+def promise(lab: Lab, other_features: Path | None) -> None:
     """Tables of what is left."""
     half = len(lab.training) // 2
     shuffled = np.random.default_rng(1).permutation(half)
@@ -140,13 +159,19 @@ def promise(lab: Lab) -> None:
         print(f"| {name} | " + " | ".join(f"{value:.3f}" for value in values) + " |", flush=True)
 
     print("\n| extractor that is searched through | passive | activated |\n|---|---|---|")
-    for name, extractor in (
-        ("EfficientNet-Lite0 at 192 px", lite0("mean", 192)),
-        ("EfficientNet-Lite0, gem:3", lite0("gem:3")),
-    ):
-        everything = list_images(lab.paths[0].parent)
-        originals = lab.features([read_pixels(path) for path in everything], extractor)
-        index = lab.filled(first, np.concatenate([lab.references, originals]))
+    smaller = load_extractor(lab.model_name, lab.extractor.input_size * 6 // 7)
+    database = np.concatenate([lab.references, lab.of_originals(smaller)])
+    changed = [(f"at {smaller.input_size} px", smaller, lab.filled(first, database))]
+    if other_features is not None:
+        training, references, originals = (
+            read_features(other_features / name / "fts.npy", name).values
+            for name in ("training", "references", "originals")
+        )
+        index = train_index(training, FACTORY, "L2")
+        add(index, np.concatenate([references, originals]))
+        set_nprobe(index, 1)
+        changed.append(("EfficientNet-Lite0, with an index of its own", lite0("mean"), index))
+    for name, extractor, index in changed:
         values = [lab.found(index, lab.edited(images, extractor)) for images in (lab.pixels, one)]
         print(f"| {name} | " + " | ".join(f"{value:.3f}" for value in values) + " |", flush=True)
 
@@ -156,18 +181,18 @@ def dark_side(lab: Lab) -> None:
     index = train_index(lab.training, FACTORY, "L2")
     searched, quantiser = lab.filled(index), Quantiser(index)
     own = lab.features(lab.pixels)
-    count, first = len(lab.pixels), len(lab.references)
-    victims = np.random.default_rng(0).permutation(len(lab.references))[:count]
+    victims = np.random.default_rng(0).permutation(len(lab.references))[: len(lab.pixels)]
     goals = quantiser.reconstruct(lab.references[victims])
-    second = load_extractor(input_size=128)
-    groups = {"untouched": lab.pixels}
+    second = load_extractor("sscd_disc_mixup", 128)
+    groups = {"untouched": lab.pixels, "activated": lab.activated(index)}
     for name, scaling, targets in (
-        ("activated", 3.0, quantiser.reconstruct(own)),
         ("aimed at another's code", 3.0, goals),
         ("aimed at another's code, twice the distortion", 6.0, goals),
         ("driven away from its own feature", 3.0, -own),
     ):
-        settings = PAPER.replace(scaling=scaling, iterations=20 if scaling > 3 else 10)
+        settings = PRESETS["paper"].settings.replace(
+            scaling=scaling, iterations=20 if scaling > 3 else 10
+        )
         groups[name] = [
             activate([to_tensor(p)], lab.extractor, Aimed(index, t[None]), settings)
             .images[0]
@@ -181,7 +206,7 @@ def dark_side(lab: Lab) -> None:
         left = lab.found(searched, lab.edited(images))
         levels = np.mean([psnr(p, q) for p, q in zip(lab.pixels, images, strict=True)])
         print(
-            f"| {name} | {levels:.1f} | {np.mean(ids == first + np.arange(count)):.2f} | "
+            f"| {name} | {levels:.1f} | {np.mean(ids == lab.truth):.2f} | "
             f"{np.mean(ids == victims):.2f} | {left:.2f} |",
             flush=True,
         )
@@ -202,15 +227,19 @@ def dark_side(lab: Lab) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("data_dir", "work"):
+    for name in ("data_dir", "fts_training_path", "fts_reference_path"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=24)
+    parser.add_argument("--model_name", default="lite0_copy")
+    parser.add_argument("--preset", default="thorough", choices=PRESETS)
+    parser.add_argument("--images", type=int, default=40)
+    parser.add_argument("--other", type=Path, help="features of EfficientNet-Lite0")
     parser.add_argument("--parts", nargs="*", default=("promise", "dark_side"))
     options = parser.parse_args()
     lab = Lab(options)
-    for part, measure in (("promise", promise), ("dark_side", dark_side)):
-        if part in options.parts:
-            measure(lab)
+    if "promise" in options.parts:
+        promise(lab, options.other)
+    if "dark_side" in options.parts:
+        dark_side(lab)
     lab.workers.close()
 
 

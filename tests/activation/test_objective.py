@@ -30,3 +30,21 @@ def test_how_deep_is_enough_is_told_by_the_faces_of_the_list_alone() -> None:
     goal = Goal.of(feature, quantiser, DEEP.settings)
     depth = faces.depth(torch.from_numpy(feature)).abs().mean().item()
     assert goal.width.item() == pytest.approx(DEEP.settings.margin_width * depth)
+
+
+@pytest.mark.parametrize("factory", ["LSHr", "PCA16,LSH"])
+def test_every_bit_that_is_about_to_flip_counts_however_near_the_others_are(factory: str) -> None:
+    goal = Goal.of(features(1, seed=1), Quantiser(trained(factory)), DEEP.settings)
+    assert goal.faces is not None
+    # A coordinate for each bit, as the normals are orthonormal.
+    normals, offsets = goal.faces.normals[0], goal.faces.offsets[0]
+
+    def loss(depth: torch.Tensor) -> float:
+        return goal.margin_loss(((depth - offsets) @ normals)[None]).item()
+
+    deep = torch.full_like(offsets, 20.0 * goal.width.item())
+    first, second, both = deep.clone(), deep.clone(), deep.clone()
+    first[0] = second[1] = both[0] = both[1] = 0.0
+    assert loss(deep) == pytest.approx(0.0, abs=1e-6)
+    assert loss(first) == pytest.approx(math.log(2) / len(deep), rel=1e-3)
+    assert loss(both) == pytest.approx(loss(first) + loss(second), rel=1e-3)

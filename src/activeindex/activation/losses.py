@@ -35,6 +35,19 @@ def margin_loss(depth: torch.Tensor, width: torch.Tensor) -> torch.Tensor:
     return F.softplus(torch.logsumexp(-depth / width, dim=1))
 
 
+def bits_loss(depth: torch.Tensor, width: torch.Tensor) -> torch.Tensor:
+    """How near features are to losing bits of their codes, ``(B,)``: 0 deep inside.
+
+    The mean over the bits of log(1 + exp(-depth / width)). A copy is as far as it has lost bits, so
+    each counts by itself, where :func:`margin_loss` would leave the others to the nearest.
+
+    Args:
+        depth: ``(B, bits)``; see :class:`~activeindex.indexing.Faces`.
+        width: ``(B, 1)``, in the same unit.
+    """
+    return F.softplus(-depth / width).mean(dim=1)
+
+
 def total_loss(
     feature_losses: torch.Tensor, image_losses: torch.Tensor, settings: ActivationSettings
 ) -> torch.Tensor:

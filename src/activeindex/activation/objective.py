@@ -6,7 +6,7 @@ from typing import Self
 
 import torch
 
-from activeindex.activation.losses import feature_loss, margin_loss, total_loss
+from activeindex.activation.losses import bits_loss, feature_loss, margin_loss, total_loss
 from activeindex.activation.settings import ActivationSettings
 from activeindex.activation.targets import choose_targets
 from activeindex.indexing import Faces, Features, Quantiser
@@ -81,7 +81,8 @@ class Goal:
         """The margin loss ``(B,)`` of features ``(B, d)``; 0 without faces."""
         if self.faces is None:
             return torch.zeros_like(features[:, 0])
-        return margin_loss(self.faces.depth(features), self.width)
+        loss = bits_loss if self.faces.bits else margin_loss
+        return loss(self.faces.depth(features), self.width)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from activeindex.images import Pixels, Quality
+from activeindex.running.progress import counted
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class ActivationResult:
 
     def __str__(self) -> str:
         return (
-            f"{len(self)} images: PSNR {self.psnr:.2f} dB, SSIM {self.ssim:.3f}, "
+            f"{counted(len(self), 'image')}: PSNR {self.psnr:.2f} dB, SSIM {self.ssim:.3f}, "
             f"L-inf {self.linf:.1f}, distance to target {self.distance_before:.3f} -> "
             f"{self.distance_after:.3f}"
         )

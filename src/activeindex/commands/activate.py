@@ -26,12 +26,12 @@ from activeindex.commands.options import (
     add_force,
     add_run_options,
     add_unreadable,
-    counted,
     existing,
     naming_unreadable,
     whole,
 )
 from activeindex.running.files import check_there
+from activeindex.running.progress import counted
 
 _SHOWN_WARNINGS = 10
 

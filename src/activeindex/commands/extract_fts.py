@@ -14,11 +14,11 @@ from activeindex.commands.options import (
     Teller,
     add_run_options,
     add_unreadable,
-    counted,
     existing,
     naming_unreadable,
     whole,
 )
+from activeindex.running.progress import counted
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -28,11 +28,6 @@ def boolean(text: str) -> bool:
     raise argparse.ArgumentTypeError(f"expected True or False, found {text!r}")
 
 
-def counted(count: int, noun: str) -> str:
-    """How many of a thing: ``1 image``, ``2 images``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def optional(text: str) -> str | None:
     """A text, or None for ``None``."""
     return None if text in ("", "None", "none") else text

@@ -8,7 +8,8 @@ queries without a match). No image is copied or changed.
 import argparse
 from pathlib import Path
 
-from activeindex.commands.options import Teller, add_boolean, counted, existing, whole
+from activeindex.commands.options import Teller, add_boolean, existing, whole
+from activeindex.running.progress import counted
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -17,10 +17,10 @@ from activeindex.commands.options import (
     add_force,
     add_run_options,
     add_unreadable,
-    counted,
     naming_unreadable,
     whole,
 )
+from activeindex.running.progress import counted
 
 if TYPE_CHECKING:
     from activeindex.stores import Found

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from activeindex.commands.engine_options import IN_PROCESS, add_engine_options, chosen_workers
-from activeindex.commands.options import Teller, add_boolean, add_force, counted
+from activeindex.commands.options import Teller, add_boolean, add_force
 from activeindex.errors import InputError
+from activeindex.running.progress import counted
 
 if TYPE_CHECKING:
     from activeindex.running.ray_workers import RayWorkers

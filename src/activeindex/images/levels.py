@@ -16,8 +16,8 @@ Pixels = npt.NDArray[np.uint8]
 """8-bit RGB pixels ``(H, W, 3)``."""
 
 
-def to_tensor(image: Image.Image | Pixels) -> torch.Tensor:
-    """8-bit RGB pixels as a float tensor ``(3, H, W)`` in [0, 1].
+def levels_of(image: Image.Image | Pixels) -> torch.Tensor:
+    """8-bit RGB pixels as levels ``(3, H, W)``, uint8, in the memory order of the pixels.
 
     Args:
         image: An RGB image, or a uint8 array ``(H, W, 3)``.
@@ -25,12 +25,17 @@ def to_tensor(image: Image.Image | Pixels) -> torch.Tensor:
     Raises:
         InputError: If it is not 8-bit RGB.
     """
-    pixels = np.asarray(image)
+    pixels = np.array(image)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         raise InputError(
             f"image: expected 8-bit RGB (H, W, 3), found {pixels.dtype} {pixels.shape}"
         )
-    return from_levels(torch.from_numpy(pixels.copy()).permute(2, 0, 1))
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def to_tensor(image: Image.Image | Pixels) -> torch.Tensor:
+    """8-bit RGB pixels as a float tensor ``(3, H, W)`` in [0, 1]; see :func:`levels_of`."""
+    return from_levels(levels_of(image))
 
 
 def stack_levels(images: Iterable[Pixels], device: torch.device | None = None) -> torch.Tensor:

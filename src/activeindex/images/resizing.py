@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from activeindex.images.levels import to_tensor
+from activeindex.images.levels import from_levels, levels_of
 
 _STRIP = 1 << 18
 """Pixels that are floats at a time in :func:`to_square`: 3 MB."""
@@ -31,13 +31,9 @@ def to_square(image: Image.Image, size: int) -> torch.Tensor:
     Raises:
         InputError: If the image is not 8-bit RGB.
     """
-    width, height = image.size
-    rows = max(1, _STRIP // width)
-    strips = [
-        _resize(to_tensor(image.crop((0, top, width, min(top + rows, height)))).unsqueeze(0), size)
-        for top in range(0, height, rows)
-    ]
-    return _resize(torch.cat(strips, dim=2), (size, size)).squeeze(0)
+    strips = torch.split(levels_of(image).unsqueeze(0), max(1, _STRIP // image.width), dim=2)
+    narrow = [_resize(from_levels(strip), size) for strip in strips]
+    return _resize(torch.cat(narrow, dim=2), (size, size)).squeeze(0)
 
 
 def _resize(images: torch.Tensor, size: tuple[int, int] | int) -> torch.Tensor:

@@ -39,15 +39,18 @@ class Faces:
         normals: ``(n, m, d)``, of unit length, pointing inwards; n is 1 for one cell.
         offsets: ``(n, m)``.
         unit: Whether the index brings features to unit length first.
+        bits: Whether what lies behind each is a bit of the code, and every one that is crossed
+            makes the distance larger; otherwise one that is crossed loses the cell.
     """
 
     normals: torch.Tensor
     offsets: torch.Tensor
     unit: bool
+    bits: bool
 
     def to(self, device: torch.device) -> "Faces":
         """The same with its tensors on a device."""
-        return Faces(self.normals.to(device), self.offsets.to(device), self.unit)
+        return replace(self, normals=self.normals.to(device), offsets=self.offsets.to(device))
 
     @classmethod
     def of_several(cls, faces: Sequence[Self]) -> Self:
@@ -58,7 +61,7 @@ class Faces:
             missing = most - each.offsets.shape[1]
             normals.append(F.pad(each.normals, (0, 0, 0, missing)))
             offsets.append(F.pad(each.offsets, (0, missing), value=_FAR))
-        return cls(torch.cat(normals), torch.cat(offsets), faces[0].unit)
+        return replace(faces[0], normals=torch.cat(normals), offsets=torch.cat(offsets))
 
     def with_those_of(self, others: Self) -> Self:
         """These faces and others for the same features."""
@@ -90,7 +93,8 @@ def faces_of(
     """
     linear = _Linear.of(transforms, feature.shape[1])
     found = linear and _sides(codec, linear(feature))
-    return linear.faces(*found) if linear and found else None
+    bits = isinstance(codec, faiss.IndexLSH)
+    return linear.faces(*found, bits=bits) if linear and found else None
 
 
 def code_face_of(
@@ -119,7 +123,7 @@ def code_face_of(
     vector = linear(feature)
     own = int(inverted.quantizer.assign(vector, 1)[0, 0])
     points = (codec.sa_decode(codec.sa_encode(vector))[0], inverted.quantizer.reconstruct(own))
-    return linear.faces(*_halfway(np.stack(points), inverted.metric_type))
+    return linear.faces(*_halfway(np.stack(points), inverted.metric_type), bits=False)
 
 
 @dataclass(frozen=True)
@@ -159,7 +163,11 @@ class _Linear:
         return np.ascontiguousarray(mapped, dtype=np.float32)
 
     def faces(
-        self, normals: npt.NDArray[np.float64], offsets: npt.NDArray[np.float64]
+        self,
+        normals: npt.NDArray[np.float64],
+        offsets: npt.NDArray[np.float64],
+        *,
+        bits: bool,
     ) -> Faces | None:
         """The faces that are these behind the map; None if there are none."""
         if self.matrix is not None:
@@ -169,7 +177,7 @@ class _Linear:
         normals, offsets = normals[kept] / lengths[kept, None], offsets[kept] / lengths[kept]
         if not len(normals):
             return None
-        return Faces(_tensor(normals[None]), _tensor(offsets[None]), self.unit)
+        return Faces(_tensor(normals[None]), _tensor(offsets[None]), self.unit, bits)
 
 
 def _sides(

@@ -16,6 +16,11 @@ _BETWEEN_LINES = 60.0
 """Seconds between two lines of a stage in a log."""
 
 
+def counted(count: int, noun: str) -> str:
+    """How many of a thing: ``1 image``, ``2 images``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 class Progress(Protocol):
     """What a long function reports to: the number of items done, and what to show beside them."""
 

@@ -11,7 +11,7 @@ from activeindex.extractors import ExtractorIdentity
 from activeindex.extractors.feature_files import FeatureFile
 from activeindex.indexing import QuantiserIdentity
 from activeindex.running.files import check_file
-from activeindex.running.progress import Progress, Silent
+from activeindex.running.progress import Progress, Silent, counted
 from activeindex.stores.generation import Generation
 from activeindex.stores.parts import Part
 from activeindex.stores.store import Store
@@ -40,9 +40,9 @@ class Added:
     moved: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        text = f"{self.count} images added, {self.activated} of them activated"
+        text = f"{counted(self.count, 'image')} added, {self.activated} of them activated"
         if self.there:
-            text += f"; {self.there} were there already"
+            text += f"; {self.there} {'was' if self.there == 1 else 'were'} there already"
         if self.moved:
             shown = ", ".join(self.moved[:_NAMED]) + (" …" if len(self.moved) > _NAMED else "")
             text += f"; {len(self.moved)} have another code than they were activated for ({shown})"

@@ -1,0 +1,135 @@
+"""A whole experiment against the passes through the extractor that it makes.
+
+Run, after the commands of docs/reproduce.md:
+    OMP_WAIT_POLICY=PASSIVE python benchmarks/experiment.py --data_dir disc/references_10k \
+        --query_nonmatch_dir disc/queries_40k --fts_training_path fts/train/fts.pt \
+        --fts_reference_path fts/references/fts.pt
+
+`activeindex main` activates --images images and makes both lists of queries of them, with five
+non-matching ones for each, from its start to its last file; index and references included. Then its
+passes alone: every step of every image forward and back, every query forward, on images in memory
+(the time of --sample images and their queries, times what the run made of them). `ratio` is the
+experiment's time over theirs, on the wall and of all processes, which other programs on the machine
+change less.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from activeindex.activation import PRESETS
+from activeindex.extractors import Extractor, features_of, load_extractor
+from activeindex.images import list_images
+
+NON_MATCHING = 5
+"""For each image, as in the small collection."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds on the wall, and of processors."""
+
+    wall: float
+    cpu: float
+
+    def __mul__(self, times: float) -> "Cost":
+        return Cost(self.wall * times, self.cpu * times)
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.wall + other.wall, self.cpu + other.cpu)
+
+
+def cost(function: Callable[[], object], who: int) -> Cost:
+    def spent() -> float:
+        usage = resource.getrusage(who)
+        return usage.ru_utime + usage.ru_stime
+
+    wall, cpu = time.perf_counter(), spent()
+    function()
+    return Cost(time.perf_counter() - wall, spent() - cpu)
+
+
+def experiment(options: argparse.Namespace, work: Path) -> list[str]:
+    images = list_images(options.data_dir)[: options.images]
+    others = list_images(options.query_nonmatch_dir)[: NON_MATCHING * options.images]
+    for name, paths in (("images", images), ("others", others)):
+        (work / name).mkdir()
+        for path in paths:
+            (work / name / path.name).symlink_to(path.resolve())
+    command = [sys.executable, "-m", "activeindex", "main"]
+    command += ["--model_name", options.model_name, "--idx_factory", options.idx_factory]
+    command += ["--fts_training_path", str(options.fts_training_path)]
+    command += ["--fts_reference_path", str(options.fts_reference_path)]
+    command += ["--data_dir", str(work / "images"), "--query_nonmatch_dir", str(work / "others")]
+    command += ["--idx_dir", str(work / "indexes"), "--output_dir", str(work / "output")]
+    return [*command, "--active", "True"]
+
+
+def stages(output: Path) -> dict[str, tuple[int, float]]:
+    """Items and seconds of each stage of a run."""
+    found: dict[str, tuple[int, float]] = {}
+    for line in (output / "times.jsonl").read_text().splitlines():
+        stage = json.loads(line)
+        if "stage" in stage:
+            items, seconds = found.get(stage["stage"], (0, 0.0))
+            found[stage["stage"]] = (items + stage["items"], seconds + stage["seconds"])
+    return found
+
+
+def forward_and_back(extractor: Extractor, images: int, steps: int) -> None:
+    shape = (1, 3, extractor.input_size, extractor.input_size)
+    for _ in range(images):
+        image = torch.rand(shape).requires_grad_()
+        for _ in range(steps):
+            extractor(image).sum().backward()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("data_dir", "query_nonmatch_dir", "fts_training_path", "fts_reference_path"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--model_name", default="sscd_disc_mixup", help="or a file")
+    parser.add_argument("--idx_factory", default="IVF64,PQ8x8")
+    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--sample", type=int, default=8, help="images whose passes are timed")
+    options = parser.parse_args()
+    extractor = load_extractor(options.model_name)
+    steps = PRESETS["paper"].settings.iterations
+    with tempfile.TemporaryDirectory() as folder:
+        command = experiment(options, Path(folder))
+        whole = cost(lambda: subprocess.run(command, check=True), resource.RUSAGE_CHILDREN)
+        seen = stages(Path(folder) / "output")
+    queries = seen["edit and extract"][0]
+    size, sampled = extractor.input_size, options.sample * queries // options.images
+    batch = torch.rand(sampled, 3, size, size)
+    forward_and_back(extractor, 1, 1)
+    mine = resource.RUSAGE_SELF
+    share = options.images / options.sample
+    active = cost(lambda: forward_and_back(extractor, options.sample, steps), mine) * share
+    looked = cost(lambda: features_of(extractor, batch), mine) * share
+    print(f"{extractor.identity}, {options.images} images, {queries} queries, threads", end=" ")
+    print(torch.get_num_threads())
+    print("| | seconds | CPU seconds |\n|---|---|---|")
+    for name, found in (
+        ("experiment", whole),
+        (f"{steps} passes forward and back of every image", active),
+        ("every query forward", looked),
+    ):
+        print(f"| {name} | {found.wall:.1f} | {found.cpu:.1f} |")
+    floor = active + looked
+    print(f"| ratio | {whole.wall / floor.wall:.2f} | {whole.cpu / floor.cpu:.2f} |")
+    for name, (items, seconds) in seen.items():
+        print(f"  {name}: {items} in {seconds:.1f} s")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
