@@ -7,10 +7,11 @@ Run, after the commands of docs/reproduce.md:
 
 `activeindex main` activates --images images and makes both lists of queries of them, with five
 non-matching ones for each, from its start to its last file; index and references included. Then its
-passes alone: every step of every image forward and back, every query forward, on images in memory
-(the time of --sample images and their queries, times what the run made of them). `ratio` is the
-experiment's time over theirs, on the wall and of all processes, which other programs on the machine
-change less.
+passes alone, by one thread: every step of every image forward and back, every query forward, on
+images in memory (the time of --sample images and their queries, times what the run made of them).
+`ratio` is the experiment's time over theirs: in CPU time of all processes, which other programs on
+the machine change little, and on the wall, where the passes would take their CPU time over the
+number of cores.
 """
 
 import argparse
@@ -29,6 +30,7 @@ import torch
 from activeindex.activation import PRESETS
 from activeindex.extractors import Extractor, features_of, load_extractor
 from activeindex.images import list_images
+from activeindex.running.cores import default_workers
 
 NON_MATCHING = 5
 """For each image, as in the small collection."""
@@ -40,12 +42,6 @@ class Cost:
 
     wall: float
     cpu: float
-
-    def __mul__(self, times: float) -> "Cost":
-        return Cost(self.wall * times, self.cpu * times)
-
-    def __add__(self, other: "Cost") -> "Cost":
-        return Cost(self.wall + other.wall, self.cpu + other.cpu)
 
 
 def cost(function: Callable[[], object], who: int) -> Cost:
@@ -111,22 +107,22 @@ def main() -> None:
     queries = seen["edit and extract"][0]
     size, sampled = extractor.input_size, options.sample * queries // options.images
     batch = torch.rand(sampled, 3, size, size)
+    torch.set_num_threads(1)
     forward_and_back(extractor, 1, 1)
     mine = resource.RUSAGE_SELF
     share = options.images / options.sample
-    active = cost(lambda: forward_and_back(extractor, options.sample, steps), mine) * share
-    looked = cost(lambda: features_of(extractor, batch), mine) * share
-    print(f"{extractor.identity}, {options.images} images, {queries} queries, threads", end=" ")
-    print(torch.get_num_threads())
+    active = cost(lambda: forward_and_back(extractor, options.sample, steps), mine).cpu * share
+    looked = cost(lambda: features_of(extractor, batch), mine).cpu * share
+    cores = default_workers()
+    print(f"{extractor.identity}, {options.images} images, {queries} queries, {cores} cores")
     print("| | seconds | CPU seconds |\n|---|---|---|")
-    for name, found in (
-        ("experiment", whole),
-        (f"{steps} passes forward and back of every image", active),
-        ("every query forward", looked),
-    ):
-        print(f"| {name} | {found.wall:.1f} | {found.cpu:.1f} |")
+    print(f"| experiment | {whole.wall:.1f} | {whole.cpu:.1f} |")
+    print(
+        f"| {steps} passes forward and back of every image | {active / cores:.1f} | {active:.1f} |"
+    )
+    print(f"| every query forward | {looked / cores:.1f} | {looked:.1f} |")
     floor = active + looked
-    print(f"| ratio | {whole.wall / floor.wall:.2f} | {whole.cpu / floor.cpu:.2f} |")
+    print(f"| ratio | {whole.wall / floor * cores:.2f} | {whole.cpu / floor:.2f} |")
     for name, (items, seconds) in seen.items():
         print(f"  {name}: {items} in {seconds:.1f} s")
 

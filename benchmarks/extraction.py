@@ -61,10 +61,12 @@ def throughput(extractor: Extractor, folder: Path, count: int, rounds: int) -> N
     size = extractor.input_size
     paths = list_images(folder)
 
-    def extract(decode: str) -> None:
-        # Made here, so that its processes end, and their time counts, here.
+    def extract(decode: str) -> tuple[float, float]:
         with tempfile.TemporaryDirectory() as out, Workers(2) as workers:
-            extract_folder(extractor, folder, Path(out), decode=decode, workers=workers)
+            list(workers.map(abs, range(4)))  # Starts them, which is no part of an image's cost.
+            return cost(
+                lambda: extract_folder(extractor, folder, Path(out), decode=decode, workers=workers)
+            )
 
     def decode(how: str) -> None:
         for path in paths:
@@ -72,7 +74,6 @@ def throughput(extractor: Extractor, folder: Path, count: int, rounds: int) -> N
 
     threads = torch.get_num_threads()
     features_of(extractor, images[:4])
-    start = cost(lambda: list(start_workers()))
     found: dict[str, list[tuple[float, float]]] = {}
     for _ in range(rounds):
         found.setdefault("forward", []).append(cost(lambda: features_of(extractor, images)))
@@ -80,12 +81,10 @@ def throughput(extractor: Extractor, folder: Path, count: int, rounds: int) -> N
             torch.set_num_threads(1)
             alone = cost(lambda how=how: decode(how))
             torch.set_num_threads(threads)
-            wall, cpu = cost(lambda how=how: extract(how))
-            # Starting workers is no part of an image's cost; their CPU time is decoding's.
-            found.setdefault(how, []).append((wall - start[0], cpu - start[1] + alone[1]))
+            wall, cpu = extract(how)
+            found.setdefault(how, []).append((wall, cpu + alone[1]))
             found.setdefault(f"decode {how}", []).append(alone)
     forward = found["forward"]
-    print(f"  start of two workers, taken off: {start[0]:.1f} s wall, {start[1]:.1f} s CPU")
     for name, times in found.items():
         wall, cpu = (statistics.median(values) / count * 1e3 for values in zip(*times, strict=True))
         line = f"  {name:<14} {wall:6.0f} ms wall {cpu:6.0f} ms CPU per image"
@@ -99,11 +98,6 @@ def throughput(extractor: Extractor, folder: Path, count: int, rounds: int) -> N
                 for values, unit in zip(ratios, ("wall", "CPU"), strict=True)
             )
         print(line, flush=True)
-
-
-def start_workers() -> list[int]:
-    with Workers(2) as workers:
-        return list(workers.map(abs, range(4)))
 
 
 def parity(extractor: Extractor, folder: Path) -> None:

@@ -9,6 +9,7 @@ up in --output_dir.
 import argparse
 from pathlib import Path
 
+from activeindex.commands.engine_options import local_workers
 from activeindex.commands.extractor_options import add_extractor_options, chosen_extractor
 from activeindex.commands.options import (
     Teller,
@@ -29,12 +30,11 @@ def run(options: argparse.Namespace) -> None:
     """Runs the command."""
     from activeindex.commands.table import tables_of
     from activeindex.demo import run_demo
-    from activeindex.running.workers import Workers
 
     tell = Teller(options.verbose)
     extractor = chosen_extractor(options, tell)
     tell(f"extractor {extractor.identity}")
-    with Workers(options.workers) as workers:
+    with local_workers(options) as workers:
         result = run_demo(options.output_dir, extractor, workers, tell.bar, options.command_line)
     folder = options.output_dir
     tell()

@@ -1,4 +1,4 @@
-"""Options that say who computes: this process, or workers on a Ray cluster."""
+"""Options that say who computes: processes of this machine, or workers on a Ray cluster."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -7,6 +7,7 @@ from activeindex.commands.options import Teller, whole
 from activeindex.errors import InputError
 
 if TYPE_CHECKING:
+    from activeindex.running.processes import Processes
     from activeindex.running.ray_workers import RayWorkers
     from activeindex.running.workers import Workers
 
@@ -21,8 +22,8 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         "--engine",
         default=IN_PROCESS,
         choices=(IN_PROCESS, RAY),
-        help="who computes: this process, or workers that Ray runs, here or on a cluster; the "
-        "results are the same",
+        help="who computes: this process and its --workers, or workers that Ray runs, here or on a "
+        "cluster; the results are the same",
     )
     group.add_argument(
         "--address",
@@ -39,12 +40,12 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         "--worker_cpus",
         type=whole(1),
         metavar="N",
-        help="CPUs, and threads, of each of them (default: as many threads as this process would "
-        "use, since the last bits of a feature depend on it)",
+        help="CPUs, and threads, of each of them (default: one, as --workers have, since the last "
+        "bits of a feature depend on it; beside a GPU, its share of the machine's)",
     )
 
 
-def chosen_workers(options: argparse.Namespace, tell: Teller) -> "Workers | RayWorkers":
+def chosen_workers(options: argparse.Namespace, tell: Teller) -> "Workers | Processes | RayWorkers":
     """The engine that the options ask for; nothing is started yet.
 
     Raises:
@@ -55,11 +56,30 @@ def chosen_workers(options: argparse.Namespace, tell: Teller) -> "Workers | RayW
         for name in ("address", "ray_workers", "worker_cpus"):
             if getattr(options, name) is not None:
                 raise InputError(f"{name}: expected --engine ray with it, found {IN_PROCESS}")
-        from activeindex.running.workers import Workers
-
-        return Workers(options.workers)
+        return local_workers(options)
     from activeindex.running.ray_workers import RayWorkers
 
     return RayWorkers(
         options.address, options.ray_workers, options.worker_cpus, options.device, tell
     )
+
+
+def local_workers(options: argparse.Namespace) -> "Workers | Processes":
+    """The engine on this machine: on a CPU its processes compute, each with one thread.
+
+    Those that serve an accelerator decode and edit. Where this process computes, it is with one
+    thread, too, so that its results are the same.
+
+    Raises:
+        InputError: If there is no such device.
+    """
+    from activeindex.running.devices import on_device
+    from activeindex.running.processes import Processes
+    from activeindex.running.workers import Workers
+
+    if on_device(options.device, lambda device: device.type) != "cpu":
+        return Workers(options.workers)
+    import torch
+
+    torch.set_num_threads(1)
+    return Processes(options.workers) if options.workers else Workers(0)

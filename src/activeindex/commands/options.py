@@ -115,7 +115,8 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         type=whole(0),
         default=default_workers(),
         metavar="N",
-        help="processes that decode and edit images; 0 for none",
+        help="processes that decode and edit images, and on a CPU compute as well, each with one "
+        "thread; 0 for none but this one",
     )
     group.add_argument(
         "--verbose", type=int, default=1, metavar="LEVEL", help="0 prints errors only"

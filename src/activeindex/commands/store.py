@@ -18,6 +18,7 @@ from activeindex.errors import InputError
 from activeindex.running.progress import counted
 
 if TYPE_CHECKING:
+    from activeindex.running.processes import Processes
     from activeindex.running.ray_workers import RayWorkers
     from activeindex.running.workers import Workers
     from activeindex.stores import Generation, Store
@@ -102,7 +103,7 @@ def run(options: argparse.Namespace) -> None:
                 tell(f"  {generation.count():>10}  {generation.name}")
 
 
-def _engine(options: argparse.Namespace, tell: Teller) -> "Workers | RayWorkers | None":
+def _engine(options: argparse.Namespace, tell: Teller) -> "Workers | Processes | RayWorkers | None":
     """Who writes and indexes images, if not this process as it adds them."""
     if "engine" not in options:
         return None

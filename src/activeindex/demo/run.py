@@ -23,11 +23,13 @@ from activeindex.report import (
     contact_sheet,
     write_report,
 )
-from activeindex.running.workers import Workers
+from activeindex.running.workers import Engine
 
 _REFERENCES = 1200
 _IDX_FACTORY = "IVF32,PQ8x8np"
 _SEED = 0
+_BATCH = 2
+"""Photographs that are released together: twelve keep six cores busy."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class DemoResult:
 def run_demo(
     output_dir: Path,
     extractor: Extractor,
-    workers: Workers,
+    workers: Engine,
     start_bar: StartBar,
     command: str | None = None,
 ) -> DemoResult:
@@ -59,7 +61,7 @@ def run_demo(
     Args:
         output_dir: Gets the images, the features, the index and both runs.
         extractor: Maps images to features.
-        workers: Processes that decode and edit.
+        workers: Who computes.
         start_bar: Called for a progress bar at the start of each stage.
         command: What was typed, for the runs' notes.
 
@@ -79,6 +81,7 @@ def run_demo(
             ExperimentSettings(
                 data_dir=photographs,
                 output_dir=output_dir / arm,
+                batch_size=_BATCH,
                 index=IndexSettings(
                     fts_training_path=features,
                     fts_reference_path=features,

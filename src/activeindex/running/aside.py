@@ -6,7 +6,7 @@ stays taken, and whoever closes the pool waits without end. Other threads are ne
 """
 
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -25,10 +25,16 @@ class _Ended:
     error: BaseException | None = None
 
 
-def aside(results: Generator[_Result]) -> Iterator[_Result]:
+def aside(
+    results: Generator[_Result], leave: Callable[[], object] = lambda: None
+) -> Iterator[_Result]:
     """Yields what a generator yields that runs in another thread, a step at each request.
 
     Interrupted or left half-way, it closes the generator and waits for its end.
+
+    Args:
+        results: The generator.
+        leave: Called before, so that what the generator waits for comes to an end.
     """
     # Each of the two is one lock of the interpreter's own, which no exception leaves taken.
     requests: SimpleQueue[bool] = SimpleQueue()
@@ -46,6 +52,7 @@ def aside(results: Generator[_Result]) -> Iterator[_Result]:
             else:
                 return
     finally:
+        leave()
         requests.put(False)
         thread.join()
 

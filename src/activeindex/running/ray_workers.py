@@ -60,9 +60,9 @@ class RayWorkers:
         address: Of a running cluster, ``"auto"`` or ``HOST:PORT``; None starts one on this machine
             and ends it with :meth:`close`.
         count: How many workers; None for as many as the cluster has room for.
-        cpus: CPUs of each worker, and threads of its network; None for the threads that the
-            network would have in this process, or for a GPU's share of its machine's CPUs. Results
-            of another number of threads differ in their last bits.
+        cpus: CPUs of each worker, and threads of its network; None for one, as
+            :class:`~activeindex.running.processes.Processes` have, or for a GPU's share of its
+            machine's CPUs. Results of another number of threads differ in their last bits.
         device: ``"cpu"``, ``"cuda"``, or ``"auto"`` for GPUs if the cluster has any.
         tell: Called with a line about the workers when they start.
 
@@ -185,8 +185,6 @@ class RayWorkers:
 
     def _room(self, ray: Any, items: int) -> tuple[int, int, int]:
         """CPUs and GPUs of each worker, and how many workers."""
-        import torch
-
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         machines = [(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes]
         with_gpus = [machine for machine in machines if min(machine) > 0]
@@ -199,7 +197,7 @@ class RayWorkers:
             cpus = self._cpus or min(max(1, there // gpus) for there, gpus in with_gpus)
             room = sum(min(there // cpus, gpus) for there, gpus in with_gpus)
         else:
-            cpus = self._cpus or torch.get_num_threads()
+            cpus = self._cpus or 1
             room = sum(there // cpus for there, _ in machines)
         if room == 0:
             largest = max(there for there, _ in with_gpus or machines)

@@ -1,9 +1,10 @@
-"""Who computes: this process with helpers, or workers elsewhere.
+"""Who computes: this process with helpers, others beside it, or workers elsewhere.
 
 A long function describes its work as a :class:`Job` over numbered items and hands it to an
 :class:`Engine`, which gives the results back in order; the function alone writes them down, so
-that every engine writes the same. :class:`Workers` is the engine in this process;
-:class:`~activeindex.running.ray_workers.RayWorkers` shards the items over a Ray cluster.
+that every engine writes the same. :class:`Workers` is the engine in this process,
+:class:`~activeindex.running.processes.Processes` shards the items over others on this machine, and
+:class:`~activeindex.running.ray_workers.RayWorkers` over a Ray cluster.
 
 In this process, the extractor would starve while images are decoded, resized and edited: that is
 what worker processes are for.
@@ -17,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import BaseContext
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
@@ -31,6 +33,13 @@ _Gives = TypeVar("_Gives", covariant=True)
 
 _AHEAD = 4
 """Results kept ready per worker; bounds the memory however long the input is."""
+
+
+DIED = (
+    "a worker process ended abruptly (killed for lack of memory?); start the same command again to "
+    "go on, with fewer --workers if it repeats"
+)
+"""What is said of a worker process that was killed."""
 
 
 class Job(Protocol[_Given, _Gives]):
@@ -60,7 +69,7 @@ class Engine(Protocol):
         """
 
 
-def _start_worker() -> None:
+def start_worker() -> None:
     """One thread per worker, Ctrl-C left to the main process, and no life after its end."""
     import signal
     import threading
@@ -70,6 +79,19 @@ def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
+
+
+def worker_context(*modules: str) -> BaseContext:
+    """Where worker processes come from; see the module.
+
+    Args:
+        modules: That they need as well, if they are the first to be started.
+    """
+    method = "forkserver" if os.name == "posix" else "spawn"
+    context = multiprocessing.get_context(method)
+    if method == "forkserver":
+        context.set_forkserver_preload(["torch", "faiss", "PIL.Image", *modules])
+    return context
 
 
 def _end_with_parent() -> None:
@@ -134,22 +156,15 @@ class Workers:
                 yield waiting.popleft().result()
         except BrokenProcessPool:
             self.close()
-            raise ActiveIndexError(
-                "a worker process ended abruptly (killed for lack of memory?); start the same "
-                "command again to go on, with fewer --workers if it repeats"
-            ) from None
+            raise ActiveIndexError(DIED) from None
         finally:
             for future in waiting:
                 future.cancel()
 
     def _start(self) -> ProcessPoolExecutor:
         if self._pool is None:
-            method = "forkserver" if os.name == "posix" else "spawn"
-            context = multiprocessing.get_context(method)
-            if method == "forkserver":
-                context.set_forkserver_preload(["torch", "faiss", "PIL.Image"])
             self._pool = ProcessPoolExecutor(
-                self.count, mp_context=context, initializer=_start_worker
+                self.count, mp_context=worker_context(), initializer=start_worker
             )
         return self._pool
 

@@ -1,0 +1,90 @@
+"""Activation on a CPU: a process for each core beside one process whose network uses them all.
+
+Run: OMP_WAIT_POLICY=PASSIVE python benchmarks/processes.py --data_dir disc/references_10k \
+         --fts_training_path fts/train/fts.pt
+
+The plain loop of baseline.py, over images in memory, and `activate_folder`, files, records and the
+start of its processes included, over the same photographs, all with every core of the machine. Time
+on the wall per image, the best of --rounds; `ratio` is the plain loop's over the arm's.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import faiss
+import torch
+from baseline import activate_plainly, plain_network
+
+from activeindex.activation import PRESETS, activate_folder, read_pixels
+from activeindex.extractors import load_extractor, read_features
+from activeindex.images import list_images
+from activeindex.indexing import Quantiser, train_index
+from activeindex.running.cores import default_workers
+from activeindex.running.processes import Processes
+from activeindex.running.workers import Engine, Workers
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("data_dir", "fts_training_path"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--model_name", default="sscd_disc_mixup", help="or a file")
+    parser.add_argument("--images", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--presets", nargs="*", default=["paper", "fast"])
+    options = parser.parse_args()
+    cores = default_workers()
+    extractor = load_extractor(options.model_name)
+    network, size = plain_network(options.model_name)
+    training = read_features(options.fts_training_path, "fts_training_path").values
+    trained = train_index(training, "IVF64,PQ8x8", "L2")
+    quantiser = Quantiser(trained)
+    paths = list_images(options.data_dir)[: options.images]
+    pixels = [read_pixels(path) for path in paths]
+
+    def folder(preset: str, engine: Callable[[], Engine]) -> None:
+        with tempfile.TemporaryDirectory() as work:
+            images, output = Path(work) / "images", Path(work) / "output"
+            images.mkdir()
+            for path in paths:
+                (images / path.name).symlink_to(path.resolve())
+            chosen = PRESETS[preset]
+            with engine() as workers:
+                activate_folder(
+                    images,
+                    output,
+                    extractor,
+                    quantiser,
+                    chosen.settings,
+                    release=chosen.release,
+                    workers=workers,
+                )
+
+    arms: dict[str, Callable[[], object]] = {
+        "plain loop": lambda: activate_plainly(pixels, network, size, faiss.clone_index(trained))
+    }
+    for preset in options.presets:
+        for name, engine in (
+            ("one process", lambda: Workers(cores)),
+            ("a process for each core", lambda: Processes(cores)),
+        ):
+            arms[f"`{preset}`, {name}"] = lambda p=preset, e=engine: folder(p, e)
+    best: dict[str, float] = {}
+    for _ in range(options.rounds):
+        for name, arm in arms.items():
+            start = time.perf_counter()
+            arm()
+            spent = (time.perf_counter() - start) / len(paths)
+            best[name] = min(best.get(name, spent), spent)
+    print(f"{extractor.identity}, {len(paths)} images, {torch.get_num_threads()} threads")
+    print("| arm | seconds per image | ratio |\n|---|---|---|")
+    for name, seconds in best.items():
+        print(f"| {name} | {seconds:.2f} | {best['plain loop'] / seconds:.2f} |")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
