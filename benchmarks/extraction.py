@@ -5,16 +5,14 @@ Run from the root of the repository, after `activeindex prepare_disc` of docs/re
 
 Makes JPEGs of 4000x3000 from the photographs: "enlarged", one photograph on the whole area, and
 "mosaic", as many at their own size as fit, which has the detail of a sharp camera. In turn,
---rounds times: forward passes alone over images in memory, and `extract_folder` with --decode exact
-and scaled, both with two workers; and what decoding alone costs, in CPU time of one worker.
-Achieved over attainable is forward alone over extraction: in wall time, and in CPU time (that of
-the main process and of decoding), which other programs on the machine disturb less. Then the cosine
-of scaled to exact features, and what rounding the extractor's input to 8 bits does to them, as a
-yardstick.
+--rounds times: forward passes alone over images in memory, with as many threads as the machine has
+cores; `extract_folder` with --decode exact and scaled and a process for each core, whose start is
+part of it; and what decoding alone costs, in CPU time. Achieved over attainable is the time of
+forward passes alone over that of extraction, the best round of each. Then the cosine of scaled to
+exact features, and what rounding the extractor's input to 8 bits does to them, as a yardstick.
 """
 
 import argparse
-import statistics
 import sys
 import tempfile
 import time
@@ -28,7 +26,8 @@ from PIL import Image
 from activeindex.extractors import Extractor, extract_folder, features_of, load_extractor
 from activeindex.extractors.extraction import read_resized
 from activeindex.images import list_images, read_rgb
-from activeindex.running.workers import Workers
+from activeindex.running.cores import default_workers
+from activeindex.running.processes import Processes
 
 SIZE = (4000, 3000)
 
@@ -49,55 +48,44 @@ def make(folder: Path, photographs: list[Path], kind: str, count: int, quality: 
         whole.save(folder / f"{number:03d}.jpg", quality=quality)
 
 
-def cost(function: Callable[[], object]) -> tuple[float, float]:
-    """Wall seconds, and CPU seconds of this process."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    function()
-    return time.perf_counter() - wall, time.process_time() - cpu
-
-
 def throughput(extractor: Extractor, folder: Path, count: int, rounds: int) -> None:
-    images = torch.rand(count, 3, extractor.input_size, extractor.input_size)
-    size = extractor.input_size
-    paths = list_images(folder)
+    size, paths = extractor.input_size, list_images(folder)
+    images = torch.rand(count, 3, size, size)
 
-    def extract(decode: str) -> tuple[float, float]:
-        with tempfile.TemporaryDirectory() as out, Workers(2) as workers:
-            list(workers.map(abs, range(4)))  # Starts them, which is no part of an image's cost.
-            return cost(
-                lambda: extract_folder(extractor, folder, Path(out), decode=decode, workers=workers)
-            )
+    def extract(how: str) -> None:
+        with tempfile.TemporaryDirectory() as out:
+            workers = Processes(default_workers())
+            extract_folder(extractor, folder, Path(out), batch_size=8, decode=how, workers=workers)
 
     def decode(how: str) -> None:
         for path in paths:
             read_resized(path, size, how)
 
-    threads = torch.get_num_threads()
     features_of(extractor, images[:4])
-    found: dict[str, list[tuple[float, float]]] = {}
+    wall: dict[str, list[float]] = {}
+    cpu: dict[str, list[float]] = {}
     for _ in range(rounds):
-        found.setdefault("forward", []).append(cost(lambda: features_of(extractor, images)))
+        took(wall, time.perf_counter, "forward", lambda: features_of(extractor, images))
         for how in ("exact", "scaled"):
-            torch.set_num_threads(1)
-            alone = cost(lambda how=how: decode(how))
-            torch.set_num_threads(threads)
-            wall, cpu = extract(how)
-            found.setdefault(how, []).append((wall, cpu + alone[1]))
-            found.setdefault(f"decode {how}", []).append(alone)
-    forward = found["forward"]
-    for name, times in found.items():
-        wall, cpu = (statistics.median(values) / count * 1e3 for values in zip(*times, strict=True))
-        line = f"  {name:<14} {wall:6.0f} ms wall {cpu:6.0f} ms CPU per image"
-        if name in ("exact", "scaled"):
-            ratios = [
-                [alone[i] / whole[i] for alone, whole in zip(forward, times, strict=True)]
-                for i in (0, 1)
-            ]
-            line += "; achieved / attainable: " + ", ".join(
-                f"{statistics.median(values):.2f} (min {min(values):.2f}) {unit}"
-                for values, unit in zip(ratios, ("wall", "CPU"), strict=True)
-            )
+            took(wall, time.perf_counter, how, lambda how=how: extract(how))
+            took(cpu, time.process_time, how, lambda how=how: decode(how))
+    for name, times in wall.items():
+        line = f"  {name:<8} {min(times) / count * 1e3:4.0f} ms per image"
+        if name in cpu:
+            line += f"; achieved / attainable {min(wall['forward']) / min(times):.2f}"
+            line += f"; decoding alone {min(cpu[name]) / count * 1e3:.0f} ms of CPU time"
         print(line, flush=True)
+
+
+def took(
+    times: dict[str, list[float]],
+    clock: Callable[[], float],
+    name: str,
+    function: Callable[[], object],
+) -> None:
+    start = clock()
+    function()
+    times.setdefault(name, []).append(clock() - start)
 
 
 def parity(extractor: Extractor, folder: Path) -> None:
@@ -120,7 +108,7 @@ def parity(extractor: Extractor, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photographs", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=24)
+    parser.add_argument("--count", type=int, default=64)
     parser.add_argument("--quality", type=int, default=85)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()

@@ -37,6 +37,10 @@ _CPU_CHUNK = 4
 are given back to the system after every layer: with 32 images, a third of the time is page faults
 (``benchmarks/forward_chunks.py``)."""
 
+_CPU_BATCH = 32
+"""Images of a batch on the CPU at most, however many are asked for: processes share out batches,
+and small folders are to keep all of them busy."""
+
 _GPU_CHUNK = 64
 """Images that go through the network together on a GPU, which gets the next ones meanwhile."""
 
@@ -178,7 +182,7 @@ def extract_folder(
         data_dir: The images; sorted by path.
         output_dir: Gets ``fts{suffix}``, ``filenames.txt`` and ``fts.json``, a note of what made
             them.
-        batch_size: Images that go through the extractor together.
+        batch_size: Images that go through the extractor together, at most.
         workers: Who computes; this process alone by default.
         unreadable: Whether to refuse or to skip files that cannot be decoded.
         decode: ``"exact"``, or ``"scaled"`` for speed on large JPEGs.
@@ -219,17 +223,18 @@ def extract_folder(
                 journal.note["count"],
                 tuple(journal.note["skipped"]),
             )
-        done = len(journal.steps) * batch_size
-        progress.advance(min(done, len(paths)))
-        starts = range(done, len(paths), batch_size)
+        # Steps may be of other sizes: a run can go on on another device.
+        done = sum(step["images"] + len(step["skipped"]) for step in journal.steps)
+        progress.advance(done)
+        size = min(batch_size, _CPU_BATCH) if extractor.device.type == "cpu" else batch_size
+        starts = range(done, len(paths), size)
         batches = (workers or Workers()).run(
-            ExtractionJob(extractor, decode),
-            [paths[start : start + batch_size] for start in starts],
+            ExtractionJob(extractor, decode), [paths[start : start + size] for start in starts]
         )
         for start, batch in zip(starts, batches, strict=True):
             batch.check(unreadable)
-            _write_batch(extractor, batch, names[start : start + batch_size], journal)
-            progress.advance(len(names[start : start + batch_size]))
+            _write_batch(extractor, batch, names[start : start + size], journal)
+            progress.advance(len(names[start : start + size]))
         return _finish(extractor, data_dir, features, journal)
 
 
