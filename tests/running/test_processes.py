@@ -76,6 +76,23 @@ def test_results_that_are_left_half_way_are_not_waited_for() -> None:
     assert time.monotonic() - start < 15
 
 
+@dataclass(frozen=True)
+class Talking:
+    """A job whose answers take a while to be told."""
+
+    def __call__(self, items: Sequence[int], workers: Workers) -> Iterator[bytes]:
+        yield from (bytes(30_000_000) for _ in items)
+
+
+def test_a_process_that_is_ended_within_its_answer_leaves_nobody_waiting() -> None:
+    with alarm(60):
+        for moment in range(10):
+            results = Processes(2).run(Talking(), range(20))
+            next(results)
+            time.sleep(moment * 0.01)
+            results.close()  # type: ignore[attr-defined]
+
+
 class alarm:  # noqa: N801, like a function
     """Raises TimeoutError in the main thread, as Ctrl-C raises its own."""
 

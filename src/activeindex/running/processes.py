@@ -9,11 +9,11 @@ of threads, so it is the same on any number of cores.
 import os
 import pickle
 import threading
-from collections import deque
+import traceback
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -25,7 +25,7 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 _AHEAD = 2
-"""Items per process that are begun or wait to be: none is idle while results are written down."""
+"""Items that a process has at a time, so that it is not idle while results are written down."""
 
 
 class Processes:
@@ -52,15 +52,8 @@ class Processes:
         Raises:
             ActiveIndexError: If a process dies.
         """
-        context = worker_context(type(job).__module__)
-        reading, writing = context.Pipe(duplex=False)
-        pool = ProcessPoolExecutor(
-            min(self.count, max(len(items), 1)),
-            mp_context=context,
-            initializer=_start,
-            initargs=(pickle.dumps(job), reading),
-        )
-        return aside(_results(pool, items, _AHEAD * self.count), leave=writing.close)
+        crew = _Crew(job, min(self.count, len(items)))
+        return aside(crew.results(items), leave=crew.leave)
 
     def close(self) -> None:
         """Nothing is left to be stopped: the processes of a job end with it."""
@@ -77,48 +70,105 @@ class Processes:
         self.close()
 
 
-def _results(pool: ProcessPoolExecutor, items: Sequence[Any], limit: int) -> Generator[Any]:
-    waiting: deque[Future[Any]] = deque()
-    with pool:
+class _Crew:
+    """The processes of one job.
+
+    A pool of ``concurrent.futures`` would not do: its processes answer through one pipe, and one
+    that is ended within an answer leaves the reader waiting for the rest.
+    """
+
+    def __init__(self, job: Job[Any, Any], count: int) -> None:
+        self._context = worker_context(type(job).__module__)
+        self._job = pickle.dumps(job)
+        self._count = count
+        self._processes: list[BaseProcess] = []
+        self._left = False
+
+    def results(self, items: Sequence[Any]) -> Generator[Any]:
+        """Yields the result of each item, in order."""
         try:
-            for item in items:
-                waiting.append(pool.submit(_carry_out, item))
-                if len(waiting) >= limit:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        except BrokenProcessPool:
-            raise ActiveIndexError(DIED) from None
+            # What each process has to do, by the places of the items.
+            busy: dict[Connection, list[int]] = {self._start(): [] for _ in range(self._count)}
+            answers: dict[int, Any] = {}
+            handed = 0
+            for place in range(len(items)):
+                while place not in answers:
+                    for process, places in sorted(busy.items(), key=lambda each: len(each[1])):
+                        # Nobody gets far ahead of one that takes long.
+                        most = min(len(items), place + 2 * _AHEAD * self._count)
+                        if len(places) < _AHEAD and handed < most:
+                            _hand(process, items[handed])
+                            places.append(handed)
+                            handed += 1
+                    if self._left:
+                        return
+                    ready = wait([each for each, places in busy.items() if places])
+                    for process in [each for each in busy if each in ready]:
+                        answers[busy[process].pop(0)] = _heard(process)
+                answer = answers.pop(place)
+                if isinstance(answer, Exception):
+                    raise answer
+                yield answer
         finally:
-            for future in waiting:
-                future.cancel()
+            self.leave()
+            for each in self._processes:
+                each.join()
+
+    def _start(self) -> Connection:
+        here, there = self._context.Pipe()
+        process = self._context.Process(target=_work, args=(self._job, there), daemon=True)  # type: ignore[attr-defined]
+        process.start()
+        self._processes.append(process)
+        there.close()  # So that the end of the process is the end of what it says.
+        return here
+
+    def leave(self) -> None:
+        """Ends the processes, whatever they are at."""
+        self._left = True
+        for process in list(self._processes):
+            process.kill()
 
 
-class _Hired:
-    """What a process of a pool has been hired for; a pool hands it no other way to its tasks."""
+def _hand(process: Connection, item: Any) -> None:
+    try:
+        process.send(item)
+    except OSError:
+        raise ActiveIndexError(DIED) from None
 
-    pickled = b""
-    job: Job[Any, Any] | None = None
+
+def _heard(process: Connection) -> Any:
+    try:
+        return process.recv()
+    except (EOFError, OSError):
+        raise ActiveIndexError(DIED) from None
 
 
-def _start(job: bytes, left: Connection) -> None:
+def _work(pickled: bytes, there: Connection) -> None:
+    """What runs in a process: answers every item with its result, or with the error."""
     import faiss
 
     start_worker()
     faiss.omp_set_num_threads(1)
-    threading.Thread(target=_end_when_left, args=(left,), daemon=True).start()
-    _Hired.pickled = job
+    items: SimpleQueue[Any] = SimpleQueue()
+    threading.Thread(target=_receive, args=(there, items), daemon=True).start()
+    job: Job[Any, Any] | None = None
+    while True:
+        item = items.get()
+        try:
+            job = job or pickle.loads(pickled)
+            answer = next(iter(job([item], Workers(0))))
+        except ActiveIndexError as error:
+            answer = error
+        except Exception as error:
+            error.add_note(traceback.format_exc())  # Which does not travel.
+            answer = error
+        there.send(answer)
 
 
-def _end_when_left(left: Connection) -> None:
-    """Nobody writes: there is something to read when the other end has been closed."""
-    left.poll(None)
-    os._exit(1)
-
-
-def _carry_out(item: Any) -> Any:
-    if _Hired.job is None:
-        # Not while the process starts: an error here is the item's, one there ends the pool.
-        _Hired.job = pickle.loads(_Hired.pickled)
-        _Hired.pickled = b""
-    return next(iter(_Hired.job([item], Workers(0))))
+def _receive(there: Connection, items: "SimpleQueue[Any]") -> None:
+    """Takes items while others are worked on: who hands them over is not to wait."""
+    try:
+        while True:
+            items.put(there.recv())
+    except (EOFError, OSError):
+        os._exit(1)
