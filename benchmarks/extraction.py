@@ -6,10 +6,11 @@ Run from the root of the repository, after `activeindex prepare_disc` of docs/re
 Makes JPEGs of 4000x3000 from the photographs: "enlarged", one photograph on the whole area, and
 "mosaic", as many at their own size as fit, which has the detail of a sharp camera. In turn,
 --rounds times: forward passes alone over images in memory, with as many threads as the machine has
-cores; `extract_folder` with --decode exact and scaled and a process for each core, whose start is
-part of it; and what decoding alone costs, in CPU time. Achieved over attainable is the time of
-forward passes alone over that of extraction, the best round of each. Then the cosine of scaled to
-exact features, and what rounding the extractor's input to 8 bits does to them, as a yardstick.
+cores; `extract_folder` with --decode exact and scaled and a process for each core, from the first
+batch of each process on; and what decoding alone costs, in CPU time. Achieved over attainable is
+the time of forward passes alone over that of extraction, the best round of each. Then the cosine
+of scaled to exact features, and what rounding the extractor's input to 8 bits does to them, as a
+yardstick.
 """
 
 import argparse
@@ -48,14 +49,39 @@ def make(folder: Path, photographs: list[Path], kind: str, count: int, quality: 
         whole.save(folder / f"{number:03d}.jpg", quality=quality)
 
 
+class Arrivals:
+    """When features arrived."""
+
+    def __init__(self) -> None:
+        self.times: list[tuple[float, int]] = []
+
+    def advance(self, items: int = 1, **shown: float) -> None:
+        if items:
+            self.times.append((time.perf_counter(), items))
+
+    def pace(self, first: int) -> float:
+        """Seconds per image after the ``first`` batches."""
+        since = self.times[first - 1][0]
+        return (self.times[-1][0] - since) / sum(items for _, items in self.times[first:])
+
+
 def throughput(extractor: Extractor, folder: Path, count: int, rounds: int) -> None:
     size, paths = extractor.input_size, list_images(folder)
     images = torch.rand(count, 3, size, size)
 
-    def extract(how: str) -> None:
+    def extract(how: str) -> float:
         with tempfile.TemporaryDirectory() as out:
-            workers = Processes(default_workers())
-            extract_folder(extractor, folder, Path(out), batch_size=8, decode=how, workers=workers)
+            workers, arrivals = Processes(default_workers()), Arrivals()
+            extract_folder(
+                extractor,
+                folder,
+                Path(out),
+                batch_size=8,
+                decode=how,
+                workers=workers,
+                progress=arrivals,
+            )
+        return arrivals.pace(default_workers()) * count
 
     def decode(how: str) -> None:
         for path in paths:
@@ -67,7 +93,7 @@ def throughput(extractor: Extractor, folder: Path, count: int, rounds: int) -> N
     for _ in range(rounds):
         took(wall, time.perf_counter, "forward", lambda: features_of(extractor, images))
         for how in ("exact", "scaled"):
-            took(wall, time.perf_counter, how, lambda how=how: extract(how))
+            wall.setdefault(how, []).append(extract(how))
             took(cpu, time.process_time, how, lambda how=how: decode(how))
     for name, times in wall.items():
         line = f"  {name:<8} {min(times) / count * 1e3:4.0f} ms per image"
