@@ -9,20 +9,17 @@ Run, after the commands of docs/reproduce.md:
 non-matching ones for each, from its start to its last file; index and references included. Then its
 passes alone, by one thread: every step of every image forward and back, every query forward, on
 images in memory (the time of --sample images and their queries, times what the run made of them).
-`ratio` is the experiment's time over theirs: in CPU time of all processes, which other programs on
-the machine change little, and on the wall, where the passes would take their CPU time over the
-number of cores.
+`ratio` is the experiment's time on the wall over theirs, which on several cores is their CPU time
+over the number of cores. Measure on a machine that does nothing else.
 """
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -36,22 +33,10 @@ NON_MATCHING = 5
 """For each image, as in the small collection."""
 
 
-@dataclass(frozen=True)
-class Cost:
-    """Seconds on the wall, and of processors."""
-
-    wall: float
-    cpu: float
-
-
-def cost(function: Callable[[], object], who: int) -> Cost:
-    def spent() -> float:
-        usage = resource.getrusage(who)
-        return usage.ru_utime + usage.ru_stime
-
-    wall, cpu = time.perf_counter(), spent()
+def cost(clock: Callable[[], float], function: Callable[[], object]) -> float:
+    start = clock()
     function()
-    return Cost(time.perf_counter() - wall, spent() - cpu)
+    return clock() - start
 
 
 def experiment(options: argparse.Namespace, work: Path) -> list[str]:
@@ -102,27 +87,25 @@ def main() -> None:
     steps = PRESETS["paper"].settings.iterations
     with tempfile.TemporaryDirectory() as folder:
         command = experiment(options, Path(folder))
-        whole = cost(lambda: subprocess.run(command, check=True), resource.RUSAGE_CHILDREN)
+        whole = cost(time.perf_counter, lambda: subprocess.run(command, check=True))
         seen = stages(Path(folder) / "output")
     queries = seen["edit and extract"][0]
     size, sampled = extractor.input_size, options.sample * queries // options.images
     batch = torch.rand(sampled, 3, size, size)
     torch.set_num_threads(1)
     forward_and_back(extractor, 1, 1)
-    mine = resource.RUSAGE_SELF
+    clock = time.process_time
     share = options.images / options.sample
-    active = cost(lambda: forward_and_back(extractor, options.sample, steps), mine).cpu * share
-    looked = cost(lambda: features_of(extractor, batch), mine).cpu * share
+    active = cost(clock, lambda: forward_and_back(extractor, options.sample, steps)) * share
+    looked = cost(clock, lambda: features_of(extractor, batch)) * share
     cores = default_workers()
     print(f"{extractor.identity}, {options.images} images, {queries} queries, {cores} cores")
-    print("| | seconds | CPU seconds |\n|---|---|---|")
-    print(f"| experiment | {whole.wall:.1f} | {whole.cpu:.1f} |")
-    print(
-        f"| {steps} passes forward and back of every image | {active / cores:.1f} | {active:.1f} |"
-    )
-    print(f"| every query forward | {looked / cores:.1f} | {looked:.1f} |")
+    print("| | seconds |\n|---|---|")
+    print(f"| experiment | {whole:.1f} |")
+    print(f"| {steps} passes forward and back of every image | {active / cores:.1f} |")
+    print(f"| every query forward | {looked / cores:.1f} |")
     floor = active + looked
-    print(f"| ratio | {whole.wall / floor * cores:.2f} | {whole.cpu / floor:.2f} |")
+    print(f"| ratio | {whole / floor * cores:.2f} |")
     for name, (items, seconds) in seen.items():
         print(f"  {name}: {items} in {seconds:.1f} s")
 
