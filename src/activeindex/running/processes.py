@@ -11,11 +11,11 @@ import pickle
 import threading
 import traceback
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from activeindex.errors import ActiveIndexError, InputError
 from activeindex.running.aside import aside
@@ -28,7 +28,7 @@ _AHEAD = 2
 """Items that a process has at a time, so that it is not idle while results are written down."""
 
 
-class Processes:
+class Processes(AbstractContextManager["Processes"]):
     """An engine that shards the items of a job over processes; see the module.
 
     Args:
@@ -55,19 +55,8 @@ class Processes:
         crew = _Crew(job, min(self.count, len(items)))
         return aside(crew.results(items), leave=crew.leave)
 
-    def close(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """Nothing is left to be stopped: the processes of a job end with it."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class _Crew:
