@@ -7,19 +7,21 @@ Run, after the commands of docs/reproduce.md:
 
 `activeindex main` activates --images images and makes both lists of queries of them, with five
 non-matching ones for each, from its start to its last file; index and references included. Then its
-passes alone, by one thread: every step of every image forward and back, every query forward, on
-images in memory (the time of --sample images and their queries, times what the run made of them).
-`ratio` is the experiment's time on the wall over theirs, which on several cores is their CPU time
-over the number of cores. Measure on a machine that does nothing else.
+passes alone: every step of every image forward and back, every query forward, on images in memory,
+by a process of one thread for each core at once (the time of --sample images and their queries in
+each, times what the run made of them). `ratio` is the run's time on the wall over theirs. Measure
+on a machine that does nothing else.
 """
 
 import argparse
 import json
+import multiprocessing
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import torch
@@ -33,10 +35,10 @@ NON_MATCHING = 5
 """For each image, as in the small collection."""
 
 
-def cost(clock: Callable[[], float], function: Callable[[], object]) -> float:
-    start = clock()
+def wall_time(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
     function()
-    return clock() - start
+    return time.perf_counter() - start
 
 
 def experiment(options: argparse.Namespace, work: Path) -> list[str]:
@@ -74,6 +76,26 @@ def forward_and_back(extractor: Extractor, images: int, steps: int) -> None:
             extractor(image).sum().backward()
 
 
+def alone(model: str, images: int, queries: int, steps: int) -> tuple[float, float]:
+    """Seconds of one process for the steps of some images, and for some queries."""
+    torch.set_num_threads(1)
+    extractor = load_extractor(model)
+    size = extractor.input_size
+    batch = torch.rand(queries, 3, size, size)
+    forward_and_back(extractor, 1, 1)
+    active = wall_time(lambda: forward_and_back(extractor, images, steps))
+    return active, wall_time(lambda: [features_of(extractor, some) for some in batch.split(16)])
+
+
+def all_alone(model: str, images: int, queries: int, steps: int) -> tuple[float, float]:
+    """The means of a process for each core, at once."""
+    cores = default_workers()
+    with ProcessPoolExecutor(cores, multiprocessing.get_context("spawn")) as pool:
+        begun = [pool.submit(alone, model, images, queries, steps) for _ in range(cores)]
+        active, looked = zip(*(one.result() for one in begun), strict=True)
+    return sum(active) / cores, sum(looked) / cores
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("data_dir", "query_nonmatch_dir", "fts_training_path", "fts_reference_path"):
@@ -81,33 +103,27 @@ def main() -> None:
     parser.add_argument("--model_name", default="sscd_disc_mixup", help="or a file")
     parser.add_argument("--idx_factory", default="IVF64,PQ8x8")
     parser.add_argument("--images", type=int, default=200)
-    parser.add_argument("--sample", type=int, default=8, help="images whose passes are timed")
+    parser.add_argument("--sample", type=int, default=4, help="images whose passes are timed")
     options = parser.parse_args()
-    extractor = load_extractor(options.model_name)
     steps = PRESETS["paper"].settings.iterations
+    sample, cores = options.sample, default_workers()
     with tempfile.TemporaryDirectory() as folder:
         command = experiment(options, Path(folder))
-        whole = cost(time.perf_counter, lambda: subprocess.run(command, check=True))
+        whole = wall_time(lambda: subprocess.run(command, check=True))
         seen = stages(Path(folder) / "output")
     queries = seen["edit and extract"][0]
-    size, sampled = extractor.input_size, options.sample * queries // options.images
-    batch = torch.rand(sampled, 3, size, size)
-    torch.set_num_threads(1)
-    forward_and_back(extractor, 1, 1)
-    clock = time.process_time
-    share = options.images / options.sample
-    active = cost(clock, lambda: forward_and_back(extractor, options.sample, steps)) * share
-    looked = cost(clock, lambda: features_of(extractor, batch)) * share
-    cores = default_workers()
-    print(f"{extractor.identity}, {options.images} images, {queries} queries, {cores} cores")
+    looked_at = sample * queries // options.images
+    active, looked = all_alone(options.model_name, sample, looked_at, steps)
+    share = options.images / sample / cores
+    active, looked = active * share, looked * share
+    print(f"{options.model_name}, {options.images} images, {queries} queries, {cores} cores")
     print("| | seconds |\n|---|---|")
     print(f"| experiment | {whole:.1f} |")
-    print(f"| {steps} passes forward and back of every image | {active / cores:.1f} |")
-    print(f"| every query forward | {looked / cores:.1f} |")
-    floor = active + looked
-    print(f"| ratio | {whole / floor * cores:.2f} |")
-    for name, (items, seconds) in seen.items():
-        print(f"  {name}: {items} in {seconds:.1f} s")
+    print(f"| {steps} passes forward and back of every image | {active:.1f} |")
+    print(f"| every query forward | {looked:.1f} |")
+    print(f"| ratio | {whole / (active + looked):.2f} |")
+    for name, (items, duration) in seen.items():
+        print(f"  {name}: {items} in {duration:.1f} s")
 
 
 if __name__ == "__main__":

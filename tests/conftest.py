@@ -24,6 +24,7 @@ settings.register_profile("activeindex", deadline=None)
 settings.load_profile("activeindex")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in a hook of the same name.
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests of a file run in one process, and all those that need the Ray cluster do."""
     if config.pluginmanager.hasplugin("xdist"):

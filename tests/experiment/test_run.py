@@ -128,7 +128,7 @@ def test_both_arms_search_with_files_of_the_format_asked_for(
         assert np.array_equal(seen, plain) != active
 
 
-@pytest.mark.parametrize("factory", ["IDMap,PQ8x8", "PCA32,IDMap,Flat"])
+@pytest.mark.parametrize("factory", ["IDMap,PQ8x8np", "PCA32,IDMap,Flat"])
 def test_an_index_with_an_id_map_is_filled_and_searched(
     collection: Collection, tmp_path: Path, factory: str
 ) -> None:
@@ -143,7 +143,7 @@ def test_an_index_with_an_id_map_is_filled_and_searched(
 def test_a_target_that_the_index_lacks_is_refused_before_anything_is_written(
     collection: Collection, tmp_path: Path
 ) -> None:
-    settings = collection.settings(tmp_path / "out", "PQ8x8")
+    settings = collection.settings(tmp_path / "out", "PQ8x8np")
     activation = ActivationSettings(target="ivf_cluster")
     with pytest.raises(NoTargetError, match="no inverted lists"):
         collection.run(replace(settings, activation=activation))
