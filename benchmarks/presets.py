@@ -7,7 +7,8 @@ Run, after the extraction of docs/reproduce.md:
 The photographs with even numbers were used to choose the settings; by default those with odd
 numbers are measured. For every run: R@1 over the fixed list of edits with a 95 % interval
 (bootstrap over photographs, 10,000 resamples, seed 0), the difference to the paper's preset at
-`--scaling` likewise (paired), and R@1 by edit. Every index holds the references and all originals.
+`--scaling` likewise (paired), and R@1 by edit. Every index holds the references and all originals;
+those that were activated with `--code_views` by the codes that they were activated for.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 import numpy.typing as npt
+import torch
 from families import edited_features
 
 from activeindex.activation import (
@@ -33,11 +35,12 @@ from activeindex.activation import (
 from activeindex.edits import FIXED_LIST
 from activeindex.extractors import (
     Extractor,
+    code_features,
     features_of_files,
     load_extractor,
     read_features,
 )
-from activeindex.images import Pixels, list_images, to_tensor
+from activeindex.images import Pixels, list_images, resize_square, to_tensor
 from activeindex.indexing import Quantiser, add, search, set_nprobe, train_index
 from activeindex.running.workers import Workers
 
@@ -70,6 +73,7 @@ def main() -> None:
     parser.add_argument("--margin_width", type=float, help="of these, instead of their own")
     parser.add_argument("--iterations", type=int, help="likewise")
     parser.add_argument("--edited_views", type=int, help="likewise")
+    parser.add_argument("--code_views", type=int, help="likewise")
     parser.add_argument("--scaling", type=float, nargs="*", default=[1.83], help="of the paper's")
     parser.add_argument("--as_published", action="store_true", help="the paper's too, unscaled")
     options = parser.parse_args()
@@ -85,7 +89,7 @@ def chosen(options: argparse.Namespace) -> dict[str, Preset | None]:
     for scaling in options.scaling:
         changed = paper.settings.replace(scaling=scaling)
         runs[f"paper, scaling {scaling}"] = Preset(changed, paper.release)
-    names = ("margin_width", "iterations", "edited_views")
+    names = ("margin_width", "iterations", "edited_views", "code_views")
     given = {name: getattr(options, name) for name in names}
     changes = {name: value for name, value in given.items() if value is not None}
     for preset, psnr in itertools.product(options.presets, options.psnr):
@@ -107,18 +111,22 @@ def measure(
     numbers = np.arange(first, len(paths), 2)[: options.images]
     pixels = [read_pixels(paths[number]) for number in numbers]
     trained = train_index(training, options.idx_factory, "L2")
-    index = faiss.clone_index(trained)
-    add(index, np.concatenate([references, originals]))
-    set_nprobe(index, 1)
 
-    def hits(released: list[Pixels]) -> Hits:
+    def hits(released: list[Pixels], code_views: int) -> Hits:
+        stored = originals.copy()
+        if code_views:
+            squares = [resize_square(to_tensor(image), extractor.input_size) for image in pixels]
+            stored[numbers] = code_features(extractor, torch.stack(squares), code_views)
+        index = faiss.clone_index(trained)
+        add(index, np.concatenate([references, stored]))
+        set_nprobe(index, 1)
         queries = edited_features(released, extractor, workers)
         found = search(index, queries, 1).ids[:, 0].reshape(len(FIXED_LIST), len(numbers))
         return found == len(references) + numbers
 
     def run(preset: Preset | None) -> Run:
         if preset is None:
-            return Run(hits(pixels), np.empty(0), np.empty(0))
+            return Run(hits(pixels, 0), np.empty(0), np.empty(0))
         result = activate(
             [to_tensor(image) for image in pixels],
             extractor,
@@ -129,7 +137,7 @@ def measure(
         )
         qualities = [image.quality for image in result.images]
         return Run(
-            hits([image.pixels for image in result.images]),
+            hits([image.pixels for image in result.images], preset.settings.code_views),
             np.array([quality.psnr for quality in qualities]),
             np.array([quality.ssim for quality in qualities]),
         )

@@ -6,10 +6,10 @@ import torch
 from PIL import Image
 
 from activeindex.activation import DEEP, ActivationResult, activate
-from activeindex.activation.edited_views import edited_views
 from activeindex.edits import center_crop, rotate
 from activeindex.errors import InputError
 from activeindex.extractors import Extractor, features_of
+from activeindex.extractors.edited_views import edited_views
 from activeindex.images import resize_square, to_square
 from activeindex.indexing import Quantiser
 

@@ -80,6 +80,23 @@ def fill(say: Say, store: str, released: Released) -> None:
     assert "4 images added, 4 of them activated" in answer.out
 
 
+def test_pictures_that_were_activated_for_other_codes_than_their_features_have_are_named(
+    say: Say, released: Released, tmp_path: Path
+) -> None:
+    views = ("--code_views", 8)
+    activated = ("activate", "--index", released.index, released.album, "out", *views)
+    assert "extract_fts --code_views 8" in say(*activated, "--iterations", 1, *SMALL).out
+    extraction = ("extract_fts", "--data_dir", released.album, "--output_dir", "fts", *views)
+    assert say(*extraction, *SMALL).code == 0
+    for name, features in (("plain", released.fts), ("of_views", tmp_path / "fts")):
+        store = f"faiss:{tmp_path / name}"
+        assert say("store", "create", store, "--index", released.index).code == 0
+        records = ("--activation", tmp_path / "out" / "activation.jsonl")
+        answer = say("store", "add", store, features / "fts.pt", *records)
+        assert answer.code == 0
+        assert ("have another code than they were activated for" in answer.out) == (name == "plain")
+
+
 def test_copies_of_released_pictures_are_found(
     say: Say, store: str, released: Released, tmp_path: Path
 ) -> None:

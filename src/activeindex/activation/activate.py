@@ -19,7 +19,7 @@ from activeindex.activation.results import ActivatedImage, ActivationResult, Aim
 from activeindex.activation.settings import ActivationSettings
 from activeindex.activation.shown import Shown
 from activeindex.errors import InputError, ShapeError
-from activeindex.extractors import Extractor, features_of
+from activeindex.extractors import Extractor, code_features, features_of
 from activeindex.images import Picture, from_levels, resize_square, stack_levels, to_pixels
 from activeindex.indexing import Features, Quantiser
 from activeindex.running.aside import aside
@@ -194,6 +194,7 @@ class _Image:
     number: int
     release: Release
     feature: Features
+    coded: Features
     objective: Objective
     passes: int = 0
     file: ReleasedFile | None = None
@@ -241,11 +242,13 @@ class _Activation:
     def _begun(self, group: Group, each: Each) -> list[_Image]:
         device = self._extractor.device
         releases = each(lambda one: Release(one, self._released_as, device), group.pictures)
-        features = self._features([release.original for release in releases])
+        originals = [release.original for release in releases]
+        features = self._features(originals)
+        coded = self._coded(originals) if self._settings.code_views else features
         objectives = each(
-            lambda feature: Objective.of(feature, self._quantisers, self._settings), features
+            lambda feature: Objective.of(feature, self._quantisers, self._settings), coded
         )
-        return list(map(_Image, group.numbers, releases, features, objectives))
+        return list(map(_Image, group.numbers, releases, features, coded, objectives))
 
     def _start(self, image: _Image) -> tuple[torch.Tensor, torch.Generator]:
         generator = torch.Generator().manual_seed(image_seed(self._seed, image.number))
@@ -254,8 +257,15 @@ class _Activation:
 
     def _features(self, images: Sequence[torch.Tensor]) -> list[Features]:
         """``(1, d)`` for each image ``(1, 3, H, W)``."""
-        squares = [resize_square(image, self._extractor.input_size) for image in images]
-        return np.split(features_of(self._extractor, torch.cat(squares)), len(images))
+        return np.split(features_of(self._extractor, self._squares(images)), len(images))
+
+    def _coded(self, images: Sequence[torch.Tensor]) -> list[Features]:
+        """``(1, d)`` for each original ``(1, 3, H, W)``: what the index stores the code of."""
+        views = self._settings.code_views
+        return np.split(code_features(self._extractor, self._squares(images), views), len(images))
+
+    def _squares(self, images: Sequence[torch.Tensor]) -> torch.Tensor:
+        return torch.cat([resize_square(image, self._extractor.input_size) for image in images])
 
     def _stacks(self, images: Sequence[_Image]) -> list[list[_Image]]:
         """What can be optimised, by size; alone where the optimiser would mix the stacked."""
@@ -288,7 +298,7 @@ class _Activation:
             budget_met=file.budget_met,
             passes=image.passes,
             aims=tuple(
-                Aim(quantiser.encode(feature).tobytes(), float(far), float(near))
+                Aim(quantiser.encode(image.coded).tobytes(), float(far), float(near))
                 for quantiser, far, near in zip(
                     self._quantisers,
                     np.linalg.norm(feature - targets, axis=1),

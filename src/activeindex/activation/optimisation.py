@@ -12,13 +12,13 @@ from functools import partial
 import torch
 
 from activeindex.activation.distortion import in_pixels, shape_distortion
-from activeindex.activation.edited_views import edited_views
 from activeindex.activation.jnd import jnd_map
 from activeindex.activation.objective import Losses, Objective
 from activeindex.activation.optimisers import build_optimiser, build_scheduler
 from activeindex.activation.settings import ActivationSettings, Precision
 from activeindex.activation.shown import Shown
 from activeindex.extractors import Extractor
+from activeindex.extractors.edited_views import edited_views
 from activeindex.images import resize_square
 
 

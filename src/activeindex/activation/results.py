@@ -13,7 +13,8 @@ class Aim:
     """What an image is moved towards in one index.
 
     Attributes:
-        code: The code that the index stores: that of the *original*'s feature.
+        code: The code that the index stores: that of the *original*'s feature, or of the mean over
+            views of it that the settings ask for.
         distance_before: Euclidean distance of the original's feature to the target.
         distance_after: Euclidean distance of the released image's feature to the target.
     """

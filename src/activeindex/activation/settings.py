@@ -42,6 +42,9 @@ class ActivationSettings:
         margin_width: How deep is deep enough, as a share of the original's mean depth.
         edited_views: Views of each image after a random edit that go through the extractor and
             back in each step beside the image itself; the loss is the mean over all of them.
+        code_views: Views of the original, after edits that are the same for every image, whose
+            features are averaged with its own before the code is taken: the index must store the
+            code of that mean (:func:`activeindex.extractors.code_features`); 0 for its own.
         precision: What the passes through the extractor and back compute in. ``bfloat16`` is
             several times faster where the device has instructions for it. The features that the
             index codes, and those that are measured, are computed in ``float32``.
@@ -61,6 +64,7 @@ class ActivationSettings:
     margin_weight: float = 0.0
     margin_width: float = 0.1
     edited_views: int = 0
+    code_views: int = 0
     precision: Precision = "float32"
 
     def __post_init__(self) -> None:
@@ -69,10 +73,9 @@ class ActivationSettings:
         Raises:
             InputError: Naming the field, what was found and what was expected.
         """
-        if self.iterations < 0:
-            raise InputError(f"iterations: expected 0 or more, found {self.iterations}")
-        if self.edited_views < 0:
-            raise InputError(f"edited_views: expected 0 or more, found {self.edited_views}")
+        for name in ("iterations", "edited_views", "code_views"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name}: expected 0 or more, found {getattr(self, name)}")
         if self.target not in TARGETS:
             raise InputError(f"target: expected one of {', '.join(TARGETS)}, found {self.target!r}")
         if self.precision not in PRECISIONS:

@@ -107,3 +107,5 @@ def run(options: argparse.Namespace) -> None:
             parts = f"{done.count - left} activated, {left} only encoded,"
             released = f"{counted(done.count, 'image')}, {parts}"
     tell(f"{options.out}: {released} in {tell.seconds:.1f} s")
+    if views := settings.code_views:
+        tell(f"the index must hold what extract_fts --code_views {views} gives for the originals")

@@ -31,6 +31,13 @@ _OPTIONS: tuple[tuple[str, Callable[[str], object], object, str], ...] = (
     ("margin_width", float, 0.1, "how deep is deep enough, as a share of the mean depth"),
     ("edited_views", whole(0), 0, "views after a random edit that each step looks at besides"),
     (
+        "code_views",
+        whole(0),
+        0,
+        "views of the original whose mean feature the code is taken of; the index must store that "
+        "code (docs/presets.md)",
+    ),
+    (
         "precision",
         one_of("float32", "bfloat16"),
         "float32",

@@ -39,6 +39,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="decode JPEGs in full, or large ones only as far as the extractor's input needs: "
         "several times faster, nearly the same features",
     )
+    parser.add_argument(
+        "--code_views",
+        type=whole(0),
+        default=0,
+        help="of originals that are activated with --code_views: views whose features are averaged "
+        "with the image's (default: 0)",
+    )
     add_extractor_options(parser)
     add_engine_options(parser)
     add_run_options(parser)
@@ -64,6 +71,7 @@ def run(options: argparse.Namespace) -> None:
             workers=workers,
             unreadable=options.unreadable,
             decode=options.decode,
+            code_views=options.code_views,
             suffix=f".{options.format}",
             progress=progress,
         )

@@ -14,6 +14,7 @@ import torch
 
 from activeindex.errors import InputError, UnreadableImageError
 from activeindex.extractors.base import Extractor
+from activeindex.extractors.edited_views import fixed_views
 from activeindex.extractors.feature_files import SUFFIXES, write_features
 from activeindex.images import fingerprint, list_images, read_rgb, to_square
 from activeindex.running.devices import sent
@@ -89,6 +90,38 @@ def features_of(extractor: Extractor, images: torch.Tensor) -> npt.NDArray[np.fl
     return features
 
 
+def code_features(
+    extractor: Extractor, images: torch.Tensor, views: int
+) -> npt.NDArray[np.float32]:
+    """Features whose codes an index is to store for images that are activated.
+
+    Args:
+        extractor: Maps images to features.
+        images: ``(B, 3, S, S)`` in [0, 1].
+        views: Edits, the same for all images; 0 for the images' own features.
+
+    Returns:
+        ``(B, d)``: of each image the mean over its own feature and those of its views, as long as
+        its own. A code of that feature is in the middle of where copies of the image are looked
+        for, but it is not where the image itself is before it is activated.
+    """
+    if views == 0:
+        return features_of(extractor, images)
+    means = [_mean_feature(extractor, image, views) for image in torch.split(images, 1)]
+    return np.stack(means)
+
+
+def _mean_feature(extractor: Extractor, image: torch.Tensor, views: int) -> npt.NDArray[np.float32]:
+    with torch.inference_mode():
+        here = image.to(extractor.device)
+        seen = torch.cat([here, *fixed_views(here, views)])
+    features = features_of(extractor, seen)
+    mean = features.mean(axis=0)
+    longer = np.linalg.norm(features[0]) / max(float(np.linalg.norm(mean)), 1e-12)
+    found: npt.NDArray[np.float32] = (mean * longer).astype(np.float32)
+    return found
+
+
 def features_of_files(
     extractor: Extractor, paths: Sequence[Path], batch_size: int, workers: Workers
 ) -> Iterator[npt.NDArray[np.float32]]:
@@ -129,10 +162,12 @@ class ExtractionJob:
     Attributes:
         extractor: Maps the images to features.
         decode: How JPEG files are decoded.
+        code_views: See :func:`code_features`.
     """
 
     extractor: Extractor
     decode: Decode = "exact"
+    code_views: int = 0
 
     def __call__(
         self, items: Sequence[Sequence[Path]], workers: Workers
@@ -146,7 +181,7 @@ class ExtractionJob:
             batch = [next(images) for _ in paths]
             readable = [image for image in batch if not isinstance(image, UnreadableImageError)]
             features = (
-                features_of(self.extractor, torch.from_numpy(np.stack(readable)))
+                code_features(self.extractor, torch.from_numpy(np.stack(readable)), self.code_views)
                 if readable
                 else np.empty((0, self.extractor.dimension), np.float32)
             )
@@ -169,6 +204,7 @@ def extract_folder(
     workers: Engine | None = None,
     unreadable: OnUnreadable = "refuse",
     decode: Decode = "exact",
+    code_views: int = 0,
     suffix: str = ".pt",
     progress: Progress | None = None,
 ) -> Extraction:
@@ -186,6 +222,8 @@ def extract_folder(
         workers: Who computes; this process alone by default.
         unreadable: Whether to refuse or to skip files that cannot be decoded.
         decode: ``"exact"``, or ``"scaled"`` for speed on large JPEGs.
+        code_views: Of originals that are activated with as many, for the index that they will be
+            found in: views whose features are averaged with the image's, :func:`code_features`.
         suffix: ``.pt``, ``.pth`` or ``.npy``.
         progress: Told of every image.
 
@@ -200,6 +238,8 @@ def extract_folder(
         raise InputError(f"decode: expected one of {', '.join(get_args(Decode))}, found {decode!r}")
     if batch_size < 1:
         raise InputError(f"batch_size: expected 1 or more, found {batch_size}")
+    if code_views < 0:
+        raise InputError(f"code_views: expected 0 or more, found {code_views}")
     progress = progress or Silent()
     paths = list_images(data_dir)
     names = [path.relative_to(data_dir).as_posix() for path in paths]
@@ -212,6 +252,7 @@ def extract_folder(
         "unreadable": unreadable,
         "decode": decode,
         "format": suffix,
+        **({"code_views": code_views} if code_views else {}),
     }
     with Journal(output_dir, "fts", identity, (_ROWS, _NAMES)) as journal:
         features = output_dir / f"fts{suffix}"
@@ -229,7 +270,8 @@ def extract_folder(
         size = min(batch_size, _CPU_BATCH) if extractor.device.type == "cpu" else batch_size
         starts = range(done, len(paths), size)
         batches = (workers or Workers()).run(
-            ExtractionJob(extractor, decode), [paths[start : start + size] for start in starts]
+            ExtractionJob(extractor, decode, code_views),
+            [paths[start : start + size] for start in starts],
         )
         for start, batch in zip(starts, batches, strict=True):
             batch.check(unreadable)

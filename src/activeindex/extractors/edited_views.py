@@ -1,12 +1,12 @@
-"""Random edits that let the gradient pass, of an image as the extractor sees it.
+"""Edits that let the gradient pass, of an image as the extractor sees it.
 
-The distortion of an activated image has to work through edits that nobody knows yet. Its steps
-therefore also follow the gradient through a few that are drawn at random (expectation over
-transformation; Athalye et al., ICML 2018).
+What is done for an image has to work through edits that nobody knows yet. So the steps of its
+activation follow the gradient through a few that are drawn at random (expectation over
+transformation; Athalye et al., ICML 2018), and its code can be that of the mean feature over some.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -51,14 +51,33 @@ def edited_views(images: torch.Tensor, generators: Sequence[torch.Generator]) ->
     return torch.cat(views)[np.argsort(rows)]
 
 
+def fixed_views(images: torch.Tensor, count: int) -> Iterator[torch.Tensor]:
+    """Images after edits that are the same for every image: those kinds in turn.
+
+    Args:
+        images: ``(B, 3, S, S)`` in [0, 1].
+        count: How many edits.
+
+    Yields:
+        ``(B, 3, S, S)`` for each edit. The first views of many are those of fewer.
+    """
+    for number in range(count):
+        draw_numbers, edit = _KINDS[number % len(_KINDS)]
+        numbers = draw_numbers(_draw_from(torch.Generator().manual_seed(number)))
+        yield edit(images, [numbers] * len(images))
+
+
 def _drawn(generator: torch.Generator) -> tuple[int, _Numbers]:
     """A kind of edit, and its numbers."""
+    kind = int(torch.randint(len(_KINDS), (), generator=generator))
+    return kind, _KINDS[kind][0](_draw_from(generator))
 
+
+def _draw_from(generator: torch.Generator) -> _Draw:
     def draw(low: float, high: float) -> float:
         return low + (high - low) * torch.rand((), generator=generator).item()
 
-    kind = int(torch.randint(len(_KINDS), (), generator=generator))
-    return kind, _KINDS[kind][0](draw)
+    return draw
 
 
 def _a_turn(draw: _Draw) -> _Numbers:
