@@ -6,11 +6,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import faiss
 import numpy as np
 import pytest
 
+from activeindex.commands import run
 from activeindex.evaluation import read_detection, read_places, read_retrieval
-from tests.commands.collection import EDITS, MATCHED, NON_MATCHING, OTHER_REFERENCES
+from activeindex.extractors import read_features
+from tests.commands.collection import EDITS, MATCHED, NON_MATCHING, OTHER_REFERENCES, Prepared
 
 
 @pytest.mark.parametrize("arm", ["passive", "active"])
@@ -40,6 +43,26 @@ def test_distances_are_those_that_the_index_returned(runs: Path, arm: str) -> No
         own = np.flatnonzero(row.retrieved_indices == place.image_index)
         assert len(own) <= 1
     assert found > len(MATCHED)
+
+
+@pytest.mark.parametrize("arm", ["passive", "active"])
+def test_codes_of_mean_features_are_what_is_searched_and_aimed_at(
+    prepared: Prepared, runs: Path, tmp_path: Path, arm: str
+) -> None:
+    """Passive images stay with their own, which are best for them."""
+    options = prepared.main_options(
+        **{"code_views": 8, "iterations": 1, "eval_icd": False, "active": arm == "active"},
+        **{"verbose": 0, "output_dir": tmp_path, "idx_dir": runs / "indexes"},
+    )
+    assert run(["main", *options]) == 0
+    stored = read_features(tmp_path / "originals" / "fts.pt", "fts").values
+    own = read_features(runs / "active" / "originals" / "fts.pt", "fts").values
+    assert np.array_equal(stored, own) == (arm == "passive")
+    if arm == "active":
+        index = next((runs / "indexes").glob("*.index"))
+        codes = faiss.read_index(str(index)).sa_encode(np.ascontiguousarray(stored))
+        records = [json.loads(line) for line in (tmp_path / "activation.jsonl").open()]
+        assert [record["code"] for record in records] == [code.tobytes().hex() for code in codes]
 
 
 def test_unedited_passive_queries_keep_their_cell(runs: Path) -> None:
