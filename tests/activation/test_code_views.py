@@ -16,11 +16,11 @@ from activeindex.extractors import (
     features_of,
     read_features,
 )
+from activeindex.extractors.edited_views import fixed_views
 from activeindex.images import Pixels, from_levels, resize_square, to_pixels, to_square
 from activeindex.indexing import Features, Quantiser
 
 VIEWS = 8
-"""Each kind of edit once."""
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +91,23 @@ def test_activated_images_come_nearer_to_the_reconstruction_of_that_code(
         assert 42.5 <= image.quality.psnr < 42.8
 
 
-def test_a_negative_number_of_views_is_refused_by_name(
-    small_sscd: Extractor, tmp_path: Path
+@pytest.mark.parametrize("views", [-1, 17])
+def test_more_views_than_there_are_edits_and_fewer_than_none_are_refused(
+    small_sscd: Extractor, tmp_path: Path, views: int
 ) -> None:
-    message = r"^code_views: expected 0 or more, found -1$"
+    message = rf"^code_views: expected 0 to 16, found {views}$"
     with pytest.raises(InputError, match=message):
-        DEEP.settings.replace(code_views=-1)
+        DEEP.settings.replace(code_views=views)
     with pytest.raises(InputError, match=message):
-        extract_folder(small_sscd, tmp_path, tmp_path / "out", code_views=-1)
+        extract_folder(small_sscd, tmp_path, tmp_path / "out", code_views=views)
+
+
+def test_fewer_views_are_the_first_of_more(squares: torch.Tensor) -> None:
+    few, many = fixed_views(squares, 4), fixed_views(squares, 16)
+    assert len(many) == 16
+    assert all(torch.equal(a, b) for a, b in zip(few, many, strict=False))
+    assert len({view.numpy().tobytes() for view in many}) == 16
+    for view in many:
+        assert view.shape == squares.shape
+        assert view.min() >= -1e-5
+        assert view.max() <= 1 + 1e-5

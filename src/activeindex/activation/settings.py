@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, Self, get_args
 
 from activeindex.errors import InputError
+from activeindex.extractors.edited_views import check_fixed_views
 
 Target = Literal["pq_recons", "ori_ft", "ivf_cluster", "ivf_cluster_half"]
 FeatureLoss = Literal["cossim", "mse"]
@@ -73,7 +74,8 @@ class ActivationSettings:
         Raises:
             InputError: Naming the field, what was found and what was expected.
         """
-        for name in ("iterations", "edited_views", "code_views"):
+        check_fixed_views("code_views", self.code_views)
+        for name in ("iterations", "edited_views"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name}: expected 0 or more, found {getattr(self, name)}")
         if self.target not in TARGETS:

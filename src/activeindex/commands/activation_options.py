@@ -34,8 +34,8 @@ _OPTIONS: tuple[tuple[str, Callable[[str], object], object, str], ...] = (
         "code_views",
         whole(0),
         0,
-        "views of the original whose mean feature the code is taken of; the index must store that "
-        "code (docs/presets.md)",
+        "views of the original, 16 at most, whose mean feature the code is taken of; the index "
+        "must store that code (docs/presets.md)",
     ),
     (
         "precision",

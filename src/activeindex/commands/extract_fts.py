@@ -43,8 +43,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--code_views",
         type=whole(0),
         default=0,
-        help="of originals that are activated with --code_views: views whose features are averaged "
-        "with the image's (default: 0)",
+        help="of originals that are activated with --code_views: views, 16 at most, whose features "
+        "are averaged with the image's (default: 0)",
     )
     add_extractor_options(parser)
     add_engine_options(parser)

@@ -6,12 +6,14 @@ transformation; Athalye et al., ICML 2018), and its code can be that of the mean
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from kornia.filters import gaussian_blur2d
+
+from activeindex.errors import InputError
 
 _Draw = Callable[[float, float], float]
 _Numbers = tuple[float, ...]
@@ -51,33 +53,37 @@ def edited_views(images: torch.Tensor, generators: Sequence[torch.Generator]) ->
     return torch.cat(views)[np.argsort(rows)]
 
 
-def fixed_views(images: torch.Tensor, count: int) -> Iterator[torch.Tensor]:
-    """Images after edits that are the same for every image: those kinds in turn.
+def check_fixed_views(option: str, count: int) -> None:
+    """Checks a number of fixed views.
+
+    Raises:
+        InputError: Naming the option, if it is out of range.
+    """
+    if not 0 <= count <= len(_FIXED):
+        raise InputError(f"{option}: expected 0 to {len(_FIXED)}, found {count}")
+
+
+def fixed_views(images: torch.Tensor, count: int) -> list[torch.Tensor]:
+    """Images after edits that are the same for every image.
 
     Args:
         images: ``(B, 3, S, S)`` in [0, 1].
-        count: How many edits.
+        count: How many edits, 16 at most.
 
-    Yields:
+    Returns:
         ``(B, 3, S, S)`` for each edit. The first views of many are those of fewer.
     """
-    for number in range(count):
-        draw_numbers, edit = _KINDS[number % len(_KINDS)]
-        numbers = draw_numbers(_draw_from(torch.Generator().manual_seed(number)))
-        yield edit(images, [numbers] * len(images))
+    return [edit(images, [numbers] * len(images)) for edit, numbers in _FIXED[:count]]
 
 
 def _drawn(generator: torch.Generator) -> tuple[int, _Numbers]:
     """A kind of edit, and its numbers."""
-    kind = int(torch.randint(len(_KINDS), (), generator=generator))
-    return kind, _KINDS[kind][0](_draw_from(generator))
 
-
-def _draw_from(generator: torch.Generator) -> _Draw:
     def draw(low: float, high: float) -> float:
         return low + (high - low) * torch.rand((), generator=generator).item()
 
-    return draw
+    kind = int(torch.randint(len(_KINDS), (), generator=generator))
+    return kind, _KINDS[kind][0](draw)
 
 
 def _a_turn(draw: _Draw) -> _Numbers:
@@ -168,6 +174,26 @@ _KINDS: tuple[
     (_nothing, _mirrored),
 )
 """What is drawn for an edit, and the edit."""
+
+_FIXED: tuple[tuple[Callable[[torch.Tensor, Sequence[_Numbers]], torch.Tensor], _Numbers], ...] = (
+    (_turned_by_quarters, (1,)),
+    (_cropped, (0.75, 0.0, 0.0)),
+    (_turned, (math.radians(30.0),)),
+    (_pasted, (1.5, 1.5, 0.0, 0.0, 1.0, 1.0, 1.0)),
+    (_brighter, (1.7,)),
+    (_turned_by_quarters, (3,)),
+    (_with_contrast, (1.7,)),
+    (_turned, (math.radians(-30.0),)),
+    (_cropped, (0.55, 0.0, 0.0)),
+    (_turned_by_quarters, (2,)),
+    (_with_contrast, (0.6,)),
+    (_pasted, (1.0, 1.6, 0.0, 0.0, 1.0, 1.0, 1.0)),
+    (_brighter, (0.6,)),
+    (_mirrored, ()),
+    (_blurred, ()),
+    (_pasted, (2.0, 2.0, 0.3, -0.3, 0.3, 0.4, 0.5)),
+)
+"""Edits and their numbers; those that move features most come first."""
 
 
 def _sampled(images: torch.Tensor, maps: Sequence[tuple[_Numbers, _Numbers]]) -> torch.Tensor:

@@ -14,7 +14,7 @@ import torch
 
 from activeindex.errors import InputError, UnreadableImageError
 from activeindex.extractors.base import Extractor
-from activeindex.extractors.edited_views import fixed_views
+from activeindex.extractors.edited_views import check_fixed_views, fixed_views
 from activeindex.extractors.feature_files import SUFFIXES, write_features
 from activeindex.images import fingerprint, list_images, read_rgb, to_square
 from activeindex.running.devices import sent
@@ -98,7 +98,7 @@ def code_features(
     Args:
         extractor: Maps images to features.
         images: ``(B, 3, S, S)`` in [0, 1].
-        views: Edits, the same for all images; 0 for the images' own features.
+        views: Edits, the same for all images, 16 at most; 0 for the images' own features.
 
     Returns:
         ``(B, d)``: of each image the mean over its own feature and those of its views, as long as
@@ -238,8 +238,7 @@ def extract_folder(
         raise InputError(f"decode: expected one of {', '.join(get_args(Decode))}, found {decode!r}")
     if batch_size < 1:
         raise InputError(f"batch_size: expected 1 or more, found {batch_size}")
-    if code_views < 0:
-        raise InputError(f"code_views: expected 0 or more, found {code_views}")
+    check_fixed_views("code_views", code_views)
     progress = progress or Silent()
     paths = list_images(data_dir)
     names = [path.relative_to(data_dir).as_posix() for path in paths]
