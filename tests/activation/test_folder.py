@@ -27,7 +27,8 @@ from activeindex.errors import InputError, UnreadableImageError
 from activeindex.extractors import Extractor
 from activeindex.images import FileFormat, Pixels, measure_quality, to_tensor
 from activeindex.indexing import Quantiser, QuantiserIdentity, train_index
-from activeindex.running.workers import Workers
+from activeindex.running.processes import Processes
+from activeindex.running.workers import Engine, Workers
 from tests.extractors.linear import LinearExtractor, linear_features, linear_quantiser
 
 ROOT = Path(__file__).parents[2]
@@ -195,14 +196,15 @@ def test_added_images_are_not_mixed_into_an_old_run(
         run(tmp_path / "in", tmp_path / "out")
 
 
+@pytest.mark.parametrize("engine", [None, Processes(2)])
 def test_a_damaged_image_is_refused_or_skipped_by_name(
-    tmp_path: Path, photographs: dict[str, Pixels]
+    tmp_path: Path, photographs: dict[str, Pixels], engine: Engine | None
 ) -> None:
     put(tmp_path / "in", photographs, "a.png", "c.png")
     (tmp_path / "in" / "b.png").write_text("not an image")
     with pytest.raises(UnreadableImageError, match=r"b\.png: expected an image"):
-        run(tmp_path / "in", tmp_path / "out")
-    done = run(tmp_path / "in", tmp_path / "skipped", unreadable="skip")
+        run(tmp_path / "in", tmp_path / "out", workers=engine)
+    done = run(tmp_path / "in", tmp_path / "skipped", unreadable="skip", workers=engine)
     assert done.count == 2
     assert [line.split(":")[0] for line in done.skipped] == [str(tmp_path / "in" / "b.png")]
     assert [record["image"] for record in records(tmp_path / "skipped")] == [0, 2]

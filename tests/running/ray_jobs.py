@@ -36,3 +36,11 @@ class Squares:
             if number == self.refused:
                 raise InputError(f"{number}: expected another number")
             yield number * number, os.getpid()
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Answers every item with an error, which is what it comes to."""
+
+    def __call__(self, items: Sequence[int], workers: Workers) -> Iterator[InputError]:
+        yield from (InputError(f"{number}: a result") for number in items)

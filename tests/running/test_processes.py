@@ -12,6 +12,7 @@ import torch
 from activeindex.errors import ActiveIndexError, InputError
 from activeindex.running.processes import Processes
 from activeindex.running.workers import Workers
+from tests.running.ray_jobs import Errors
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,10 @@ def test_an_error_comes_as_it_is_after_the_results_before_it() -> None:
     assert [next(results).value, next(results).value] == [1, 2]
     with pytest.raises(InputError, match=r"^three: expected another number$"):
         next(results)
+
+
+def test_an_error_that_is_a_result_ends_nothing() -> None:
+    assert list(map(str, Processes(2).run(Errors(), [1, 2]))) == ["1: a result", "2: a result"]
 
 
 def test_a_killed_process_is_told_on_one_line() -> None:

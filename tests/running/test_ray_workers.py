@@ -10,7 +10,7 @@ import pytest
 from activeindex.errors import ActiveIndexError, InputError
 from activeindex.running.ray_workers import RayWorkers
 from activeindex.running.workers import Workers
-from tests.running.ray_jobs import Squares
+from tests.running.ray_jobs import Errors, Squares
 
 
 def test_a_killed_worker_costs_no_item_and_none_comes_twice(
@@ -46,6 +46,10 @@ def test_an_error_of_the_job_arrives_as_it_is_after_the_items_before_it(
     assert [next(results)[0] for _ in range(7)] == [number * number for number in range(7)]
     with pytest.raises(InputError, match=r"^7: expected another number$"):
         next(results)
+
+
+def test_an_error_that_is_a_result_ends_nothing(ray_two: RayWorkers) -> None:
+    assert list(map(str, ray_two.run(Errors(), [1, 2]))) == ["1: a result", "2: a result"]
 
 
 def test_a_job_that_was_left_half_way_holds_no_workers(ray_two: RayWorkers, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from activeindex.errors import ActiveIndexError, InputError
 from activeindex.running.aside import aside
-from activeindex.running.workers import DIED, Job, Workers, start_worker, worker_context
+from activeindex.running.workers import DIED, Ended, Job, Workers, start_worker, worker_context
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -95,8 +95,8 @@ class _Crew:
                     for process in [each for each in busy if each in ready]:
                         answers[busy[process].pop(0)] = _heard(process)
                 answer = answers.pop(place)
-                if isinstance(answer, Exception):
-                    raise answer
+                if isinstance(answer, Ended):
+                    raise answer.error
                 yield answer
         finally:
             self.leave()
@@ -147,10 +147,10 @@ def _work(pickled: bytes, there: Connection) -> None:
             job = job or pickle.loads(pickled)
             answer = next(iter(job([item], Workers(0))))
         except ActiveIndexError as error:
-            answer = error
+            answer = Ended(error)
         except Exception as error:
             error.add_note(traceback.format_exc())  # Which does not travel.
-            answer = error
+            answer = Ended(error)
         there.send(answer)
 
 

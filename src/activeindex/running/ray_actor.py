@@ -9,7 +9,7 @@ from typing import Any
 
 from activeindex import __version__
 from activeindex.errors import ActiveIndexError, InputError
-from activeindex.running.workers import Workers
+from activeindex.running.workers import Ended, Workers
 
 
 class Worker:
@@ -55,7 +55,7 @@ class Worker:
             for result in self._job(items, self._helpers):
                 yield {"result": [pickle.dumps(result)]}
         except ActiveIndexError as error:
-            yield {"result": [pickle.dumps(error)]}
+            yield {"result": [pickle.dumps(Ended(error))]}
 
 
 def _limit_threads(count: int) -> None:

@@ -26,7 +26,7 @@ from activeindex import __version__
 from activeindex.errors import ActiveIndexError, InputError, MissingExtraError, reason_of
 from activeindex.running.cores import default_workers
 from activeindex.running.ray_actor import Worker
-from activeindex.running.workers import Job
+from activeindex.running.workers import Ended, Job
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -146,8 +146,8 @@ class RayWorkers:
                 for block in blocks:
                     for value in block.column("result"):
                         result = pickle.loads(value.as_py())
-                        if isinstance(result, ActiveIndexError):
-                            raise result
+                        if isinstance(result, Ended):
+                            raise result.error
                         yield result
         except ray.exceptions.RayActorError:
             raise ActiveIndexError(

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from multiprocessing.context import BaseContext
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
@@ -40,6 +41,13 @@ DIED = (
     "go on, with fewer --workers if it repeats"
 )
 """What is said of a worker process that was killed."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The error that ended a job elsewhere, on its way back: results may be errors, too."""
+
+    error: Exception
 
 
 class Job(Protocol[_Given, _Gives]):
