@@ -1,5 +1,6 @@
 """``activeindex store`` and ``activeindex search``: from released pictures to their copies."""
 
+import itertools
 import json
 import shutil
 import sys
@@ -80,7 +81,7 @@ def fill(say: Say, store: str, released: Released) -> None:
     assert "4 images added, 4 of them activated" in answer.out
 
 
-def test_pictures_that_were_activated_for_other_codes_than_their_features_have_are_named(
+def test_features_of_other_views_than_pictures_were_activated_for_are_refused(
     say: Say, released: Released, tmp_path: Path
 ) -> None:
     views = ("--code_views", 8)
@@ -88,13 +89,24 @@ def test_pictures_that_were_activated_for_other_codes_than_their_features_have_a
     assert "extract_fts --code_views 8" in say(*activated, "--iterations", 1, *SMALL).out
     extraction = ("extract_fts", "--data_dir", released.album, "--output_dir", "fts", *views)
     assert say(*extraction, *SMALL).code == 0
-    for name, features in (("plain", released.fts), ("of_views", tmp_path / "fts")):
-        store = f"faiss:{tmp_path / name}"
+
+    stores = (f"faiss:{tmp_path / str(number)}" for number in itertools.count())
+
+    def add(features: Path, out: Path, *more: str) -> Answer:
+        store = next(stores)
         assert say("store", "create", store, "--index", released.index).code == 0
-        records = ("--activation", tmp_path / "out" / "activation.jsonl")
-        answer = say("store", "add", store, features / "fts.pt", *records)
-        assert answer.code == 0
-        assert ("have another code than they were activated for" in answer.out) == (name == "plain")
+        records = ("--activation", out / "activation.jsonl")
+        return say("store", "add", store, features / "fts.pt", *records, *more)
+
+    for features, out in ((released.fts, tmp_path / "out"), (tmp_path / "fts", released.out)):
+        answer = add(features, out)
+        assert answer.code == 2
+        assert "expected features of extract_fts --code_views" in answer.err
+        forced = add(features, out, "--force").out
+        assert "have another code than they were activated for" in forced
+    answer = add(tmp_path / "fts", tmp_path / "out")
+    assert answer.code == 0
+    assert "another code" not in answer.out
 
 
 def test_copies_of_released_pictures_are_found(

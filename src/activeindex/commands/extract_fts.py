@@ -43,8 +43,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--code_views",
         type=whole(0),
         default=0,
-        help="of originals that are activated with --code_views: views, 16 at most, whose features "
-        "are averaged with the image's (default: 0)",
+        help="average each feature with those of so many edited views, 16 at most: for originals "
+        "that are activated with the same --code_views (docs/presets.md)",
     )
     add_extractor_options(parser)
     add_engine_options(parser)

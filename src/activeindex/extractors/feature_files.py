@@ -28,12 +28,15 @@ class FeatureFile:
         extractor: The identity of the extractor as noted by ``extract_fts``, or None where the
             file has no note (made by another program).
         extractor_sha256: Hash of its weights, or None likewise.
+        code_views: Views that were averaged with each image
+            (:func:`~activeindex.extractors.code_features`), or None likewise.
     """
 
     path: Path
     values: npt.NDArray[np.float32]
     extractor: str | None
     extractor_sha256: str | None = None
+    code_views: int | None = None
 
     def hash(self) -> str:
         """SHA-256 of the values, the same for every file format."""
@@ -80,7 +83,10 @@ def read_features(path: Path, option: str, dimension: int | None = None) -> Feat
                 f"{option} {path}: expected finite values, found NaN or infinity in row "
                 f"{start + bad[0]}"
             )
-    return FeatureFile(path, values, _noted(path, "extractor"), _noted(path, "extractor_sha256"))
+    note = note_path(path)
+    noted = read_json(note) if note.is_file() else {}
+    views = noted.get("code_views", 0) if "extractor" in noted else None
+    return FeatureFile(path, values, noted.get("extractor"), noted.get("extractor_sha256"), views)
 
 
 def map_features(path: Path, option: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
@@ -134,12 +140,6 @@ def _read_torch(path: Path, option: str) -> npt.NDArray[Any]:
     # NumPy has no type for bfloat16 and the 8-bit floats.
     values = tensor.detach()
     return (values.float() if values.is_floating_point() else values).numpy()
-
-
-def _noted(path: Path, key: str) -> str | None:
-    note = note_path(path)
-    value = read_json(note).get(key) if note.is_file() else None
-    return None if value is None else str(value)
 
 
 def write_features(path: Path, rows: Path, shape: tuple[int, int]) -> None:

@@ -120,14 +120,17 @@ def add_features(
             default.
         activations: Records of activation by name; see :func:`read_activations`.
         data_dir: The originals, to hash those that have no record.
-        force: Whether to take features of another extractor than the store's.
+        force: Whether to take features of another extractor than the store's, or of other views
+            than images were activated for.
         progress: Told of every image.
 
     Raises:
-        InputError: If the features are of another extractor or dimension, or a file is missing.
+        InputError: If the features are of another extractor, dimension or number of views, or a
+            file is missing.
     """
     if not force:
         store.check_extractor(features.extractor)
+        _check_views(features, names, activations or {})
     progress = progress or Silent()
     added, rows = Added(), range(len(names))
     parts = [
@@ -142,3 +145,17 @@ def add_features(
         added.moved += written.moved
         progress.advance(len(part))
     return added
+
+
+def _check_views(
+    features: FeatureFile, names: Sequence[str], activations: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Images that were activated for codes of other features would be looked for elsewhere."""
+    for name in names if features.code_views is not None else ():
+        views = activations.get(name, {}).get("settings", {}).get("code_views", 0)
+        if name in activations and views != features.code_views:
+            raise InputError(
+                f"FTS {features.path}: expected features of extract_fts --code_views {views}, "
+                f"which {name} was activated for, found --code_views {features.code_views}; "
+                "--force goes on nevertheless"
+            )
