@@ -107,6 +107,17 @@ def test_budget_that_the_format_breaks_is_said(
     assert "out: 3 images, 0 activated, 3 only encoded, in " in answer.out.splitlines()[-1]
 
 
+def test_budget_that_leaves_every_pixel_as_it_was_is_said(
+    index: Path, album: Path, say: Callable[..., Answer]
+) -> None:
+    options = ["--resize_size", SIZE, "--workers", 0, "--psnr", 200]
+    answer = say("activate", "--index", index, album, "out", *options)
+    assert answer.code == 0
+    assert "nan" not in answer.out
+    parts = "0 activated, 3 unchanged (the budget is too tight)"
+    assert f"out: 3 images, {parts}, in " in answer.out.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -209,7 +209,7 @@ def test_factory_without_a_target_is_refused_with_the_reason(prepared: Prepared,
     [
         (FACTORY, 128, "L2", "dimension 256", "dimension 128"),
         (FACTORY, 256, "IP", "metric L2", "found IP"),
-        ("IVF8,PQ8x8", 256, "L2", "inverted lists 4", "found 8"),
+        ("IVF8,PQ8x8np", 256, "L2", "inverted lists 4", "found 8"),
     ],
     ids=["dimension", "metric", "lists"],
 )
@@ -431,7 +431,7 @@ def test_no_command_is_a_usage_error(say: Say) -> None:
 
 
 def test_target_that_the_index_does_not_have_is_refused(prepared: Prepared, say: Say) -> None:
-    answer = say("main", *prepared.main_options(idx_factory="PQ8x8", target="ivf_cluster"))
+    answer = say("main", *prepared.main_options(idx_factory="PQ8x8np", target="ivf_cluster"))
     check(answer, "no inverted lists", "pq_recons")
 
 
@@ -468,7 +468,7 @@ def test_mistakes_leave_what_is_done_untouched(
 
 def test_mistake_can_be_mended_in_the_same_folder(prepared: Prepared, say: Say) -> None:
     """What fails before it has made anything does not claim the output folder."""
-    options: dict[str, object] = {"eval_icd": False, "save_imgs": False, "idx_factory": "PQ8x8"}
+    options: dict[str, object] = {"eval_icd": False, "save_imgs": False, "idx_factory": "PQ8x8np"}
     options["iterations"] = 1
     assert say("main", *prepared.main_options(**options, target="ivf_cluster")).code == 2
     answer = say("main", *prepared.main_options(**options))

@@ -103,9 +103,15 @@ def run(options: argparse.Namespace) -> None:
     if done.count:
         distortion = Distortion.read(done.records)
         tell(distortion)
-        if left := distortion.only_encoded:
-            parts = f"{done.count - left} activated, {left} only encoded,"
-            released = f"{counted(done.count, 'image')}, {parts}"
+        left = {
+            "only encoded": distortion.only_encoded,
+            "unchanged (the budget is too tight)": distortion.unchanged,
+        }
+        if any(left.values()):
+            parts = [f"{count} {what}" for what, count in left.items() if count]
+            activated = done.count - sum(left.values())
+            parts = [f"{activated} activated", *parts]
+            released = f"{counted(done.count, 'image')}, {', '.join(parts)},"
     tell(f"{options.out}: {released} in {tell.seconds:.1f} s")
     if views := settings.code_views:
         tell(f"the index must hold what extract_fts --code_views {views} gives for the originals")

@@ -17,12 +17,13 @@ class Distortion:
     """How much the images of a run were changed, and what that did to their features.
 
     Attributes:
-        psnr: Mean and standard deviation in dB.
+        psnr: Mean and standard deviation in dB, over the images that were changed at all.
         ssim: Mean and standard deviation.
         linf: Mean and standard deviation in 8-bit levels.
         distance_before: Mean distance of the originals' features to their targets.
         distance_after: Mean distance of the released images' features to the same targets.
         only_encoded: Images that were not activated, since their format alone breaks the budget.
+        unchanged: Images of which the budget left every pixel as it was.
     """
 
     psnr: tuple[float, float]
@@ -31,6 +32,7 @@ class Distortion:
     distance_before: float
     distance_after: float
     only_encoded: int
+    unchanged: int
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -56,12 +58,13 @@ class Distortion:
         if not columns:
             raise InputError(f"{path}: expected records of activated images, found none")
         return cls(
-            psnr=_mean_and_spread(columns["psnr"]),
+            psnr=_mean_and_spread([value for value in columns["psnr"] if np.isfinite(value)]),
             ssim=_mean_and_spread(columns["ssim"]),
             linf=_mean_and_spread(columns["linf"]),
             distance_before=float(np.mean(columns["distance_before"])),
             distance_after=float(np.mean(columns["distance_after"])),
             only_encoded=only_encoded,
+            unchanged=int(np.isinf(columns["psnr"]).sum()),
         )
 
     def __str__(self) -> str:
@@ -74,6 +77,8 @@ class Distortion:
 
 
 def _mean_and_spread(values: list[float]) -> tuple[float, float]:
+    if not values:  # No image was changed.
+        return float("inf"), 0.0
     return float(np.mean(values)), float(np.std(values))
 
 
