@@ -24,13 +24,13 @@ settings.register_profile("activeindex", deadline=None)
 settings.load_profile("activeindex")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in a hook of the same name.
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests of a file run in one process, and all those that need the Ray cluster do."""
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            needs_ray = "ray_cluster" in getattr(item, "fixturenames", ())
-            item.add_marker(pytest.mark.xdist_group("ray" if needs_ray else str(item.path)))
+_LONG = ("tests/experiment/test_run.py", "tests/commands/test_killed.py")
+"""Files that take minutes: begun first, so that no process is alone with one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Orders the tests."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONG))
 
 
 def _load_sscd(input_size: int) -> Extractor:
