@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
-from kornia.filters import gaussian_blur2d
 
 from activeindex.errors import InputError
 
@@ -150,6 +149,8 @@ def _nothing(draw: _Draw) -> _Numbers:
 
 
 def _blurred(images: torch.Tensor, nothing: Sequence[_Numbers]) -> torch.Tensor:
+    from kornia.filters import gaussian_blur2d  # Half a second, for one edit of eight.
+
     return gaussian_blur2d(images, (11, 11), (_BLUR, _BLUR))
 
 
