@@ -9,7 +9,7 @@ import pytest
 
 from activeindex.indexing import Quantiser, add, search
 from activeindex.indexing.layers import unwrapped
-from tests.indexing.trained import Array, copy_of, features, trained
+from tests.indexing.trained import Array, copy_of, features, newly_trained, trained
 
 FLAT = ["Flat", "SQ4", "SQ6", "SQ8", "SQfp16", "SQbf16", "SQ8_direct_signed", "ZnLattice8x4_6"]
 CODES = ["PQ8x4np", "PQ8x4fs", "RQ4x4", "PRQ2x2x4", "LSQ4x4", "PLSQ2x2x4", "RaBitQ", "RaBitQfs"]
@@ -48,7 +48,7 @@ dimensions = pytest.mark.parametrize("dimension", [64, 512])
 def stored(factory: str, added: Array) -> Array:
     """What FAISS reconstructs of features that were added to the index."""
     if "fs" in factory:  # FAISS 1.15 crashes on reconstructing from one that was read back.
-        index = trained.__wrapped__(factory, "L2", added.shape[1])
+        index = newly_trained(factory, "L2", added.shape[1])
     else:
         index = copy_of(trained(factory, "L2", added.shape[1]))
     index.add(added)
@@ -147,5 +147,5 @@ def test_a_reconstruction_searches_itself(factory: str) -> None:
 def test_few_training_features_print_nothing(
     factory: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    trained.__wrapped__(factory)
+    newly_trained(factory)
     assert capfd.readouterr() == ("", "")
