@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from activeindex.activation.settings import Target
+from activeindex.extractors.extraction import as_long_as
 from activeindex.indexing import Quantiser
 
 
@@ -18,19 +19,10 @@ def choose_targets(
     match target:
         case "pq_recons":
             targets = quantiser.reconstruct(features)
-            return _as_long_as(features, targets) if quantiser.direction_only else targets
+            return as_long_as(features, targets) if quantiser.direction_only else targets
         case "ori_ft":
             return features
         case "ivf_cluster":
             return quantiser.coarse_centroids(features)
         case "ivf_cluster_half":
             return (quantiser.coarse_centroids(features) + features) / 2.0
-
-
-def _as_long_as(
-    features: npt.NDArray[np.float32], directions: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
-    """The directions at the features' lengths, so that distances to them mean something."""
-    wanted, found = (np.linalg.norm(rows, axis=1, keepdims=True) for rows in (features, directions))
-    scaled: npt.NDArray[np.float32] = directions * (wanted / np.maximum(found, 1e-12))
-    return scaled.astype(np.float32)

@@ -107,19 +107,28 @@ def code_features(
     """
     if views == 0:
         return features_of(extractor, images)
-    means = [_mean_feature(extractor, image, views) for image in torch.split(images, 1)]
-    return np.stack(means)
+    seen = [_features_of_views(extractor, image, views) for image in torch.split(images, 1)]
+    own, means = zip(*((features[0], features.mean(axis=0)) for features in seen), strict=True)
+    return as_long_as(np.stack(own), np.stack(means))
 
 
-def _mean_feature(extractor: Extractor, image: torch.Tensor, views: int) -> npt.NDArray[np.float32]:
+def _features_of_views(
+    extractor: Extractor, image: torch.Tensor, views: int
+) -> npt.NDArray[np.float32]:
+    """``(1 + views, d)`` of an image ``(1, 3, S, S)``, its own first."""
     with torch.inference_mode():
         here = image.to(extractor.device)
         seen = torch.cat([here, *fixed_views(here, views)])
-    features = features_of(extractor, seen)
-    mean = features.mean(axis=0)
-    longer = np.linalg.norm(features[0]) / max(float(np.linalg.norm(mean)), 1e-12)
-    found: npt.NDArray[np.float32] = (mean * longer).astype(np.float32)
-    return found
+    return features_of(extractor, seen)
+
+
+def as_long_as(
+    features: npt.NDArray[np.float32], directions: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Directions ``(n, d)`` at the lengths of features ``(n, d)``, so that distances count."""
+    wanted, found = (np.linalg.norm(rows, axis=1, keepdims=True) for rows in (features, directions))
+    scaled: npt.NDArray[np.float32] = directions * (wanted / np.maximum(found, 1e-12))
+    return scaled.astype(np.float32)
 
 
 def features_of_files(
