@@ -107,11 +107,10 @@ def run(options: argparse.Namespace) -> None:
             "only encoded": distortion.only_encoded,
             "unchanged (the budget is too tight)": distortion.unchanged,
         }
-        if any(left.values()):
-            parts = [f"{count} {what}" for what, count in left.items() if count]
-            activated = done.count - sum(left.values())
-            parts = [f"{activated} activated", *parts]
-            released = f"{counted(done.count, 'image')}, {', '.join(parts)},"
+        parts = [f"{count} {what}" for what, count in left.items() if count]
+        if parts:
+            activated = f"{done.count - sum(left.values())} activated"
+            released = f"{counted(done.count, 'image')}, {', '.join([activated, *parts])},"
     tell(f"{options.out}: {released} in {tell.seconds:.1f} s")
     if views := settings.code_views:
         tell(f"the index must hold what extract_fts --code_views {views} gives for the originals")

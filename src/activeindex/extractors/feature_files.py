@@ -85,8 +85,13 @@ def read_features(path: Path, option: str, dimension: int | None = None) -> Feat
             )
     note = note_path(path)
     noted = read_json(note) if note.is_file() else {}
-    views = noted.get("code_views", 0) if "extractor" in noted else None
-    return FeatureFile(path, values, noted.get("extractor"), noted.get("extractor_sha256"), views)
+    extractor, sha256 = (
+        None if noted.get(key) is None else str(noted[key])
+        for key in ("extractor", "extractor_sha256")
+    )
+    return FeatureFile(
+        path, values, extractor, sha256, None if extractor is None else noted.get("code_views", 0)
+    )
 
 
 def map_features(path: Path, option: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:

@@ -151,9 +151,11 @@ def _check_views(
     features: FeatureFile, names: Sequence[str], activations: Mapping[str, Mapping[str, Any]]
 ) -> None:
     """Images that were activated for codes of other features would be looked for elsewhere."""
-    for name in names if features.code_views is not None else ():
-        views = activations.get(name, {}).get("settings", {}).get("code_views", 0)
-        if name in activations and views != features.code_views:
+    if features.code_views is None:
+        return
+    for name in filter(activations.__contains__, names):
+        views = activations[name].get("settings", {}).get("code_views", 0)
+        if views != features.code_views:
             raise InputError(
                 f"FTS {features.path}: expected features of extract_fts --code_views {views}, "
                 f"which {name} was activated for, found --code_views {features.code_views}; "
