@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 
 import faiss
@@ -11,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from activeindex.activation import read_records
 from activeindex.commands import run
 from tests.commands.collection import FACTORY, SIZE, Prepared, contents
 from tests.commands.conftest import Answer
@@ -116,6 +118,9 @@ def test_budget_that_leaves_every_pixel_as_it_was_is_said(
     assert "nan" not in answer.out
     parts = "0 activated, 3 unchanged (the budget is too tight)"
     assert f"out: 3 images, {parts}, in " in answer.out.splitlines()[-1]
+    lines = Path("out/activation.jsonl").read_text().splitlines()
+    assert [json.loads(line, parse_constant=pytest.fail)["psnr"] for line in lines] == [None] * 3
+    assert [record["psnr"] for record in read_records(Path("out/activation.jsonl"))] == [inf] * 3
 
 
 @pytest.mark.parametrize(

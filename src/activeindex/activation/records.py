@@ -1,7 +1,8 @@
 """What is noted of every activated image, and what the notes are good for."""
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -79,11 +80,16 @@ class Recorder:
             "settings": asdict(self.settings),
             "seed": self.seed,
         }
-        return json.dumps(record).encode() + b"\n"
+        return record_json(record).encode() + b"\n"
+
+
+def record_json(record: Mapping[str, Any]) -> str:
+    """A record as JSON, which has no infinity: of an unchanged image the PSNR is null."""
+    return json.dumps({**record, "psnr": None} if record.get("psnr") == math.inf else record)
 
 
 def read_records(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of an ``activation.jsonl``, line by line.
+    """The records of an ``activation.jsonl``, line by line; a PSNR of null is infinity again.
 
     Raises:
         InputError: If a line is not a JSON object.
@@ -96,6 +102,8 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
                 record = None
             if not isinstance(record, dict):
                 raise InputError(f"{path}, line {number}: expected a record of an activated image")
+            if record.get("psnr", 0) is None:
+                record["psnr"] = math.inf
             yield record
 
 

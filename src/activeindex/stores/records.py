@@ -1,6 +1,5 @@
 """What a store keeps of an image."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from activeindex.activation.records import record_json
 from activeindex.errors import InputError, ShapeError
 
 MEASURES = ("psnr", "ssim", "linf", "distance_before", "distance_after")
@@ -82,7 +82,7 @@ class Batch:
             "name": list(self.names),
             "sha256": [self.hash_of(row) for row in range(len(self))],
             **{name: [_number(record, name) for record in records] for name in MEASURES},
-            "activation": [None if record is None else json.dumps(record) for record in records],
+            "activation": [None if record is None else record_json(record) for record in records],
         }
 
     def moved(self, codes: npt.NDArray[np.uint8]) -> list[str]:
