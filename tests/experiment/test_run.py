@@ -56,7 +56,7 @@ def link(folder: Path, paths: list[Path]) -> None:
 
 
 @pytest.fixture(scope="module")
-def collection(disc: Path, sscd: Extractor, tmp_path_factory: pytest.TempPathFactory) -> Collection:
+def collection(disc: Path, tmp_path_factory: pytest.TempPathFactory) -> Collection:
     root = tmp_path_factory.mktemp("collection")
     parts = prepare_disc(disc, root, queries=NON_MATCHING).folders
     matched, other, unmatched = (sorted(part.path.iterdir()) for part in parts)
@@ -64,7 +64,7 @@ def collection(disc: Path, sscd: Extractor, tmp_path_factory: pytest.TempPathFac
     link(root / "others", unmatched)
     link(root / "references", other[:REFERENCES])
     link(root / "training", sorted((disc / "train").rglob("*.jpg"))[:TRAINING])
-    extractor, workers = load_extractor("sscd_disc_mixup", 128), Workers(2)
+    extractor, workers = load_extractor("lite0_copy", 128), Workers(2)
     for name in ("references", "training"):
         extract_folder(extractor, root / name, root / f"{name}_fts", workers=workers)
     return Collection(root, extractor, workers)
@@ -86,7 +86,7 @@ def mean_recall(run: RunSummary) -> float:
 
 def test_activated_photographs_are_found_more_often(arms: tuple[RunSummary, RunSummary]) -> None:
     passive, active = arms
-    assert mean_recall(active) > mean_recall(passive) + 0.1
+    assert mean_recall(active) > mean_recall(passive) + 0.05
 
 
 def test_copies_are_told_better_from_other_queries(arms: tuple[RunSummary, RunSummary]) -> None:
