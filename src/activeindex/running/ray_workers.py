@@ -19,11 +19,11 @@ import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from activeindex import __version__
 from activeindex.errors import ActiveIndexError, InputError, MissingExtraError, reason_of
+from activeindex.running.closing import Closing
 from activeindex.running.cores import default_workers
 from activeindex.running.ray_actor import Worker
 from activeindex.running.workers import Ended, Job
@@ -53,7 +53,7 @@ _CONNECT = 30.0
 """Seconds to reach a cluster's first machine."""
 
 
-class RayWorkers:
+class RayWorkers(Closing):
     """An engine that shards the items of a job over workers of a Ray cluster.
 
     Args:
@@ -213,17 +213,6 @@ class RayWorkers:
         if self._started:
             _import_ray().shutdown()
             self._started = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _import_ray() -> Any:

@@ -20,11 +20,11 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
-from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Protocol, TypeVar
 
 from activeindex.errors import ActiveIndexError, InputError
 from activeindex.running.aside import aside
+from activeindex.running.closing import Closing
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -109,7 +109,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-class Workers:
+class Workers(Closing):
     """A pool of processes that maps a function over items, in order.
 
     Args:
@@ -181,14 +181,3 @@ class Workers:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

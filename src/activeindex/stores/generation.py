@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
 
 import faiss
 import numpy as np
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from activeindex.errors import InputError
 from activeindex.extractors.feature_files import FeatureFile
 from activeindex.indexing import Neighbours, TrainedIndex
+from activeindex.running.closing import Closing
 from activeindex.running.progress import Progress
 from activeindex.running.workers import Engine
 from activeindex.stores.parts import Part, Written
@@ -54,7 +54,7 @@ class SearchOptions:
             raise InputError(f"refine: expected 0 or more, found {self.refine}")
 
 
-class Generation(ABC):
+class Generation(Closing, ABC):
     """The images that were released under one quantiser.
 
     One process writes at a time, which the store sees to. Whatever is killed, every image is
@@ -156,9 +156,7 @@ class Generation(ABC):
     def count(self) -> int:
         """How many images there are."""
 
-    def recover(  # noqa: B027 (SQLite does it by itself)
-        self, engine: Engine | None = None, progress: Progress | None = None
-    ) -> None:
+    def recover(self, engine: Engine | None = None, progress: Progress | None = None) -> None:
         """Finishes what :meth:`add`, or a killed writer, began; called while nobody else writes.
 
         Until then a search does not find the images.
@@ -168,14 +166,8 @@ class Generation(ABC):
             progress: Told of every part of the index.
         """
 
-    def close(self) -> None:  # noqa: B027 (most engines hold nothing open)
+    def close(self) -> None:
         """Lets go of files."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.close()
 
 
 def ordered(distances: Features, ids: Ids, k: int, *, largest: bool) -> Neighbours:

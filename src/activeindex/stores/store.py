@@ -14,6 +14,7 @@ from activeindex.errors import InputError, ShapeError
 from activeindex.extractors.feature_files import FeatureFile
 from activeindex.indexing import Neighbours, TrainedIndex
 from activeindex.indexing.identity import check_extractors
+from activeindex.running.closing import Closing
 from activeindex.running.files import read_json, whole_file, write_json
 from activeindex.running.locking import only_run
 from activeindex.running.progress import Progress
@@ -48,7 +49,7 @@ class StoreNote:
     next_id: int
 
 
-class Store:
+class Store(Closing):
     """Images that are searched through the quantisers that they were released under.
 
     One process writes at a time; any number read, and see what was there when they opened the
@@ -365,12 +366,6 @@ class Store:
         for generation in self._generations:
             generation.close()
         self._held.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.close()
 
     def _open(self, name: str) -> Generation:
         folder = self._path / name
