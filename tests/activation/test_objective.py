@@ -32,6 +32,23 @@ def test_how_deep_is_enough_is_told_by_the_faces_of_the_list_alone() -> None:
     assert goal.width.item() == pytest.approx(DEEP.settings.margin_width * depth)
 
 
+@pytest.mark.parametrize("factory", ["IVF16,PQ8x8np", "OPQ8_32,IVF16,PQ8x8np", "IVF16,Flat"])
+def test_the_face_of_a_code_near_the_centroid_is_further_inwards(factory: str) -> None:
+    """Near is what the margin is wide beside: the same codes are far for a narrow one."""
+    quantiser = Quantiser(trained(factory))
+    for row in features(5, seed=1):
+        face = quantiser.code_face(row[None])
+        assert face is not None
+        wide, narrow = (
+            Goal.of(row[None], quantiser, DEEP.settings.replace(margin_width=width))
+            for width in (0.5, 0.02)
+        )
+        assert wide.faces is not None
+        assert narrow.faces is not None
+        assert wide.faces.offsets[0, -1] < face.offsets[0, 0]
+        assert narrow.faces.offsets[0, -1] == face.offsets[0, 0]
+
+
 @pytest.mark.parametrize("factory", ["LSHr", "PCA16,LSH"])
 def test_every_bit_that_is_about_to_flip_counts_however_near_the_others_are(factory: str) -> None:
     goal = Goal.of(features(1, seed=1), Quantiser(trained(factory)), DEEP.settings)

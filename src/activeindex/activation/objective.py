@@ -11,6 +11,9 @@ from activeindex.activation.settings import ActivationSettings
 from activeindex.activation.targets import choose_targets
 from activeindex.indexing import Faces, Features, Quantiser
 
+_CLEAR = 4.0
+"""Widths at which a reconstruction lies far enough behind the face of its code."""
+
 
 @dataclass(frozen=True)
 class Losses:
@@ -59,7 +62,11 @@ class Goal:
             depth = faces.depth(torch.from_numpy(feature)).abs().mean()
             width = (settings.margin_width * depth).clamp(min=1e-6).view(1, 1)
             code_face = quantiser.code_face(feature)
-            faces = faces.with_those_of(code_face) if code_face else faces
+            if code_face is not None:
+                # Where codes crowd around the centroid, every width that is missing counts.
+                reconstruction = torch.from_numpy(quantiser.reconstruct(feature))
+                missing = (_CLEAR * width - code_face.depth(reconstruction)).clamp(min=0.0)
+                faces = faces.with_those_of(code_face.advanced(missing))
         return cls(target, faces, width)
 
     @classmethod

@@ -68,6 +68,10 @@ class Faces:
         normals = torch.cat([self.normals, others.normals], dim=1)
         return replace(self, normals=normals, offsets=torch.cat([self.offsets, others.offsets], 1))
 
+    def advanced(self, by: torch.Tensor) -> Self:
+        """The same faces further inwards, ``(n, m)`` in the unit of the features."""
+        return replace(self, offsets=self.offsets - by)
+
     def depth(self, features: torch.Tensor) -> torch.Tensor:
         """How far features ``(B, d)`` lie behind each face: ``(B, m)``, negative when outside.
 
