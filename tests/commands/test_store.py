@@ -107,6 +107,11 @@ def test_features_of_other_views_than_pictures_were_activated_for_are_refused(
     answer = add(tmp_path / "fts", tmp_path / "out")
     assert answer.code == 0
     assert "another code" not in answer.out
+    store = next(stores)
+    assert say("store", "create", store, "--index", released.index).code == 0
+    answer = say("store", "add", store, tmp_path / "fts" / "fts.pt")
+    assert answer.code == 2
+    assert "has no record of activation, found --code_views 8" in answer.err
 
 
 def test_copies_of_released_pictures_are_found(

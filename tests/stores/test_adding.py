@@ -8,9 +8,10 @@ import pytest
 
 from activeindex.errors import InputError
 from activeindex.extractors import read_features
-from activeindex.indexing import TrainedIndex
-from activeindex.stores import Store, add_features, read_activations, read_names
+from activeindex.indexing import Quantiser, TrainedIndex
+from activeindex.stores import Batch, Store, add_features, read_activations, read_names
 from tests.indexing.trained import features
+from tests.indexing.trained import trained as index_of
 
 EXTRACTOR = {"name": "sscd", "sha256": "0123456789ab", "input_size": 288}
 
@@ -95,6 +96,38 @@ def test_an_image_whose_code_is_not_the_one_it_was_activated_for_is_told(
         )
     assert added.moved == ["a.jpg"]
     assert "1 have another code than they were activated for (a.jpg)" in str(added)
+
+
+@pytest.mark.parametrize("factory", ["IVF16,Flat", "IVF16,PQ8x8np", "PCA32,LSH"])
+def test_the_last_bits_of_a_feature_make_no_other_code_of_it(factory: str) -> None:
+    quantiser, values = Quantiser(index_of(factory)), features(2, seed=3)
+    noted = quantiser.encode(values)
+    names = ["a.jpg", "b.jpg"]
+    activations = {n: {"code": c.tobytes().hex()} for n, c in zip(names, noted, strict=True)}
+    nearly = np.nextafter(values, np.float32(2.0))
+    batch = Batch(names, nearly, (), activations)
+    assert batch.moved(quantiser.encode(nearly), quantiser) == []
+    assert batch.moved(noted[::-1].copy(), quantiser) == names
+
+
+def test_images_that_were_left_as_they_were_or_only_encoded_are_no_activated_ones(
+    tmp_path: Path, trained: TrainedIndex
+) -> None:
+    values = features(3, 64)
+    np.save(tmp_path / "fts.npy", values)
+    codes = [code.tobytes() for code in trained.quantiser.encode(values)]
+    more: list[dict[str, object]] = [{}, {"psnr": None}, {"psnr": 33.0, "budget_met": False}]
+    names = ["a.jpg", "b.jpg", "c.jpg"]
+    path = write(
+        tmp_path / "a.jsonl",
+        *(record(n, c, trained, **m) for n, c, m in zip(names, codes, more, strict=True)),
+    )
+    with Store.create(f"faiss:{tmp_path / 's'}", trained) as store:
+        activations = read_activations(path, store, store.generations[0])
+        file = read_features(tmp_path / "fts.npy", "fts")
+        added = add_features(store, file, names, activations=activations)
+        assert str(added) == "3 images added, 1 of them activated"
+        assert [one.activated for one in store.get(np.arange(3))] == [True, False, False]
 
 
 def test_hashes_of_originals_are_noted(tmp_path: Path, trained: TrainedIndex) -> None:

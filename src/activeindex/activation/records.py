@@ -88,6 +88,12 @@ def record_json(record: Mapping[str, Any]) -> str:
     return json.dumps({**record, "psnr": None} if record.get("psnr") == math.inf else record)
 
 
+def was_changed(record: Mapping[str, Any]) -> bool:
+    """Whether an image was activated: neither only encoded, nor left as it was by its budget."""
+    same = record.get("psnr", 0.0) in (None, math.inf)
+    return not same and record.get("budget_met") is not False
+
+
 def read_records(path: Path) -> Iterator[dict[str, Any]]:
     """The records of an ``activation.jsonl``, line by line; a PSNR of null is infinity again.
 

@@ -30,7 +30,7 @@ class Added:
     Attributes:
         count: Images that are in the store now and were not before.
         there: Images whose names were there already, and that were left as they were.
-        activated: How many of the new ones have a record of activation.
+        activated: How many of the new ones were changed before release.
         moved: Names of activated images whose feature has another code than their record says.
     """
 
@@ -153,11 +153,14 @@ def _check_views(
     """Images that were activated for codes of other features would be looked for elsewhere."""
     if features.code_views is None:
         return
-    for name in filter(activations.__contains__, names):
-        views = activations[name].get("settings", {}).get("code_views", 0)
+    for name in names:
+        record = activations.get(name)
+        views = 0 if record is None else record.get("settings", {}).get("code_views", 0)
         if views != features.code_views:
+            why = f"since {name} has no record of activation"
+            if record is not None:
+                why = f"which {name} was activated for"
             raise InputError(
                 f"FTS {features.path}: expected features of extract_fts --code_views {views}, "
-                f"which {name} was activated for, found --code_views {features.code_views}; "
-                "--force goes on nevertheless"
+                f"{why}, found --code_views {features.code_views}; --force goes on nevertheless"
             )

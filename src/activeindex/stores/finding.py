@@ -44,7 +44,7 @@ class Found:
                     "id": record.id,
                     "name": record.name,
                     "sha256": record.sha256,
-                    "activated": record.activation is not None,
+                    "activated": record.activated,
                     "quantiser": record.generation,
                 }
                 for rank, (distance, record) in enumerate(self.neighbours)

@@ -98,7 +98,7 @@ class FragmentJob:
             with lance_errors(self.uri):
                 written = write(record_table(ids, batch, codes))
             files = [pickle.loads(file) for file in written["fragment"].to_pylist()]
-            yield Written(len(part), len(part.activations), batch.moved(codes), files)
+            yield Written(len(part), batch.activated, batch.moved(codes, self.quantiser), files)
 
 
 @dataclass(frozen=True)

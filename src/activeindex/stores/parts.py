@@ -78,7 +78,7 @@ class Written:
 
     Attributes:
         count: Images that were not there before.
-        activated: How many of these have a record of activation.
+        activated: How many of these were changed before release.
         moved: Names of those whose code is another than their record says.
         files: What the engine of the store has to commit before they are there, if anything.
     """

@@ -7,11 +7,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from activeindex.activation.records import record_json
+from activeindex.activation.records import record_json, was_changed
 from activeindex.errors import InputError, ShapeError
+from activeindex.indexing import Quantiser
 
 MEASURES = ("psnr", "ssim", "linf", "distance_before", "distance_after")
 """Numbers in the record of an activation, which filters can name; null where there is none."""
+
+_LAST_BITS = 1e-5
+"""How far apart, of their length, two extractions of one feature may be."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,11 @@ class Record:
     code: bytes
     activation: Mapping[str, Any] | None
     generation: str
+
+    @property
+    def activated(self) -> bool:
+        """Whether it was changed before release."""
+        return self.activation is not None and was_changed(self.activation)
 
 
 @dataclass(frozen=True)
@@ -85,14 +94,26 @@ class Batch:
             "activation": [None if record is None else record_json(record) for record in records],
         }
 
-    def moved(self, codes: npt.NDArray[np.uint8]) -> list[str]:
-        """Names of images whose code, of ``(n, code_size)``, is not what their record says."""
-        return [
-            name
-            for name, code in zip(self.names, codes, strict=True)
-            if (record := self.activations.get(name)) is not None
-            and code.tobytes().hex() != record.get("code")
-        ]
+    @property
+    def activated(self) -> int:
+        """How many were changed before release."""
+        records = map(self.activations.get, self.names)
+        return sum(record is not None and was_changed(record) for record in records)
+
+    def moved(self, codes: npt.NDArray[np.uint8], quantiser: Quantiser) -> list[str]:
+        """Names of images whose code, of ``(n, code_size)``, is not what their record says.
+
+        Codes that hold the features themselves may differ in their last bits: then it is what is
+        reconstructed that tells.
+        """
+        names = []
+        for name, code in zip(self.names, codes, strict=True):
+            record = self.activations.get(name)
+            if record is not None and code.tobytes().hex() != record.get("code"):
+                noted = _code(record.get("code"), len(code))
+                if noted is None or _apart(*quantiser.decode(np.stack([code, noted]))):
+                    names.append(name)
+        return names
 
     def take(self, rows: Sequence[int]) -> "Batch":
         """Some of the images."""
@@ -102,6 +123,19 @@ class Batch:
             [self.sha256[row] for row in rows] if self.sha256 else (),
             self.activations,
         )
+
+
+def _code(value: object, size: int) -> npt.NDArray[np.uint8] | None:
+    """A code of a record; None if it cannot be one of this size."""
+    try:
+        code = bytes.fromhex(str(value))
+    except ValueError:
+        return None
+    return np.frombuffer(code, np.uint8) if len(code) == size else None
+
+
+def _apart(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> bool:
+    return bool(np.linalg.norm(first - second) > _LAST_BITS * np.linalg.norm(first))
 
 
 def _number(record: Mapping[str, Any] | None, name: str) -> float | None:

@@ -418,11 +418,12 @@ class Store(Closing):
 
 
 def _written_here(batch: Batch, new: Sequence[int], generation: Generation) -> Written:
-    activated = batch.take([row for row in new if batch.names[row] in batch.activations])
-    if not len(activated):
+    recorded = batch.take([row for row in new if batch.names[row] in batch.activations])
+    if not len(recorded):
         return Written(len(new))
-    codes = generation.quantiser.encode(activated.features)
-    return Written(len(new), len(activated), activated.moved(codes))
+    quantiser = generation.quantiser
+    moved = recorded.moved(quantiser.encode(recorded.features), quantiser)
+    return Written(len(new), recorded.activated, moved)
 
 
 def _without_those_there(parts: Sequence[Part], generation: Generation) -> list[Part]:
