@@ -98,7 +98,8 @@ def run_command(name: str, arguments: Sequence[str] | None = None, prog: str | N
         print(f"{prog}: error: {where}{error.strerror}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt as stop:
-        print(f"\n{prog}: interrupted; the same command goes on where it was", file=sys.stderr)
+        left = getattr(command, "LEFT", "the same command goes on where it was")
+        print(f"\n{prog}: interrupted; {left}", file=sys.stderr)
         return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
     return 0
 

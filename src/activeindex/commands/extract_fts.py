@@ -55,8 +55,10 @@ def run(options: argparse.Namespace) -> None:
     """Runs the command."""
     existing(options.data_dir, "data_dir")
     from activeindex.extractors import extract_folder
+    from activeindex.extractors.edited_views import check_fixed_views
     from activeindex.images import list_images
 
+    check_fixed_views("code_views", options.code_views)
     tell = Teller(options.verbose)
     workers = chosen_workers(options, tell)
     extractor = chosen_extractor(options, tell)
