@@ -1,4 +1,4 @@
-"""Are the presets `deep` and `fast` better than the paper's at the same PSNR?
+"""Are the presets `thorough`, `deep` and `fast` better than the paper's at the same PSNR?
 
 Run, after the extraction of docs/reproduce.md:
     OMP_WAIT_POLICY=PASSIVE python benchmarks/presets.py --data_dir disc/references_10k \
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--half", choices=("chosen on", "reported"), default="reported")
     parser.add_argument("--idx_factory", default="IVF64,PQ8x8np")
-    parser.add_argument("--presets", nargs="*", default=["deep"], help="deep, fast")
+    parser.add_argument("--presets", nargs="*", default=["deep"], help="besides the paper's")
     parser.add_argument("--psnr", type=float, nargs="*", default=[42.5], help="of these")
     parser.add_argument("--margin_width", type=float, help="of these, instead of their own")
     parser.add_argument("--iterations", type=int, help="likewise")
