@@ -34,7 +34,7 @@ def test_how_deep_is_enough_is_told_by_the_faces_of_the_list_alone() -> None:
 
 @pytest.mark.parametrize("factory", ["IVF16,PQ8x8np", "OPQ8_32,IVF16,PQ8x8np", "IVF16,Flat"])
 def test_the_face_of_a_code_near_the_centroid_is_further_inwards(factory: str) -> None:
-    """Near is what the margin is wide beside: the same codes are far for a narrow one."""
+    """Near means within four widths of the margin: the same codes are far for a narrow one."""
     quantiser = Quantiser(trained(factory))
     for row in features(5, seed=1):
         face = quantiser.code_face(row[None])
@@ -45,8 +45,26 @@ def test_the_face_of_a_code_near_the_centroid_is_further_inwards(factory: str) -
         )
         assert wide.faces is not None
         assert narrow.faces is not None
-        assert wide.faces.offsets[0, -1] < face.offsets[0, 0]
+        depth = face.depth(wide.target).item()
+        missing = 4.0 * wide.width.item() - depth
+        assert missing > 0
+        assert wide.faces.depth(wide.target)[0, -1].item() == pytest.approx(
+            depth - missing, abs=1e-5
+        )
         assert narrow.faces.offsets[0, -1] == face.offsets[0, 0]
+
+
+def test_a_code_at_the_centroid_has_no_face() -> None:
+    """The way there from the centroid would be the direction of rounding errors."""
+    quantiser, settings = Quantiser(trained("IVF16,Flat")), DEEP.settings
+    centroid = quantiser.coarse_centroids(features(1, seed=1))
+    beside = centroid.copy()
+    beside[0, 0] += 1e-4
+    for feature in (centroid, beside):
+        goal, faces = Goal.of(feature, quantiser, settings), quantiser.faces(feature)
+        assert goal.faces is not None
+        assert faces is not None
+        assert goal.faces.offsets.shape == faces.offsets.shape
 
 
 @pytest.mark.parametrize("factory", ["LSHr", "PCA16,LSH"])

@@ -86,7 +86,7 @@ def mean_recall(run: RunSummary) -> float:
 
 def test_activated_photographs_are_found_more_often(arms: tuple[RunSummary, RunSummary]) -> None:
     passive, active = arms
-    assert mean_recall(active) > mean_recall(passive) + 0.05
+    assert mean_recall(active) > mean_recall(passive) + 0.05  # 0.079 at this size.
 
 
 def test_copies_are_told_better_from_other_queries(arms: tuple[RunSummary, RunSummary]) -> None:

@@ -4,13 +4,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from activeindex.errors import InputError
 from activeindex.extractors import read_features
-from activeindex.indexing import Quantiser, TrainedIndex
+from activeindex.indexing import Quantiser, TrainedIndex, train_index
 from activeindex.stores import Batch, Store, add_features, read_activations, read_names
-from tests.indexing.trained import features
+from tests.indexing.trained import Array, features
 from tests.indexing.trained import trained as index_of
 
 EXTRACTOR = {"name": "sscd", "sha256": "0123456789ab", "input_size": 288}
@@ -81,16 +82,48 @@ def test_an_image_whose_code_is_not_the_one_it_was_activated_for_is_told(
     assert "1 have another code than they were activated for (a.jpg)" in str(added)
 
 
-@pytest.mark.parametrize("factory", ["IVF16,Flat", "IVF16,PQ8x8np", "PCA32,LSH"])
+def moved(values: Array, noted: npt.NDArray[np.uint8], quantiser: Quantiser) -> list[str]:
+    """Names, which are numbers, of features whose codes differ from those ``(n, code_size)``."""
+    activations = {str(n): {"code": code.tobytes().hex()} for n, code in enumerate(noted)}
+    batch = Batch(list(activations), values, (), activations)
+    return batch.moved(quantiser.encode(values), quantiser)
+
+
+@pytest.mark.parametrize("factory", ["IVF16,Flat", "Flat"])
 def test_the_last_bits_of_a_feature_make_no_other_code_of_it(factory: str) -> None:
-    quantiser, values = Quantiser(index_of(factory)), features(2, seed=3)
-    noted = quantiser.encode(values)
-    names = ["a.jpg", "b.jpg"]
-    activations = {n: {"code": c.tobytes().hex()} for n, c in zip(names, noted, strict=True)}
-    nearly = np.nextafter(values, np.float32(2.0))
-    batch = Batch(names, nearly, (), activations)
-    assert batch.moved(quantiser.encode(nearly), quantiser) == []
-    assert batch.moved(noted[::-1].copy(), quantiser) == names
+    quantiser, values = Quantiser(index_of(factory)), features(20, seed=3)
+    nearly, noted = np.nextafter(values, np.float32(2.0)), quantiser.encode(values)
+    assert (quantiser.encode(nearly) != noted).any(axis=1).all()
+    assert moved(nearly, noted, quantiser) == []
+    assert moved(values[::-1].copy(), noted, quantiser) == [str(n) for n in range(20)]
+
+
+def test_a_feature_beside_the_border_of_its_list_may_have_another_code() -> None:
+    quantiser = Quantiser(index_of("IVF16,Flat"))
+    values = features(20, seed=4)
+
+    def number(value: Array) -> int:
+        return int(quantiser.encode(value)[0, 0])
+
+    first = number(values[:1])
+    one, other = values[:1], next(row[None] for row in values if number(row[None]) != first)
+    for _ in range(40):  # To where a list begins.
+        middle: Array = ((one + other) / 2).astype(np.float32)
+        one, other = (middle, other) if number(middle) == first else (one, middle)
+    np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+    assert moved(one, quantiser.encode(other), quantiser) == ["0"]
+
+
+def test_the_code_of_a_list_that_the_index_lacks_is_another_code() -> None:
+    """As with --force: an index of more lists, whose codes are as long, gave the records."""
+    many, few = (
+        Quantiser(train_index(features(800), "IVF64,PQ8x8np", "L2")),
+        Quantiser(index_of("IVF16,PQ8x8np")),
+    )
+    values = features(50, seed=5)
+    noted = many.encode(values)
+    assert noted[:, 0].max() > 16
+    assert len(moved(values, noted, few)) == 50
 
 
 def test_images_that_were_left_as_they_were_or_only_encoded_are_no_activated_ones(

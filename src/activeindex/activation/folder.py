@@ -113,7 +113,9 @@ def activate_folder(
     """
     if output_dir.resolve().is_relative_to(data_dir.resolve()):
         # Below it, the outputs would be among the images of the next start.
-        raise InputError(f"{output_dir}: expected a folder outside that of the images, {data_dir}")
+        raise InputError(
+            f"output folder {output_dir}: expected one outside the images' folder {data_dir}"
+        )
     quantisers = as_tuple(quantiser)
     if not force:
         for each in quantisers:

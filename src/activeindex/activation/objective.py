@@ -14,6 +14,9 @@ from activeindex.indexing import Faces, Features, Quantiser
 _CLEAR = 4.0
 """Widths at which a reconstruction lies far enough behind the face of its code."""
 
+_AT_CENTROID = 0.05
+"""Widths below which the way from the centroid to a reconstruction is no direction."""
+
 
 @dataclass(frozen=True)
 class Losses:
@@ -63,10 +66,12 @@ class Goal:
             width = (settings.margin_width * depth).clamp(min=1e-6).view(1, 1)
             code_face = quantiser.code_face(feature)
             if code_face is not None:
-                # Where codes crowd around the centroid, every width that is missing counts.
-                reconstruction = torch.from_numpy(quantiser.reconstruct(feature))
-                missing = (_CLEAR * width - code_face.depth(reconstruction)).clamp(min=0.0)
-                faces = faces.with_those_of(code_face.advanced(missing))
+                depth = code_face.depth(torch.from_numpy(quantiser.reconstruct(feature)))
+                if depth > _AT_CENTROID * width:
+                    # Where codes crowd around the centroid, every width that is missing counts;
+                    # with less than two, the reconstruction itself is not deep, and pulls on.
+                    missing = (_CLEAR * width - depth).clamp(min=0.0)
+                    faces = faces.with_those_of(code_face.advanced(missing))
         return cls(target, faces, width)
 
     @classmethod

@@ -85,11 +85,19 @@ class Recorder:
 
 def record_json(record: Mapping[str, Any]) -> str:
     """A record as JSON, which has no infinity: of an unchanged image the PSNR is null."""
-    return json.dumps({**record, "psnr": None} if record.get("psnr") == math.inf else record)
+    return json.dumps(without_infinity(record))
+
+
+def without_infinity(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A record with null for the PSNR of an unchanged image, as JSON has it."""
+    return {**record, "psnr": None} if record.get("psnr") == math.inf else record
 
 
 def was_changed(record: Mapping[str, Any]) -> bool:
-    """Whether an image was activated: neither only encoded, nor left as it was by its budget."""
+    """Whether an image was activated: neither only encoded, nor left as it was by its budget.
+
+    What the codec of a lossy format does to an image counts as a change.
+    """
     same = record.get("psnr", 0.0) in (None, math.inf)
     return not same and record.get("budget_met") is not False
 

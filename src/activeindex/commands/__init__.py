@@ -2,7 +2,8 @@
 
 Commands read options, call the library and print; they hold no logic. Each is a module with
 ``add_options(parser)`` and ``run(options)`` that is imported only when it is asked for, so that
-``activeindex --help`` answers at once.
+``activeindex --help`` answers at once. ``RESUMES = True`` in it tells whoever interrupts it that
+the same command goes on where it was.
 """
 
 import argparse
@@ -98,8 +99,9 @@ def run_command(name: str, arguments: Sequence[str] | None = None, prog: str | N
         print(f"{prog}: error: {where}{error.strerror}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt as stop:
-        left = getattr(command, "LEFT", "the same command goes on where it was")
-        print(f"\n{prog}: interrupted; {left}", file=sys.stderr)
+        goes_on = getattr(command, "RESUMES", False)
+        next_time = "goes on where it was" if goes_on else "begins again"
+        print(f"\n{prog}: interrupted; the same command {next_time}", file=sys.stderr)
         return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
     return 0
 

@@ -35,6 +35,8 @@ from activeindex.running.progress import counted
 
 _SHOWN_WARNINGS = 10
 
+RESUMES = True
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""

@@ -16,6 +16,8 @@ from activeindex.commands.options import (
     add_run_options,
 )
 
+RESUMES = True
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""

@@ -20,6 +20,8 @@ from activeindex.commands.options import (
 )
 from activeindex.running.progress import counted
 
+RESUMES = True
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""

@@ -27,6 +27,8 @@ from activeindex.commands.options import (
 )
 from activeindex.running.files import check_file
 
+RESUMES = True
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options; names and defaults are the seed's."""

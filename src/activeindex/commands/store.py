@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _SHOWN = 3
 """Names that an error lists."""
 
+RESUMES = True
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the command's actions and their options."""
@@ -151,6 +153,8 @@ def _chosen(options: argparse.Namespace, store: "Store") -> "Generation":
 def _get_or_remove(options: argparse.Namespace, store: "Store", tell: Teller) -> None:
     import numpy as np
 
+    from activeindex.activation.records import without_infinity
+
     if not (options.names or options.ids or options.where):
         raise InputError("NAME: expected names, --ids or --where, found none")
     ids = np.concatenate([np.array(options.ids, np.int64), store.named(options.names)])
@@ -164,6 +168,8 @@ def _get_or_remove(options: argparse.Namespace, store: "Store", tell: Teller) ->
     else:
         for record in store.get(ids):
             line = {**vars(record), "code": record.code.hex()}
+            if record.activation is not None:
+                line["activation"] = without_infinity(record.activation)
             print(json.dumps(line), flush=True)
     if missing:
         raise InputError(f"{options.store}: expected {_listed(missing)} there, found no such image")

@@ -11,9 +11,6 @@ from pathlib import Path
 from activeindex.commands.options import Teller, add_boolean
 from activeindex.running.files import check_file
 
-LEFT = "nothing was written"
-"""Of a run that is interrupted."""
-
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""

@@ -72,6 +72,12 @@ class Quantiser:
         return int(self._codec.sa_code_size())
 
     @property
+    def list_size(self) -> int:
+        """First bytes of a code, those of the number of its inverted list; 0 without lists."""
+        inverted: Any = faiss.try_extract_index_ivf(self._codec)  # The stubs do not know all of it.
+        return 0 if inverted is None else int(inverted.coarse_code_size())
+
+    @property
     def direction_only(self) -> bool:
         """Whether a reconstruction's norm says nothing about the feature's, as with binary codes.
 

@@ -1,5 +1,6 @@
 """What a store keeps of an image."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,8 +15,8 @@ from activeindex.indexing import Quantiser
 MEASURES = ("psnr", "ssim", "linf", "distance_before", "distance_after")
 """Numbers in the record of an activation, which filters can name; null where there is none."""
 
-_LAST_BITS = 1e-5
-"""How far apart, of their length, two extractions of one feature may be."""
+_LAST_BITS = 1e-3
+"""How far apart, of their length, reconstructions are that last bits of a feature part."""
 
 
 @dataclass(frozen=True)
@@ -103,17 +104,15 @@ class Batch:
     def moved(self, codes: npt.NDArray[np.uint8], quantiser: Quantiser) -> list[str]:
         """Names of images whose code, of ``(n, code_size)``, is not what their record says.
 
-        Codes that hold the features themselves may differ in their last bits: then it is what is
-        reconstructed that tells.
+        Codes of one inverted list that hold (nearly) the features themselves may differ in their
+        last bits: then it is what is reconstructed that tells.
         """
-        names = []
-        for name, code in zip(self.names, codes, strict=True):
-            record = self.activations.get(name)
-            if record is not None and code.tobytes().hex() != record.get("code"):
-                noted = _code(record.get("code"), len(code))
-                if noted is None or _apart(*quantiser.decode(np.stack([code, noted]))):
-                    names.append(name)
-        return names
+        return [
+            name
+            for name, code in zip(self.names, codes, strict=True)
+            if (record := self.activations.get(name)) is not None
+            and not _same(code, record.get("code"), quantiser)
+        ]
 
     def take(self, rows: Sequence[int]) -> "Batch":
         """Some of the images."""
@@ -125,19 +124,23 @@ class Batch:
         )
 
 
-def _code(value: object, size: int) -> npt.NDArray[np.uint8] | None:
-    """A code of a record; None if it cannot be one of this size."""
+def _same(code: npt.NDArray[np.uint8], noted: object, quantiser: Quantiser) -> bool:
+    """Whether a code ``(code_size,)`` is, but for last bits, what a record notes (as hex)."""
+    if code.tobytes().hex() == noted:
+        return True
     try:
-        code = bytes.fromhex(str(value))
+        other = np.frombuffer(bytes.fromhex(str(noted)), np.uint8)
     except ValueError:
-        return None
-    return np.frombuffer(code, np.uint8) if len(code) == size else None
-
-
-def _apart(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> bool:
-    return bool(np.linalg.norm(first - second) > _LAST_BITS * np.linalg.norm(first))
+        return False
+    lists = quantiser.list_size  # FAISS would abort at the number of a list that is not there.
+    if len(other) != len(code) or not np.array_equal(code[:lists], other[:lists]):
+        return False
+    first, second = quantiser.decode(np.stack([code, other]))
+    return bool(np.linalg.norm(first - second) <= _LAST_BITS * np.linalg.norm(first))
 
 
 def _number(record: Mapping[str, Any] | None, name: str) -> float | None:
     value = None if record is None else record.get(name)
+    if name == "psnr" and record is not None and name in record and value is None:
+        return math.inf  # Of an unchanged image; JSON has none.
     return float(value) if isinstance(value, int | float) else None
