@@ -37,7 +37,7 @@ class ActivationSettings:
         use_attenuation: Whether the distortion is scaled by ``scaling`` times the JND map.
         scaling: Strength of the distortion, in units of the JND map.
         margin_weight: Weight of the margin loss: how deep the feature lies in the cell of its code,
-            and on the code's side of the middle of its inverted list
+            and how far on the code's side of the middle of its inverted list
             (:mod:`activeindex.indexing.faces`); 0 for none. It has no effect on an index without
             cells.
         margin_width: How deep is deep enough, as a share of the original's mean depth.
