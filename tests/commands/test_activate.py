@@ -182,7 +182,7 @@ def test_output_folder_is_not_the_folder_of_the_images(
     options = ["--resize_size", SIZE, "--workers", 0]
     answer = say("activate", "--index", index, album, album, *options)
     assert answer.code == 2
-    assert f"output_dir {album}: expected" in answer.err
+    assert f"output folder {album}: expected" in answer.err
     assert contents(album) == before
 
 
