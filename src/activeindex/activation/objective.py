@@ -64,14 +64,7 @@ class Goal:
         if faces is not None:
             depth = faces.depth(torch.from_numpy(feature)).abs().mean()
             width = (settings.margin_width * depth).clamp(min=1e-6).view(1, 1)
-            code_face = quantiser.code_face(feature)
-            if code_face is not None:
-                depth = code_face.depth(torch.from_numpy(quantiser.reconstruct(feature)))
-                if depth > _AT_CENTROID * width:
-                    # Where codes crowd around the centroid, every width that is missing counts;
-                    # with less than two, the reconstruction itself is not deep, and pulls on.
-                    missing = (_CLEAR * width - depth).clamp(min=0.0)
-                    faces = faces.with_those_of(code_face.advanced(missing))
+            faces = _with_code_face(faces, feature, quantiser, width)
         return cls(target, faces, width)
 
     @classmethod
@@ -95,6 +88,22 @@ class Goal:
             return torch.zeros_like(features[:, 0])
         loss = bits_loss if self.faces.bits else margin_loss
         return loss(self.faces.depth(features), self.width)
+
+
+def _with_code_face(
+    faces: Faces, feature: Features, quantiser: Quantiser, width: torch.Tensor
+) -> Faces:
+    """The faces of a feature's list, and that of its own code in it where there is one."""
+    face = quantiser.code_face(feature)
+    if face is None:
+        return faces
+    depth = face.depth(torch.from_numpy(quantiser.reconstruct(feature)))
+    if depth <= _AT_CENTROID * width:
+        return faces
+    # Where codes crowd around the centroid, every width that is missing counts; with less than two,
+    # the reconstruction itself is not deep, and pulls on.
+    missing = (_CLEAR * width - depth).clamp(min=0.0)
+    return faces.with_those_of(face.advanced(missing))
 
 
 @dataclass(frozen=True)

@@ -98,8 +98,17 @@ def was_changed(record: Mapping[str, Any]) -> bool:
 
     What the codec of a lossy format does to an image counts as a change.
     """
-    same = record.get("psnr", 0.0) in (None, math.inf)
-    return not same and record.get("budget_met") is not False
+    return not (was_only_encoded(record) or is_unchanged(record))
+
+
+def was_only_encoded(record: Mapping[str, Any]) -> bool:
+    """Whether an image was not activated, since its format alone breaks the budget."""
+    return record.get("budget_met") is False
+
+
+def is_unchanged(record: Mapping[str, Any]) -> bool:
+    """Whether the budget left every pixel as it was."""
+    return record.get("psnr", 0.0) in (None, math.inf)
 
 
 def read_records(path: Path) -> Iterator[dict[str, Any]]:

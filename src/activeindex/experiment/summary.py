@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from activeindex.activation import RECORDS_FILE, read_records
+from activeindex.activation.records import is_unchanged, was_only_encoded
 from activeindex.errors import InputError
 from activeindex.evaluation import DetectionSummary, RecallTable
 from activeindex.experiment.folder import DETECTION_FILE, RETRIEVAL_FILE, RunFolder
@@ -42,7 +43,7 @@ class Distortion:
             InputError: If a line is not such a record.
         """
         columns: dict[str, list[float]] = {}
-        only_encoded = 0
+        only_encoded = unchanged = 0
         for number, record in enumerate(read_records(path), start=1):
             try:
                 for key in ("psnr", "ssim", "linf"):
@@ -54,7 +55,8 @@ class Distortion:
                 raise InputError(
                     f"{path}, line {number}: expected a record of an activated image"
                 ) from None
-            only_encoded += record.get("budget_met") is False
+            only_encoded += was_only_encoded(record)
+            unchanged += is_unchanged(record)
         if not columns:
             raise InputError(f"{path}: expected records of activated images, found none")
         return cls(
@@ -64,7 +66,7 @@ class Distortion:
             distance_before=float(np.mean(columns["distance_before"])),
             distance_after=float(np.mean(columns["distance_after"])),
             only_encoded=only_encoded,
-            unchanged=int(np.isinf(columns["psnr"]).sum()),
+            unchanged=unchanged,
         )
 
     def __str__(self) -> str:

@@ -166,9 +166,6 @@ class Generation(Closing, ABC):
             progress: Told of every part of the index.
         """
 
-    def close(self) -> None:
-        """Lets go of files."""
-
 
 def ordered(distances: Features, ids: Ids, k: int, *, largest: bool) -> Neighbours:
     """The ``k`` best of each row, equal distances by ascending id; -1 stands last.
