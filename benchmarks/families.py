@@ -12,18 +12,15 @@ table grows as it is measured; an index that is in it already is not measured ag
 
 import argparse
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
+from collection import edited_features, features_of_all, hits
 
 from activeindex.activation import activate, read_pixels
-from activeindex.edits import FIXED_LIST
-from activeindex.experiment.queries import QueryTask, make_queries
-from activeindex.extractors import Extractor, features_of, load_extractor, read_features
-from activeindex.images import Pixels, list_images, resize_square, to_tensor
-from activeindex.indexing import Quantiser, add, search, set_nprobe, train_index
+from activeindex.extractors import load_extractor, read_features
+from activeindex.images import list_images, to_tensor
+from activeindex.indexing import Quantiser, add, set_nprobe, train_index
 from activeindex.running.workers import Workers
 
 FACTORIES = (
@@ -33,21 +30,6 @@ FACTORIES = (
     *("OPQ8_64,IVF64,PQ8x8", "IMI2x3,PQ8x8", "IVF64_HNSW16,PQ8x8", "IVF64,PQ8x8,RFlat"),
     *("IVF64,PQ8x8,Refine(SQ8)", "HNSW32,Flat", "HNSW32_SQ8", "HNSW32_PQ8", "NSG32,Flat"),
 )
-Array = npt.NDArray[np.float32]
-
-
-def edited_features(images: Iterable[Pixels], extractor: Extractor, workers: Workers) -> Array:
-    """``(edits * n, d)``, edit by edit."""
-    listed = list(images)
-    tasks = [QueryTask(p, edit, n) for edit in FIXED_LIST for n, p in enumerate(listed)]
-    batches = make_queries(tasks, extractor, 64, 0, workers)
-    return np.stack([query.feature for batch in batches for query in batch])
-
-
-def recall(index: object, queries: Array, first: int, count: int) -> float:
-    """R@1 over all edits; image ``i`` of the set has the id ``first + i``."""
-    ids = search(index, queries, 1).ids[:, 0].reshape(-1, count)
-    return float((ids == first + np.arange(count)).mean())
 
 
 def main() -> None:
@@ -61,11 +43,10 @@ def main() -> None:
     extractor, workers = load_extractor("sscd_disc_mixup"), Workers(2)
     training = read_features(options.fts_training_path, "fts_training_path").values
     references = read_features(options.fts_reference_path, "fts_reference_path").values
-    pixels = list(workers.map(read_pixels, list_images(options.data_dir)))
-    originals = np.concatenate(
-        [features_of(extractor, resize_square(to_tensor(p)[None], 288)) for p in pixels]
-    )
-    chosen = pixels[: options.images]
+    paths = list_images(options.data_dir)
+    database = np.concatenate([references, features_of_all(paths, extractor, workers)])
+    chosen = list(workers.map(read_pixels, paths[: options.images]))
+    ids = len(references) + np.arange(len(chosen))
     passive = edited_features(chosen, extractor, workers)
     head = "| index | bytes | R@1 passive | R@1 active | gain | PSNR |\n|---|---|---|---|---|---|\n"
     table = options.table.read_text() if options.table.exists() else head
@@ -76,11 +57,9 @@ def main() -> None:
         quantiser = Quantiser(index)
         result = activate([to_tensor(p) for p in chosen], extractor, quantiser)
         active = edited_features((i.pixels for i in result.images), extractor, workers)
-        add(index, np.concatenate([references, originals]))
+        add(index, database)
         set_nprobe(index, 1)
-        before, after = (
-            recall(index, queries, len(references), len(chosen)) for queries in (passive, active)
-        )
+        before, after = (hits(index, queries, ids).mean() for queries in (passive, active))
         row = f"| `{factory}` | {quantiser.code_size} | {before:.3f} | {after:.3f} "
         table += row + f"| {after - before:+.3f} | {result.psnr:.2f} |\n"
         options.table.write_text(table)

@@ -18,33 +18,16 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import faiss
 import numpy as np
 import numpy.typing as npt
 import torch
-from families import edited_features
+from collection import Collection, Hits, add_options, filled, hits
 
-from activeindex.activation import (
-    PRESETS,
-    Budget,
-    Preset,
-    ReleaseSettings,
-    activate,
-    read_pixels,
-)
-from activeindex.edits import FIXED_LIST
-from activeindex.extractors import (
-    Extractor,
-    code_features,
-    features_of_files,
-    load_extractor,
-    read_features,
-)
-from activeindex.images import Pixels, list_images, resize_square, to_tensor
-from activeindex.indexing import Quantiser, add, search, set_nprobe, train_index
-from activeindex.running.workers import Workers
+from activeindex.activation import PRESETS, Budget, Preset, ReleaseSettings
+from activeindex.extractors import code_features
+from activeindex.images import Pixels, resize_square, to_tensor
+from activeindex.indexing import train_index
 
-Hits = npt.NDArray[np.bool_]
 Quality = npt.NDArray[np.float64]
 
 
@@ -59,14 +42,8 @@ class Run:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("data_dir", "fts_training_path", "fts_reference_path"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
+    add_options(parser, "sscd_disc_mixup", images=100)
     parser.add_argument("--work", type=Path, help="runs that are kept here are not repeated")
-    parser.add_argument("--model_name", default="sscd_disc_mixup", help="or a file")
-    parser.add_argument("--resize_size", type=int, help="side of the squares that it takes")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--images", type=int, default=100)
-    parser.add_argument("--half", choices=("chosen on", "reported"), default="reported")
     parser.add_argument("--idx_factory", default="IVF64,PQ8x8np")
     parser.add_argument("--presets", nargs="*", default=["deep"], help="besides the paper's")
     parser.add_argument("--psnr", type=float, nargs="*", default=[42.5], help="of these")
@@ -77,8 +54,7 @@ def main() -> None:
     parser.add_argument("--scaling", type=float, nargs="*", default=[1.83], help="of the paper's")
     parser.add_argument("--as_published", action="store_true", help="the paper's too, unscaled")
     options = parser.parse_args()
-    extractor = load_extractor(options.model_name, options.resize_size).to(options.device)
-    measure(options, extractor, chosen(options))
+    measure(options, chosen(options))
 
 
 def chosen(options: argparse.Namespace) -> dict[str, Preset | None]:
@@ -99,50 +75,32 @@ def chosen(options: argparse.Namespace) -> dict[str, Preset | None]:
     return runs
 
 
-def measure(
-    options: argparse.Namespace, extractor: Extractor, runs: dict[str, Preset | None]
-) -> None:
-    workers = Workers(1)
-    training = read_features(options.fts_training_path, "fts_training_path").values
-    references = read_features(options.fts_reference_path, "fts_reference_path").values
-    paths = list_images(options.data_dir)
-    originals = np.concatenate(list(features_of_files(extractor, paths, 64, workers)))
-    first = 1 if options.half == "reported" else 0
-    numbers = np.arange(first, len(paths), 2)[: options.images]
-    pixels = [read_pixels(paths[number]) for number in numbers]
-    trained = train_index(training, options.idx_factory, "L2")
+def measure(options: argparse.Namespace, runs: dict[str, Preset | None]) -> None:
+    collection = Collection.of(options)
+    trained = train_index(collection.training, options.idx_factory, "L2")
 
-    def hits(released: list[Pixels], code_views: int) -> Hits:
-        stored = originals.copy()
+    def found(released: list[Pixels], code_views: int) -> Hits:
+        stored = collection.database
         if code_views:
-            squares = [resize_square(to_tensor(image), extractor.input_size) for image in pixels]
-            stored[numbers] = code_features(extractor, torch.stack(squares), code_views)
-        index = faiss.clone_index(trained)
-        add(index, np.concatenate([references, stored]))
-        set_nprobe(index, 1)
-        queries = edited_features(released, extractor, workers)
-        found = search(index, queries, 1).ids[:, 0].reshape(len(FIXED_LIST), len(numbers))
-        return found == len(references) + numbers
+            extractor = collection.extractor
+            squares = [resize_square(to_tensor(p), extractor.input_size) for p in collection.pixels]
+            stored[collection.ids] = code_features(extractor, torch.stack(squares), code_views)
+        queries = collection.edited(released)
+        return hits(filled(trained, stored), queries, collection.ids)
 
     def run(preset: Preset | None) -> Run:
         if preset is None:
-            return Run(hits(pixels, 0), np.empty(0), np.empty(0))
-        result = activate(
-            [to_tensor(image) for image in pixels],
-            extractor,
-            Quantiser(trained),
-            preset.settings,
-            release=preset.release,
-            numbers=numbers.tolist(),
-        )
+            return Run(found(collection.pixels, 0), np.empty(0), np.empty(0))
+        result = collection.activated([trained], preset)
         qualities = [image.quality for image in result.images]
         return Run(
-            hits([image.pixels for image in result.images], preset.settings.code_views),
+            found([image.pixels for image in result.images], preset.settings.code_views),
             np.array([quality.psnr for quality in qualities]),
             np.array([quality.ssim for quality in qualities]),
         )
 
-    what = f"{extractor.identity}, {options.idx_factory}, {len(numbers)} photographs"
+    count = f"{len(collection.numbers)} photographs"
+    what = f"{collection.extractor.identity}, {options.idx_factory}, {count}"
     print(f"{what} ({options.half})")
     print("| run | PSNR | least | SSIM | R@1 | 95 % | more than paper | 95 % | by edit |")
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
@@ -160,7 +118,7 @@ def measure(
         print(row(name, done, yardstick), flush=True)
         if yardstick is None and name.startswith("paper, scaling"):
             yardstick = done.hits
-    workers.close()
+    collection.workers.close()
 
 
 def row(name: str, run: Run, yardstick: Hits | None) -> str:

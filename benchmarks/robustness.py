@@ -21,13 +21,12 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 import torch
-from families import edited_features
+from collection import Collection, add_options, features_of_all, filled, hits
 
-from activeindex.activation import PRESETS, activate, read_pixels
+from activeindex.activation import PRESETS, activate
 from activeindex.extractors import (
     Extractor,
     features_of,
-    features_of_files,
     load_extractor,
     read_features,
 )
@@ -37,14 +36,12 @@ from activeindex.images import (
     Pixels,
     decode,
     encode,
-    list_images,
     psnr,
     resize_square,
     to_pixels,
     to_tensor,
 )
-from activeindex.indexing import Quantiser, add, search, set_nprobe, train_index
-from activeindex.running.workers import Workers
+from activeindex.indexing import Quantiser, search, train_index
 from extractors import lite0
 
 FACTORY, OTHER = "IVF64,PQ8x8", "OPQ8_64,IVF64,PQ8x8"
@@ -64,40 +61,21 @@ class Aimed(Quantiser):
 
 
 class Lab:
-    """Features, images and an extractor."""
+    """The collection, and the preset that its photographs are activated with."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        self.training = read_features(options.fts_training_path, "fts_training_path").values
-        self.references = read_features(options.fts_reference_path, "fts_reference_path").values
-        self.extractor, self.workers = load_extractor(options.model_name), Workers(1)
-        self.model_name, self.preset = options.model_name, PRESETS[options.preset]
-        self.paths = list_images(options.data_dir)
-        self.numbers = np.arange(1, len(self.paths), 2)[: options.images]
-        self.pixels = [read_pixels(self.paths[number]) for number in self.numbers]
-        self.originals = self.of_originals(self.extractor)
-        self.database = np.concatenate([self.references, self.originals])
-        self.truth = len(self.references) + self.numbers
-
-    def of_originals(self, extractor: Extractor) -> Array:
-        return np.concatenate(list(features_of_files(extractor, self.paths, 64, self.workers)))
-
-    def filled(self, index: faiss.Index, database: Array | None = None) -> faiss.Index:
-        copy = faiss.clone_index(index)
-        add(copy, self.database if database is None else database)
-        set_nprobe(copy, 1)
-        return copy
+        self.collection, self.preset = Collection.of(options), PRESETS[options.preset]
+        self.model_name = options.model_name
+        self.extractor, self.pixels = self.collection.extractor, self.collection.pixels
+        self.training, self.references = self.collection.training, self.collection.references
 
     def activated(self, *indexes: faiss.Index) -> list[Pixels]:
-        result = activate(
-            [to_tensor(pixels) for pixels in self.pixels],
-            self.extractor,
-            [Quantiser(index) for index in indexes],
-            self.preset.settings,
-            release=self.preset.release,
-            numbers=self.numbers.tolist(),
-        )
+        result = self.collection.activated(indexes, self.preset)
         print(f"activated for {len(indexes)}: {result}", flush=True)
         return [image.pixels for image in result.images]
+
+    def filled(self, trained: faiss.Index) -> faiss.Index:
+        return filled(trained, self.collection.database)
 
     def features(self, images: Sequence[Pixels], extractor: Extractor | None = None) -> Array:
         extractor = extractor or self.extractor
@@ -105,11 +83,10 @@ class Lab:
         return features_of(extractor, torch.stack(squares))
 
     def found(self, index: faiss.Index, queries: Array) -> float:
-        first = search(index, queries, 1).ids[:, 0].reshape(-1, len(self.truth))
-        return float(np.mean(first == self.truth))
+        return float(hits(index, queries, self.collection.ids).mean())
 
     def edited(self, images: Sequence[Pixels], extractor: Extractor | None = None) -> Array:
-        return edited_features(images, extractor or self.extractor, self.workers)
+        return self.collection.edited(images, extractor)
 
 
 def jpeg75(pixels: Pixels) -> Pixels:
@@ -160,16 +137,16 @@ def promise(lab: Lab, other_features: Path | None) -> None:
 
     print("\n| extractor that is searched through | passive | activated |\n|---|---|---|")
     smaller = load_extractor(lab.model_name, lab.extractor.input_size * 6 // 7)
-    database = np.concatenate([lab.references, lab.of_originals(smaller)])
-    changed = [(f"at {smaller.input_size} px", smaller, lab.filled(first, database))]
+    theirs = features_of_all(lab.collection.paths, smaller, lab.collection.workers)
+    searched = filled(first, np.concatenate([lab.references, theirs]))
+    changed = [(f"at {smaller.input_size} px", smaller, searched)]
     if other_features is not None:
         training, references, originals = (
             read_features(other_features / name / "fts.npy", name).values
             for name in ("training", "references", "originals")
         )
-        index = train_index(training, FACTORY, "L2")
-        add(index, np.concatenate([references, originals]))
-        set_nprobe(index, 1)
+        own = train_index(training, FACTORY, "L2")
+        index = filled(own, np.concatenate([references, originals]))
         changed.append(("EfficientNet-Lite0, with an index of its own", lite0("mean"), index))
     for name, extractor, index in changed:
         values = [lab.found(index, lab.edited(images, extractor)) for images in (lab.pixels, one)]
@@ -206,7 +183,7 @@ def dark_side(lab: Lab) -> None:
         left = lab.found(searched, lab.edited(images))
         levels = np.mean([psnr(p, q) for p, q in zip(lab.pixels, images, strict=True)])
         print(
-            f"| {name} | {levels:.1f} | {np.mean(ids == lab.truth):.2f} | "
+            f"| {name} | {levels:.1f} | {np.mean(ids == lab.collection.ids):.2f} | "
             f"{np.mean(ids == victims):.2f} | {left:.2f} |",
             flush=True,
         )
@@ -227,11 +204,8 @@ def dark_side(lab: Lab) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("data_dir", "fts_training_path", "fts_reference_path"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--model_name", default="lite0_copy")
+    add_options(parser, "lite0_copy", images=40)
     parser.add_argument("--preset", default="thorough", choices=PRESETS)
-    parser.add_argument("--images", type=int, default=40)
     parser.add_argument("--other", type=Path, help="features of EfficientNet-Lite0")
     parser.add_argument("--parts", nargs="*", default=("promise", "dark_side"))
     options = parser.parse_args()
@@ -240,7 +214,7 @@ def main() -> None:
         promise(lab, options.other)
     if "dark_side" in options.parts:
         dark_side(lab)
-    lab.workers.close()
+    lab.collection.workers.close()
 
 
 if __name__ == "__main__":

@@ -16,66 +16,42 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
-import faiss
 import numpy as np
 import torch
-from families import edited_features
+from collection import Collection, add_options, edited_features, filled
 from presets import interval
 
-from activeindex.activation import PRESETS, activate, read_pixels
+from activeindex.activation import PRESETS
 from activeindex.edits import FIXED_LIST
-from activeindex.extractors import (
-    Extractor,
-    features_of,
-    features_of_files,
-    load_extractor,
-    read_features,
-)
+from activeindex.extractors import Extractor, features_of
 from activeindex.extractors.edited_views import fixed_views
-from activeindex.images import Pixels, list_images, resize_square, to_tensor
-from activeindex.indexing import Features, Quantiser, add, search, set_nprobe, train_index
-from activeindex.running.workers import Workers
+from activeindex.images import Pixels, resize_square, to_tensor
+from activeindex.indexing import Features, Quantiser, search, train_index
 
 VIEWS = 16
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("data_dir", "fts_training_path", "fts_reference_path"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--model_name", default="lite0_copy", help="or a file")
-    parser.add_argument("--resize_size", type=int, help="side of the squares that it takes")
-    parser.add_argument("--images", type=int, default=100)
+    add_options(parser, "lite0_copy", images=100)
     parser.add_argument("--preset", choices=PRESETS, default="thorough")
     parser.add_argument("--codes", type=int, nargs="*", default=[1, 2, 3, 4, 8], help="at most")
     options = parser.parse_args()
-    extractor = load_extractor(options.model_name, options.resize_size)
-    workers = Workers(1)
-    training = read_features(options.fts_training_path, "fts_training_path").values
-    references = read_features(options.fts_reference_path, "fts_reference_path").values
-    paths = list_images(options.data_dir)
-    originals = np.concatenate(list(features_of_files(extractor, paths, 64, workers)))
-    numbers = np.arange(1, len(paths), 2)[: options.images]
-    pixels = [read_pixels(paths[number]) for number in numbers]
-    database = np.concatenate([references, originals])
-    trained = train_index(training, "IVF64,PQ8x8np", "L2")
-    quantiser, preset = Quantiser(trained), PRESETS[options.preset]
-    result = activate(
-        [to_tensor(image) for image in pixels],
-        extractor,
-        quantiser,
-        preset.settings,
-        release=preset.release,
-        numbers=numbers.tolist(),
-    )
-    released = {"passive": pixels, "activated": [image.pixels for image in result.images]}
+    collection = Collection.of(options)
+    extractor, workers, database = collection.extractor, collection.workers, collection.database
+    trained = train_index(collection.training, "IVF64,PQ8x8np", "L2")
+    quantiser = Quantiser(trained)
+    result = collection.activated([trained], PRESETS[options.preset])
+    released = {
+        "passive": collection.pixels,
+        "activated": [image.pixels for image in result.images],
+    }
     views = {arm: views_of(extractor, images) for arm, images in released.items()}
     queries = {arm: edited_features(images, extractor, workers) for arm, images in released.items()}
     workers.close()
-    wanted = len(references) + numbers
-    print(f"{extractor.identity}, {options.preset}, {len(numbers)} photographs")
+    wanted = collection.ids
+    print(f"{extractor.identity}, {options.preset}, {len(wanted)} photographs")
     print("| codes at most | images | codes on average | R@1 | 95 % | by edit |")
     print("|---|---|---|---|---|---|", flush=True)
     for most in options.codes:
@@ -87,9 +63,7 @@ def main() -> None:
             owners = np.concatenate(
                 [np.arange(len(database)), np.repeat(wanted, list(map(len, more)))]
             )
-            index = faiss.clone_index(trained)
-            add(index, np.concatenate([database, *more]))
-            set_nprobe(index, 1)
+            index = filled(trained, np.concatenate([database, *more]))
             found = search(index, queries[arm], 1).ids[:, 0]
             hits = np.where(found < 0, -1, owners[found]).reshape(len(FIXED_LIST), -1) == wanted
             average = 1 + sum(map(len, more)) / len(more)
