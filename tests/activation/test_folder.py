@@ -4,7 +4,7 @@ import json
 import signal
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from activeindex.activation import (
     read_pixels,
 )
 from activeindex.errors import InputError, UnreadableImageError
-from activeindex.extractors import Extractor
+from activeindex.extractors import Extractor, extract_folder, read_features
 from activeindex.images import FileFormat, Pixels, measure_quality, to_tensor
 from activeindex.indexing import Quantiser, QuantiserIdentity, train_index
 from activeindex.running.processes import Processes
@@ -82,6 +82,7 @@ def test_every_image_is_released_as_png_under_its_name(
     assert done.warnings == ()
     assert set(files(tmp_path / "out")) == {
         "a/c.png", "a/d.png", "b.png", "activation.json", "activation.jsonl",
+        "fts.pt", "filenames.txt", "fts.json",
     }  # fmt: skip
     sources = ["a/c.png", "a/d.JPG", "b.jpg"]
     originals = [to_tensor(read_pixels(tmp_path / "in" / source)) for source in sources]
@@ -111,6 +112,25 @@ def test_every_image_is_released_as_png_under_its_name(
             "settings": asdict(FEW),
             "seed": 0,
         }
+
+
+def test_features_whose_codes_are_to_be_stored_are_written_beside_the_images(
+    tmp_path: Path, photographs: dict[str, Pixels]
+) -> None:
+    put(tmp_path / "in", photographs, "a.jpg", "sub/b.png")
+    done = run(tmp_path / "in", tmp_path / "out")
+    extraction = extract_folder(
+        LinearExtractor(), tmp_path / "in", tmp_path / "fts", workers=Workers()
+    )
+    assert done.features is not None
+    assert done.features.name == extraction.features.name
+    names = [(tmp_path / folder / "filenames.txt").read_text() for folder in ("out", "fts")]
+    assert names == ["a.jpg\nsub/b.png\n"] * 2
+    found, expected = (read_features(each, "fts") for each in (done.features, extraction.features))
+    assert np.allclose(found.values, expected.values, atol=1e-6)
+    assert found.extractor == expected.extractor
+    assert found.extractor_sha256 == expected.extractor_sha256
+    assert found.code_views == 0
 
 
 def test_images_that_differ_only_in_their_extension_keep_apart(
@@ -156,7 +176,8 @@ def test_a_killed_run_ends_with_the_files_of_an_undisturbed_one(
         killed = subprocess.run([*command, str(tmp_path / "out"), str(image)], check=False)
         assert killed.returncode == -signal.SIGKILL
         assert not (tmp_path / "out" / RECORDS_FILE).exists()
-    assert run(tmp_path / "in", tmp_path / "out").count == 40
+    done = run(tmp_path / "in", tmp_path / "out")
+    assert (done.count, done.before) == (40, 32)
     assert files(tmp_path / "out") == files(tmp_path / "whole")
 
 
@@ -164,7 +185,7 @@ def test_a_finished_run_is_not_repeated(tmp_path: Path, photographs: dict[str, P
     put(tmp_path / "in", photographs, "a.png", "b.png")
     first = run(tmp_path / "in", tmp_path / "out")
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
-    assert run(tmp_path / "in", tmp_path / "out") == first
+    assert run(tmp_path / "in", tmp_path / "out") == replace(first, before=2)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == times
 
 

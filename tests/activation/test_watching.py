@@ -22,7 +22,9 @@ class Shown:
 def activated(psnr: float) -> ActivatedImage:
     pixels = np.zeros((8, 8, 3), dtype=np.uint8)
     quality = Quality(psnr, 0.97, 12)
-    return ActivatedImage(b"", pixels, quality, budget_met=True, passes=10, aims=())
+    return ActivatedImage(
+        b"", pixels, quality, budget_met=True, passes=10, aims=(), feature=np.zeros(4, np.float32)
+    )
 
 
 def test_running_loss_psnr_and_rate_are_shown() -> None:

@@ -123,6 +123,16 @@ def test_budget_that_leaves_every_pixel_as_it_was_is_said(
     assert [record["psnr"] for record in read_records(Path("out/activation.jsonl"))] == [inf] * 3
 
 
+def test_images_without_an_iteration_are_not_blamed_on_the_budget(
+    index: Path, album: Path, say: Callable[..., Answer]
+) -> None:
+    options = ["--resize_size", SIZE, "--workers", 0, "--iterations", 0]
+    answer = say("activate", "--index", index, album, "out", *options)
+    assert answer.code == 0
+    parts = "0 activated, 3 unchanged (no iterations)"
+    assert f"out: 3 images, {parts}, in " in answer.out.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -159,7 +169,7 @@ def test_finished_folder_is_not_activated_again(
     answer = say("activate", "--index", index, album, released, *options)
     assert answer.code == 0
     assert "PSNR" in answer.out
-    assert f"{released}: 3 activated images" in answer.out
+    assert f"{released}: 3 activated images, all of them before, in " in answer.out
     assert {path: path.stat().st_mtime_ns for path in released.rglob("*")} == before
 
 

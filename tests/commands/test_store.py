@@ -72,7 +72,7 @@ def fill(say: Say, store: str, released: Released) -> None:
     answer = say("store", "create", store, "--index", released.index)
     assert answer.code == 0
     assert f"{store}: created a store for {FACTORY} L2 (" in answer.out
-    assert f"activeindex store add {store} FTS" in answer.out
+    assert f"activeindex store add {store} RELEASED" in answer.out
     answer = say(
         *("store", "add", store, released.fts / "fts.pt", "--data_dir", released.album),
         *("--activation", released.out / "activation.jsonl"),
@@ -86,7 +86,7 @@ def test_features_of_other_views_than_pictures_were_activated_for_are_refused(
 ) -> None:
     views = ("--code_views", 8)
     activated = ("activate", "--index", released.index, released.album, "out", *views)
-    assert "extract_fts --code_views 8" in say(*activated, "--iterations", 1, *SMALL).out
+    assert "features in out/fts.pt, of 8 views" in say(*activated, "--iterations", 1, *SMALL).out
     extraction = ("extract_fts", "--data_dir", released.album, "--output_dir", "fts", *views)
     assert say(*extraction, *SMALL).code == 0
 
@@ -112,6 +112,30 @@ def test_features_of_other_views_than_pictures_were_activated_for_are_refused(
     answer = say("store", "add", store, tmp_path / "fts" / "fts.pt")
     assert answer.code == 2
     assert "has no record of activation, found --code_views 8" in answer.err
+
+
+def test_folder_of_activated_pictures_is_added_as_it_is(
+    say: Say, released: Released, store: str
+) -> None:
+    activated = ("activate", "--index", released.index, released.album, "out", "--code_views", 8)
+    assert say(*activated, "--iterations", 1, *SMALL).code == 0
+    assert say("store", "create", store, "--index", released.index).code == 0
+    answer = say("store", "add", store, "out")
+    assert answer.code == 0
+    assert "4 images added, 4 of them activated, in " in answer.out
+    line = json.loads(say("store", "get", store, "2.jpg").out)
+    record = json.loads(Path("out/activation.jsonl").read_text().splitlines()[2])
+    assert (line["name"], line["code"]) == (record["name"], record["code"])
+
+
+def test_folder_without_features_is_not_added(say: Say, released: Released, store: str) -> None:
+    assert say("store", "create", store, "--index", released.index).code == 0
+    answer = say("store", "add", store, released.album)
+    assert answer.code == 2
+    assert answer.err == (
+        f"activeindex store: error: FTS {released.album}: expected a folder that activate or "
+        "extract_fts has finished, with fts.pt, found none\n"
+    )
 
 
 def test_copies_of_released_pictures_are_found(

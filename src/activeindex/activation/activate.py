@@ -297,6 +297,7 @@ class _Activation:
             quality=file.quality,
             budget_met=file.budget_met,
             passes=image.passes,
+            feature=image.coded[0],
             aims=tuple(
                 Aim(quantiser.encode(image.coded).tobytes(), float(far), float(near))
                 for quantiser, far, near in zip(

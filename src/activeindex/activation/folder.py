@@ -25,6 +25,12 @@ from activeindex.activation.settings import ActivationSettings
 from activeindex.activation.watching import LiveFigures, Noted, Watcher
 from activeindex.errors import InputError, UnencodableError, UnreadableImageError
 from activeindex.extractors import Extractor, OnUnreadable
+from activeindex.extractors.feature_files import (
+    NAMES_FILE,
+    ROWS_FILE,
+    write_features,
+    write_note,
+)
 from activeindex.images import (
     Picture,
     Pixels,
@@ -35,12 +41,13 @@ from activeindex.images import (
     read_rgb,
     write_bytes,
 )
-from activeindex.indexing import Quantiser
+from activeindex.indexing import Features, Quantiser
 from activeindex.running.files import check_written
 from activeindex.running.journal import Journal
 from activeindex.running.progress import Progress, Silent
 from activeindex.running.workers import Engine, Workers
 
+_FEATURES = "fts.pt"
 _BATCH = 16
 """Images between two points that a killed run goes on from; more where more go together."""
 
@@ -51,14 +58,19 @@ class FolderActivation:
 
     Attributes:
         records: The records' file, one JSON line per activated image.
+        features: What the indexes store the codes of, a row per activated image; the names of the
+            originals are in ``filenames.txt`` beside it. None if there is no image.
         count: How many images were activated.
+        before: How many of them were there when the call began, from an earlier one.
         skipped: One line for each file that was left out, with the reason.
         warnings: One line for each image that is not quite what was asked for: whose budget cannot
             be met, or whose transparency the format cannot hold.
     """
 
     records: Path
+    features: Path | None
     count: int
+    before: int
     skipped: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -94,7 +106,9 @@ def activate_folder(
 
     Args:
         data_dir: The images; sorted by path.
-        output_dir: Gets the images and ``activation.jsonl``, one record per image.
+        output_dir: Gets the images, ``activation.jsonl``, one record per image, and as
+            :func:`~activeindex.extractors.extract_folder` would write them ``fts.pt``,
+            ``filenames.txt`` and ``fts.json``: the features whose codes are to be stored.
         extractor: The extractor that the index was built with.
         quantiser: The quantiser of the index that will be searched, or those of several.
         settings: What to optimise and how.
@@ -134,12 +148,14 @@ def activate_folder(
         "unreadable": unreadable,
     }
     recorder = Recorder(quantisers, extractor, settings, release, seed)
-    with Journal(output_dir, "activation", identity, (RECORDS_FILE,)) as journal:
+    files = (RECORDS_FILE, ROWS_FILE, NAMES_FILE)
+    with Journal(output_dir, "activation", identity, files) as journal:
         if journal.note is not None:
             progress.advance(len(paths))
-            return _result(output_dir, journal.note)
+            return _result(output_dir, journal.note, journal.note["count"])
         # Steps may be of other sizes: a run can go on on another device.
-        done = sum(step["images"] + len(step["skipped"]) for step in journal.steps)
+        before = sum(step["images"] for step in journal.steps)
+        done = before + sum(len(step["skipped"]) for step in journal.steps)
         progress.advance(min(done, len(paths)))
         figures = LiveFigures(progress)
         items = [
@@ -158,6 +174,8 @@ def activate_folder(
                     check_written(output_dir / item.output)
                     result.noted.tell((figures,))
                     journal.write(RECORDS_FILE, result.record)
+                    journal.write(ROWS_FILE, result.feature.astype("<f4").tobytes())
+                    journal.write(NAMES_FILE, f"{item.name}\n".encode())
                     warnings += result.warnings
                 elif unreadable == "refuse":
                     raise result
@@ -171,13 +189,23 @@ def activate_folder(
             "skipped": [line for step in journal.steps for line in step["skipped"]],
             "warnings": [line for step in journal.steps for line in step["warnings"]],
         }
-        journal.finish(note)
-        return _result(output_dir, note)
+        if note["count"]:
+            features = output_dir / _FEATURES
+            shape = (note["count"], extractor.dimension)
+            write_features(features, journal.growing(ROWS_FILE), shape)
+            write_note(features, extractor.identity, shape, settings.code_views)
+        journal.finish(note, drop=(ROWS_FILE,))
+        return _result(output_dir, note, before)
 
 
-def _result(output_dir: Path, note: Mapping[str, Any]) -> FolderActivation:
+def _result(output_dir: Path, note: Mapping[str, Any], before: int) -> FolderActivation:
     return FolderActivation(
-        output_dir / RECORDS_FILE, note["count"], tuple(note["skipped"]), tuple(note["warnings"])
+        output_dir / RECORDS_FILE,
+        output_dir / _FEATURES if note["count"] else None,
+        note["count"],
+        before,
+        tuple(note["skipped"]),
+        tuple(note["warnings"]),
     )
 
 
@@ -193,9 +221,10 @@ class _Item:
 
 @dataclass(frozen=True)
 class _Released:
-    """An image that has been written: its record, and what is to be said of it."""
+    """An image that has been written: its record, its feature, and what is to be said of it."""
 
     record: bytes
+    feature: Features
     warnings: list[str]
     noted: Noted
 
@@ -274,7 +303,8 @@ class _Job:
             )
             warnings = _warnings(item.source, picture, image, recorder.release)
             # What was noted of several images together goes with the first of them.
-            found.append(_Released(record, warnings, Noted() if found else read.noted))
+            noted = Noted() if found else read.noted
+            found.append(_Released(record, image.feature, warnings, noted))
         return found
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from activeindex.images import Pixels, Quality
 from activeindex.running.progress import counted
@@ -13,8 +14,7 @@ class Aim:
     """What an image is moved towards in one index.
 
     Attributes:
-        code: The code that the index stores: that of the *original*'s feature, or of the mean over
-            views of it that the settings ask for.
+        code: The code that the index stores, of :attr:`ActivatedImage.feature`.
         distance_before: Euclidean distance of the original's feature to the target.
         distance_after: Euclidean distance of the released image's feature to the target.
     """
@@ -36,6 +36,8 @@ class ActivatedImage:
             alone breaks it; the image is then not activated, only encoded.
         passes: How often the image went through the extractor and back.
         aims: One for each index, in their order.
+        feature: ``(d,)``, what the indexes store the code of: the *original*'s feature, or the mean
+            over views of it that the settings ask for.
     """
 
     data: bytes
@@ -44,6 +46,7 @@ class ActivatedImage:
     budget_met: bool
     passes: int
     aims: tuple[Aim, ...]
+    feature: npt.NDArray[np.float32]
 
     @property
     def code(self) -> bytes:

@@ -4,10 +4,11 @@ Every image below FOLDER is written to OUT under the same name, as PNG unless --
 otherwise, with its transparency, EXIF and ICC profile, and with a line in OUT/activation.jsonl:
 PSNR, SSIM and L-infinity of the file, whether it keeps the budget of --psnr, --ssim and --linf, the
 code that the index stores for it, how far its feature was from its target before and after, and
-what it was made with. The index is the folder that `activeindex train_index` writes or the file
-that `activeindex main` leaves in its idx_dir; no reference features are needed. Several --index
-options activate the images for all those indexes at once, of one extractor. A killed run goes on
-where it was when the same command is given again.
+what it was made with. OUT/fts.pt, with names in OUT/filenames.txt, has the features whose codes the
+index is to hold: `activeindex store add STORE OUT` adds them. The index is the folder that
+`activeindex train_index` writes or the file that `activeindex main` leaves in its idx_dir; no
+reference features are needed. Several --index options activate the images for all those indexes at
+once, of one extractor. A killed run goes on where it was when the same command is given again.
 """
 
 import argparse
@@ -101,18 +102,22 @@ def run(options: argparse.Namespace) -> None:
         tell(f"warning: {line}")
     if more := len(done.warnings[_SHOWN_WARNINGS:]):
         tell(f"warning: and {counted(more, 'image')} more; {done.records} has them all")
-    released = counted(done.count, "activated image")
+    said = [counted(done.count, "activated image")]
     if done.count:
         distortion = Distortion.read(done.records)
         tell(distortion)
+        why = "the budget is too tight" if settings.iterations else "no iterations"
         left = {
             "only encoded": distortion.only_encoded,
-            "unchanged (the budget is too tight)": distortion.unchanged,
+            f"unchanged ({why})": distortion.unchanged,
         }
         parts = [f"{count} {what}" for what, count in left.items() if count]
         if parts:
             activated = f"{done.count - sum(left.values())} activated"
-            released = f"{counted(done.count, 'image')}, {', '.join([activated, *parts])},"
+            said = [counted(done.count, "image"), activated, *parts]
+    if done.before:
+        said.append(f"{'all' if done.before == done.count else done.before} of them before")
+    released = ", ".join([*said, ""]).rstrip() if said[1:] else said[0]
     tell(f"{options.out}: {released} in {tell.seconds:.1f} s")
-    if views := settings.code_views:
-        tell(f"the index must hold what extract_fts --code_views {views} gives for the originals")
+    if (views := settings.code_views) and done.features:
+        tell(f"the index must hold the features in {done.features}, of {views} views of each image")

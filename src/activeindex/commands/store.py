@@ -50,10 +50,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     ):
         action(name, text).add_argument("--index", type=Path, required=True, help="trained index")
 
-    add = action("add", "add images by their features (of the originals, from extract_fts)")
-    add.add_argument("features", type=Path, metavar="FTS", help="features (.pt, .pth or .npy)")
-    add.add_argument("--names", type=Path, help="their names (default: filenames.txt beside FTS)")
-    add.add_argument("--activation", type=Path, help="activation.jsonl of `activeindex activate`")
+    add = action("add", "add activated images, or others by their features")
+    add.add_argument(
+        "features",
+        type=Path,
+        metavar="FTS",
+        help="the folder of `activeindex activate` or extract_fts, or features (.pt, .pth or .npy)",
+    )
+    add.add_argument("--names", type=Path, help="their names (default: filenames.txt beside them)")
+    add.add_argument(
+        "--activation", type=Path, help="activation.jsonl (default: that of a folder, if any)"
+    )
     add.add_argument("--data_dir", type=Path, help="the originals, to note hashes of their files")
     add.add_argument(
         "--index", type=Path, help="generation to add to, by its index (default: the newest)"
@@ -87,7 +94,7 @@ def run(options: argparse.Namespace) -> None:
         trained = TrainedIndex.read(options.index)
         Store.create(options.store, trained).close()
         tell(f"{options.store}: created a store for {trained.identity}, with no images yet")
-        tell(f"add images by their features: activeindex store add {options.store} FTS")
+        tell(f"add what activate wrote: activeindex store add {options.store} RELEASED")
         return
     engine = _engine(options, tell)
     with engine or contextlib.nullcontext(), Store(options.store, engine) as store:
@@ -115,16 +122,15 @@ def _engine(options: argparse.Namespace, tell: Teller) -> "Workers | Processes |
 
 def _add(options: argparse.Namespace, store: "Store", tell: Teller) -> None:
     from activeindex.extractors import read_features
-    from activeindex.stores import add_features, read_activations, read_names
+    from activeindex.stores import Source, add_features, read_activations, read_names
 
-    features = read_features(options.features, "FTS", store.dimension)
-    names = read_names(
-        options.names or options.features.with_name("filenames.txt"), len(features.values)
-    )
+    source = Source.of(options.features)
+    features = read_features(source.features, "FTS", store.dimension)
+    names = read_names(options.names or source.names, len(features.values))
     generation = _chosen(options, store)
     activations = None
-    if options.activation is not None:
-        activations = read_activations(options.activation, store, generation, force=options.force)
+    if (records := options.activation or source.activation) is not None:
+        activations = read_activations(records, store, generation, force=options.force)
     with tell.bar("store", len(names)) as progress:
         added = add_features(
             store,

@@ -15,7 +15,12 @@ import torch
 from activeindex.errors import InputError, UnreadableImageError
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.edited_views import check_fixed_views, fixed_views
-from activeindex.extractors.feature_files import SUFFIXES, write_features
+from activeindex.extractors.feature_files import (
+    NAMES_FILE,
+    ROWS_FILE,
+    SUFFIXES,
+    write_features,
+)
 from activeindex.images import fingerprint, list_images, read_rgb, to_square
 from activeindex.running.devices import sent
 from activeindex.running.journal import Journal
@@ -44,9 +49,6 @@ and small folders are to keep all of them busy."""
 
 _GPU_CHUNK = 64
 """Images that go through the network together on a GPU, which gets the next ones meanwhile."""
-
-_ROWS = "fts.rows"
-_NAMES = "filenames.txt"
 
 
 @dataclass(frozen=True)
@@ -262,13 +264,13 @@ def extract_folder(
         "format": suffix,
         **({"code_views": code_views} if code_views else {}),
     }
-    with Journal(output_dir, "fts", identity, (_ROWS, _NAMES)) as journal:
+    with Journal(output_dir, "fts", identity, (ROWS_FILE, NAMES_FILE)) as journal:
         features = output_dir / f"fts{suffix}"
         if journal.note is not None:
             progress.advance(len(paths))
             return Extraction(
                 features,
-                output_dir / _NAMES,
+                output_dir / NAMES_FILE,
                 journal.note["count"],
                 tuple(journal.note["skipped"]),
             )
@@ -298,8 +300,8 @@ def _write_batch(
             f"{readable[int(np.argmin(finite))]}: expected finite features, the extractor "
             f"{extractor.identity.name} gave NaN or infinity"
         )
-    journal.write(_ROWS, batch.features.astype("<f4").tobytes())
-    journal.write(_NAMES, "".join(f"{name}\n" for name in readable).encode())
+    journal.write(ROWS_FILE, batch.features.astype("<f4").tobytes())
+    journal.write(NAMES_FILE, "".join(f"{name}\n" for name in readable).encode())
     skipped = [str(error) for error in batch.unreadable.values()]
     journal.commit({"images": len(readable), "skipped": skipped})
 
@@ -309,9 +311,9 @@ def _finish(extractor: Extractor, data_dir: Path, features: Path, journal: Journ
     skipped = tuple(line for step in journal.steps for line in step["skipped"])
     if count == 0:
         raise InputError(f"data_dir {data_dir}: expected readable images, found {skipped[0]}")
-    write_features(features, journal.growing(_ROWS), (count, extractor.dimension))
+    write_features(features, journal.growing(ROWS_FILE), (count, extractor.dimension))
     journal.finish(
         {"count": count, "dimension": extractor.dimension, "skipped": list(skipped)},
-        drop=(_ROWS,),
+        drop=(ROWS_FILE,),
     )
-    return Extraction(features, features.with_name(_NAMES), count, skipped)
+    return Extraction(features, features.with_name(NAMES_FILE), count, skipped)

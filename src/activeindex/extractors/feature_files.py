@@ -10,9 +10,15 @@ import numpy.typing as npt
 import torch
 
 from activeindex.errors import InputError, reason_of
-from activeindex.running.files import check_file, read_json, whole_file
+from activeindex.extractors.base import ExtractorIdentity
+from activeindex.running.files import check_file, read_json, whole_file, write_json
 
 SUFFIXES = (".pt", ".pth", ".npy")
+
+ROWS_FILE = "fts.rows"
+"""Raw float32 rows, while a run goes on."""
+NAMES_FILE = "filenames.txt"
+"""The names of the rows of the feature file beside it, one per line."""
 
 _ROWS = 1 << 16
 """Rows that are checked at a time; bounds the memory."""
@@ -166,3 +172,25 @@ def write_features(path: Path, rows: Path, shape: tuple[int, int]) -> None:
             # file; the same features are to give the same bytes.
             with beside.open("wb") as file:
                 torch.save(tensor.view(shape), file)
+
+
+def write_note(
+    path: Path, extractor: ExtractorIdentity, shape: tuple[int, int], code_views: int
+) -> None:
+    """Notes beside a feature file what made it, for :func:`read_features`.
+
+    Args:
+        path: The feature file.
+        extractor: What it comes from.
+        shape: Of the features, ``(n, d)``.
+        code_views: Views that were averaged with each image.
+    """
+    count, dimension = shape
+    note = {
+        "extractor": str(extractor),
+        "extractor_sha256": extractor.sha256,
+        "code_views": code_views,
+        "count": count,
+        "dimension": dimension,
+    }
+    write_json(note_path(path), note)

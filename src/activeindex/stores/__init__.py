@@ -10,7 +10,7 @@ is made with the centroids and the codebook of the FAISS index; it needs ``activ
 Both answer alike.
 """
 
-from activeindex.stores.adding import Added, add_features, read_activations, read_names
+from activeindex.stores.adding import Added, Source, add_features, read_activations, read_names
 from activeindex.stores.finding import Found, find_images, query_files
 from activeindex.stores.generation import Generation, SearchOptions
 from activeindex.stores.parts import Part, Written
@@ -25,6 +25,7 @@ __all__ = [
     "Part",
     "Record",
     "SearchOptions",
+    "Source",
     "Store",
     "Written",
     "add_features",

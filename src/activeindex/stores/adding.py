@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from activeindex.activation.records import read_records
+from activeindex.activation.records import RECORDS_FILE, read_records
 from activeindex.errors import InputError
 from activeindex.extractors import ExtractorIdentity
-from activeindex.extractors.feature_files import FeatureFile
+from activeindex.extractors.feature_files import NAMES_FILE, SUFFIXES, FeatureFile
 from activeindex.indexing import QuantiserIdentity
-from activeindex.running.files import check_file
+from activeindex.running.files import check_file, check_there
 from activeindex.running.progress import Progress, Silent, counted
 from activeindex.stores.generation import Generation
 from activeindex.stores.parts import Part
@@ -47,6 +47,42 @@ class Added:
             shown = ", ".join(self.moved[:_NAMED]) + (" …" if len(self.moved) > _NAMED else "")
             text += f"; {len(self.moved)} have another code than they were activated for ({shown})"
         return text
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the images of a store come from.
+
+    Attributes:
+        features: The feature file, of the originals.
+        names: The file with the names of its rows.
+        activation: Their records of activation, if they have any.
+    """
+
+    features: Path
+    names: Path
+    activation: Path | None
+
+    @classmethod
+    def of(cls, path: Path) -> "Source":
+        """What a folder of ``activate`` or ``extract_fts`` holds, or lies beside a feature file.
+
+        Records are taken from a folder only: beside a single file they may be of other images.
+
+        Raises:
+            InputError: If there is nothing, or a folder without features.
+        """
+        check_there(path, "FTS", "features, or the folder of activated images")
+        if not path.is_dir():
+            return cls(path, path.with_name(NAMES_FILE), None)
+        found = [path / f"fts{suffix}" for suffix in SUFFIXES if (path / f"fts{suffix}").is_file()]
+        if not found:
+            raise InputError(
+                f"FTS {path}: expected a folder that activate or extract_fts has finished, with "
+                "fts.pt, found none"
+            )
+        records = path / RECORDS_FILE
+        return cls(found[0], path / NAMES_FILE, records if records.is_file() else None)
 
 
 def read_names(path: Path, count: int) -> list[str]:

@@ -105,12 +105,17 @@ def distortion_figure(runs: Sequence[ReportedRun]) -> Figure:
         ("linf", "L∞", "8-bit levels", 1),
     ):
         samples = [Sample(run.name, run.place, run.recorded(key)) for run in active]
-        means = ", ".join(
-            f"{run.name} {np.mean(run.recorded(key)):.{digits}f} ± "
-            f"{np.std(run.recorded(key)):.{digits}f}"
-            for run in active
-        )
+        means = ", ".join(_mean(run, key, digits) for run in active)
         drawn = histogram_chart(samples, axis, f"{heading}: {means}")
         charts.append((f"{heading}: {means}", drawn))
     caption = "Of the 8-bit files against the 8-bit originals; mean ± standard deviation."
     return Figure(title, caption, tuple(charts))
+
+
+def _mean(run: ReportedRun, key: str, digits: int) -> str:
+    """Mean and standard deviation; of PSNR, over the images that were changed at all."""
+    values = run.recorded(key)
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return f"{run.name} ∞"
+    return f"{run.name} {np.mean(values):.{digits}f} ± {np.std(values):.{digits}f}"
