@@ -32,6 +32,7 @@ def add_options(parser: argparse.ArgumentParser, model_name: str, images: int) -
     """Adds the options that a collection is made of, with these defaults."""
     for name in ("data_dir", "fts_training_path", "fts_reference_path"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--fts_edited_path", type=Path, nargs="*", default=[], help="for NAP")
     parser.add_argument("--model_name", default=model_name, help="or a file")
     parser.add_argument("--resize_size", type=int, help="side of the squares that it takes")
     parser.add_argument("--device", default="cpu")
@@ -47,6 +48,7 @@ class Collection:
         extractor: Maps images to features.
         workers: Edit images; to be closed.
         training: Features ``(n, d)`` of other images.
+        copies: Of edited copies of these, ``(n, d)`` each; for indexes that begin with NAP.
         references: Features of images that nobody looks for.
         paths: All photographs.
         originals: Their features, which come after the references in an index.
@@ -57,6 +59,7 @@ class Collection:
     extractor: Extractor
     workers: Workers
     training: Array
+    copies: list[Array]
     references: Array
     paths: list[Path]
     originals: Array
@@ -73,6 +76,10 @@ class Collection:
             extractor,
             workers,
             read_features(options.fts_training_path, "fts_training_path").values,
+            [
+                read_features(path, "fts_edited_path", edited=True).values
+                for path in options.fts_edited_path
+            ],
             read_features(options.fts_reference_path, "fts_reference_path").values,
             paths,
             features_of_all(paths, extractor, workers),

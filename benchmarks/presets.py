@@ -77,7 +77,7 @@ def chosen(options: argparse.Namespace) -> dict[str, Preset | None]:
 
 def measure(options: argparse.Namespace, runs: dict[str, Preset | None]) -> None:
     collection = Collection.of(options)
-    trained = train_index(collection.training, options.idx_factory, "L2")
+    trained = train_index(collection.training, options.idx_factory, "L2", collection.copies)
 
     def found(released: list[Pixels], code_views: int) -> Hits:
         stored = collection.database

@@ -77,3 +77,37 @@ def test_search_parameters_are_set_by_name(prepared: Prepared, say: Say, tmp_pat
     answer = say("main", *prepared.main_options(search_params="efSearch=4", **few, output_dir="b"))
     assert answer.code == 2
     assert "search_params: expected a parameter of IndexIVFPQ, found 'efSearch'" in answer.err
+
+
+def test_an_index_that_knows_edits_goes_through_activation_and_the_experiment(
+    prepared: Prepared, say: Say, tmp_path: Path, options: list[str]
+) -> None:
+    edited = ("extract_fts", "--data_dir", prepared.root / "disc" / "train", "--edit_seed", 0)
+    assert say(*edited, "--output_dir", "edited", *options).code == 0
+    factory = f"NAP4,{FACTORY}"
+    training = ("--fts_training_path", prepared.training, "--idx_factory", factory)
+    answer = say("train_index", "index", *training)
+    assert answer.code == 2
+    assert answer.err == (
+        "activeindex train_index: error: idx_factory NAP4: expected features of edited copies "
+        "(fts_edited_path), found none\n"
+    )
+    assert not Path("index").exists()
+    copies = ("--fts_edited_path", "edited/fts.pt")
+    assert say("train_index", "index", *training, *copies).code == 0
+    few = ("--iterations", 1, *options)
+    assert say("activate", "--index", "index", prepared.images, "released", *few).code == 0
+    record = json.loads(Path("released/activation.jsonl").read_text().splitlines()[0])
+    assert record["quantiser"]["name"] == f"{factory} L2"
+    assert record["distance_after"] < record["distance_before"]
+    assert say("store", "create", f"faiss:{tmp_path / 'store'}", "--index", "index").code == 0
+    assert say("store", "add", f"faiss:{tmp_path / 'store'}", "released").code == 0
+    found = say("search", "--store", f"faiss:{tmp_path / 'store'}", *options, "--json", "released")
+    lines = [json.loads(line) for line in found.out.splitlines()]
+    names = {Path(line["query"]).stem: Path(line["neighbours"][0]["name"]).stem for line in lines}
+    assert len(names) == 4
+    assert all(query == name for query, name in names.items())
+    run = prepared.main_options(idx_factory=factory, iterations=1, verbose=0)
+    assert say("main", *run, *copies).code == 0
+    assert (tmp_path / "indexes" / f"idx={factory}_quant=L2.index").is_file()
+    assert say("main", *run).code == 2  # The index was trained with copies.

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import platform
+import re
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,6 +73,27 @@ def test_an_index_is_trained_once(tmp_path: Path, factory: str, metric: Metric) 
     }
 
 
+def test_an_index_that_knows_edits_is_found_again_with_the_same_copies_alone(
+    tmp_path: Path,
+) -> None:
+    copies = [training(values=features(800, seed=seed)) for seed in (1, 2)]
+    factory = "NAP4,IVF16,PQ8x8np"
+    first = load(tmp_path, factory, edited=copies[:1])
+    assert first.manifest is not None
+    assert first.manifest.edited_sha256 == [copies[0].hash()]
+    assert load(tmp_path, factory, edited=copies[:1]).identity == first.identity
+    with pytest.raises(InputError, match=r"trained with edited_sha256 \w+, found \w+; give"):
+        load(tmp_path, factory, edited=copies[1:])
+
+
+def test_copies_seen_by_another_extractor_are_refused(tmp_path: Path) -> None:
+    others = training(values=features(800, seed=1), extractor="another")
+    message = f"expected features of {SSCD}, as in fts_training_path, found features of another"
+    with pytest.raises(InputError, match=re.escape(message)):
+        load(tmp_path, "NAP4,IVF16,PQ8x8np", edited=[others])
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     "factory",
     ["IDMap,PQ8x8np", "IVF16_HNSW8,Flat", "L2norm,Flat", "PCA32,Flat", "IVF16,PQ8x4,RFlat", "LSH"],
@@ -98,6 +120,7 @@ def test_the_manifest_says_what_the_index_was_made_of(tmp_path: Path) -> None:
             "numpy": np.__version__,
             "python": platform.python_version(),
         },
+        "edited_sha256": [],
     }
 
 

@@ -48,6 +48,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="average each feature with those of so many edited views, 16 at most: for originals "
         "that are activated with the same --code_views (docs/presets.md)",
     )
+    parser.add_argument(
+        "--edit_seed",
+        type=whole(0),
+        metavar="SEED",
+        help="extract the features of edited copies instead, one edit at random for each image: "
+        "for --fts_edited_path (docs/indexes.md)",
+    )
     add_extractor_options(parser)
     add_engine_options(parser)
     add_run_options(parser)
@@ -76,6 +83,7 @@ def run(options: argparse.Namespace) -> None:
             unreadable=options.unreadable,
             decode=options.decode,
             code_views=options.code_views,
+            edit_seed=options.edit_seed,
             suffix=f".{options.format}",
             progress=progress,
         )

@@ -20,6 +20,7 @@ from activeindex.commands.extractor_options import add_extractor_options, chosen
 from activeindex.commands.options import (
     Teller,
     add_boolean,
+    add_edited,
     add_force,
     add_run_options,
     existing,
@@ -64,6 +65,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_force(group)
     group.add_argument("--fts_training_path", type=Path, required=True, help="trains the index")
     group.add_argument("--fts_reference_path", type=Path, required=True, help="fills the index")
+    add_edited(group)
     add_activation_options(parser, "paper")
     add_release_options(parser)
     group = parser.add_argument_group("evaluation")
@@ -82,6 +84,8 @@ def run(options: argparse.Namespace) -> None:
     existing(options.data_dir, "data_dir")
     check_file(options.fts_training_path, "fts_training_path")
     check_file(options.fts_reference_path, "fts_reference_path")
+    for path in options.fts_edited_path:
+        check_file(path, "fts_edited_path")
     if options.query_nonmatch_dir is not None:
         existing(options.query_nonmatch_dir, "query_nonmatch_dir")
     from activeindex.commands.table import tables_of
@@ -107,6 +111,7 @@ def run(options: argparse.Namespace) -> None:
             search_params=options.search_params,
             force=options.force,
             idx_dir=options.idx_dir,
+            fts_edited_path=tuple(options.fts_edited_path),
         ),
         evaluation=EvaluationSettings(
             kneighbors=options.kneighbors,

@@ -88,6 +88,19 @@ def add_force(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_edited(parser: argparse._ActionsContainer) -> None:
+    """Adds ``--fts_edited_path``."""
+    parser.add_argument(
+        "--fts_edited_path",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FTS",
+        help="features of edited copies of the training images, from extract_fts --edit_seed, for "
+        "an --idx_factory that begins with NAP",
+    )
+
+
 def add_unreadable(parser: argparse._ActionsContainer) -> None:
     """Adds ``--unreadable``; :func:`naming_unreadable` goes with it."""
     parser.add_argument(

@@ -3,12 +3,16 @@
 Writes OUT/index.faiss and OUT/manifest.json: factory string, metric, dimension, extractor, hash of
 the training features, versions of the libraries. Nothing else is needed to activate images against
 it, on any number of machines (`activeindex activate --index OUT`). The index holds no features.
+
+With --idx_factory NAP16,IVF4096,PQ8x8 the 16 directions that edits move features along most are
+taken out first. They are found in --fts_edited_path: what extract_fts --edit_seed gives for the
+training images, once or for several seeds.
 """
 
 import argparse
 from pathlib import Path
 
-from activeindex.commands.options import Teller, add_boolean
+from activeindex.commands.options import Teller, add_boolean, add_edited
 from activeindex.running.files import check_file
 
 
@@ -18,6 +22,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fts_training_path", type=Path, required=True, help="features (.pt, .pth or .npy)"
     )
+    add_edited(parser)
     parser.add_argument("--idx_factory", default="IVF4096,PQ8x8", help="FAISS factory string")
     parser.add_argument("--quant", default="L2", choices=("L2", "IP"), help="metric")
     parser.add_argument(
@@ -29,15 +34,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Runs the command."""
     check_file(options.fts_training_path, "fts_training_path")
+    for path in options.fts_edited_path:
+        check_file(path, "fts_edited_path")
     from activeindex.extractors import read_features
     from activeindex.indexing import FEATURES_PER_CENTROID, most_centroids, train_folder
 
     tell = Teller(options.verbose)
     features = read_features(options.fts_training_path, "fts_training_path")
+    edited = [
+        read_features(path, "fts_edited_path", features.values.shape[1], edited=True)
+        for path in options.fts_edited_path
+    ]
     there = options.out.exists()
     if not there:
         tell(f"training {options.idx_factory} on {len(features.values)} features")
-    index = train_folder(options.out, features, options.idx_factory, options.quant)
+    index = train_folder(options.out, features, options.idx_factory, options.quant, edited)
     tell(f"{options.out}: {index.identity}, {index.quantiser.code_size} bytes per feature")
     if there:
         tell("was trained before; nothing changed")

@@ -47,16 +47,27 @@ def build_arm(settings: IndexSettings, extractor: Extractor, originals: FeatureF
         InputError: If a feature file or the cached index does not fit the extractor.
         NoTargetError: If the index has no reconstructions.
     """
-    training = _features(settings, "fts_training_path", extractor)
-    references = _features(settings, "fts_reference_path", extractor)
+    force = settings.force
+    training, references = (
+        _features(path, option, extractor, force=force)
+        for option, path in (
+            ("fts_training_path", settings.fts_training_path),
+            ("fts_reference_path", settings.fts_reference_path),
+        )
+    )
+    edited = [
+        _features(path, "fts_edited_path", extractor, force=force)
+        for path in settings.fts_edited_path
+    ]
     trained = load_or_train(
         settings.idx_dir,
         settings.idx_factory,
         settings.quant,
         training,
-        any_origin=settings.force,
+        edited,
+        any_origin=force,
     )
-    if not settings.force:
+    if not force:
         # Features without a note do not say what they come from; the index's manifest may.
         trained.check_extractor(str(extractor.identity))
     # Another copy of the index, which stays empty: it is what workers elsewhere get.
@@ -73,12 +84,14 @@ def build_arm(settings: IndexSettings, extractor: Extractor, originals: FeatureF
         "references_sha256": references.hash(),
         "originals_sha256": originals.hash(),
     }
+    if edited:
+        identity["edited_sha256"] = " ".join(each.hash() for each in edited)
     return Arm(index, quantiser, len(references.values), identity)
 
 
-def _features(settings: IndexSettings, option: str, extractor: Extractor) -> FeatureFile:
-    path: Path = getattr(settings, option)
-    features = read_features(path, option, extractor.dimension)
-    if not settings.force:
+def _features(path: Path, option: str, extractor: Extractor, *, force: bool) -> FeatureFile:
+    edited = option == "fts_edited_path"
+    features = read_features(path, option, extractor.dimension, edited=edited)
+    if not force:
         check_extractors(f"{option} {path}", str(extractor.identity), features.extractor)
     return features

@@ -28,6 +28,8 @@ class IndexSettings:
             another quantiser.
         fts_training_path: Features that the index is trained on.
         fts_reference_path: Features of the references, added with ids 0 … R - 1.
+        fts_edited_path: Features of edited copies of the training images, for a factory string
+            that begins with ``NAP``.
     """
 
     fts_training_path: Path
@@ -38,6 +40,7 @@ class IndexSettings:
     search_params: str | None = None
     idx_dir: Path = Path("indexes")
     force: bool = False
+    fts_edited_path: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         _at_least(1, nprobe=self.nprobe)

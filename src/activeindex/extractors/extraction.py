@@ -1,6 +1,7 @@
 """Features of a folder of images, streamed to disk."""
 
 import math
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ import torch
 
 from activeindex.errors import InputError, UnreadableImageError
 from activeindex.extractors.base import Extractor
-from activeindex.extractors.edited_views import check_fixed_views, fixed_views
+from activeindex.extractors.edited_views import check_fixed_views, edited_views, fixed_views
 from activeindex.extractors.feature_files import (
     NAMES_FILE,
     ROWS_FILE,
@@ -174,11 +175,13 @@ class ExtractionJob:
         extractor: Maps the images to features.
         decode: How JPEG files are decoded.
         code_views: See :func:`code_features`.
+        edit_seed: Seeds an edit of each image, together with its file's name; None for no edits.
     """
 
     extractor: Extractor
     decode: Decode = "exact"
     code_views: int = 0
+    edit_seed: int | None = None
 
     def __call__(
         self, items: Sequence[Sequence[Path]], workers: Workers
@@ -190,12 +193,12 @@ class ExtractionJob:
         images = workers.map(read, chain.from_iterable(items), ahead=ahead)
         for paths in items:
             batch = [next(images) for _ in paths]
-            readable = [image for image in batch if not isinstance(image, UnreadableImageError)]
-            features = (
-                code_features(self.extractor, torch.from_numpy(np.stack(readable)), self.code_views)
-                if readable
-                else np.empty((0, self.extractor.dimension), np.float32)
-            )
+            readable = [
+                (path.name, image)
+                for path, image in zip(paths, batch, strict=True)
+                if not isinstance(image, UnreadableImageError)
+            ]
+            features = self._features(readable)
             yield ExtractedBatch(
                 features,
                 {
@@ -204,6 +207,26 @@ class ExtractionJob:
                     if isinstance(image, UnreadableImageError)
                 },
             )
+
+    def _features(
+        self, images: Sequence[tuple[str, npt.NDArray[np.float32]]]
+    ) -> npt.NDArray[np.float32]:
+        """``(n, d)`` of images ``(3, S, S)`` with their names."""
+        if not images:
+            return np.empty((0, self.extractor.dimension), np.float32)
+        squares = torch.from_numpy(np.stack([image for _, image in images]))
+        if self.edit_seed is None:
+            return code_features(self.extractor, squares, self.code_views)
+        generators = [_edit_generator(self.edit_seed, name) for name, _ in images]
+        with torch.inference_mode():
+            views = edited_views(squares.to(self.extractor.device), generators)
+        return features_of(self.extractor, views.clamp(0.0, 1.0))
+
+
+def _edit_generator(seed: int, name: str) -> torch.Generator:
+    """The source of randomness of a file's edit, whatever lies beside it."""
+    state = np.random.SeedSequence([seed, zlib.crc32(name.encode())]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0] >> 1))
 
 
 def extract_folder(
@@ -216,6 +239,7 @@ def extract_folder(
     unreadable: OnUnreadable = "refuse",
     decode: Decode = "exact",
     code_views: int = 0,
+    edit_seed: int | None = None,
     suffix: str = ".pt",
     progress: Progress | None = None,
 ) -> Extraction:
@@ -235,12 +259,16 @@ def extract_folder(
         decode: ``"exact"``, or ``"scaled"`` for speed on large JPEGs.
         code_views: Of originals that are activated with as many, for the index that they will be
             found in: views whose features are averaged with the image's, :func:`code_features`.
+        edit_seed: Extract the features of edited copies instead, one edit at random for each
+            image, seeded by this and the file's name
+            (:func:`~activeindex.extractors.edited_views.edited_views`).
         suffix: ``.pt``, ``.pth`` or ``.npy``.
         progress: Told of every image.
 
     Raises:
-        InputError: If the folder is missing or without images, an option is out of range, or
-            ``output_dir`` holds an unfinished run with other arguments.
+        InputError: If the folder is missing or without images, an option is out of range, both
+            views and edits are asked for, or ``output_dir`` holds an unfinished run with other
+            arguments.
         UnreadableImageError: If a file cannot be decoded and ``unreadable`` is ``"refuse"``.
     """
     if suffix not in SUFFIXES:
@@ -250,6 +278,8 @@ def extract_folder(
     if batch_size < 1:
         raise InputError(f"batch_size: expected 1 or more, found {batch_size}")
     check_fixed_views("code_views", code_views)
+    if code_views and edit_seed is not None:
+        raise InputError("edit_seed: expected none with code_views, found both")
     progress = progress or Silent()
     paths = list_images(data_dir)
     names = [path.relative_to(data_dir).as_posix() for path in paths]
@@ -263,6 +293,7 @@ def extract_folder(
         "decode": decode,
         "format": suffix,
         **({"code_views": code_views} if code_views else {}),
+        **({} if edit_seed is None else {"edit_seed": edit_seed}),
     }
     with Journal(output_dir, "fts", identity, (ROWS_FILE, NAMES_FILE)) as journal:
         features = output_dir / f"fts{suffix}"
@@ -280,7 +311,7 @@ def extract_folder(
         size = min(batch_size, _CPU_BATCH) if extractor.device.type == "cpu" else batch_size
         starts = range(done, len(paths), size)
         batches = (workers or Workers()).run(
-            ExtractionJob(extractor, decode, code_views),
+            ExtractionJob(extractor, decode, code_views, edit_seed),
             [paths[start : start + size] for start in starts],
         )
         for start, batch in zip(starts, batches, strict=True):

@@ -57,17 +57,21 @@ def note_path(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def read_features(path: Path, option: str, dimension: int | None = None) -> FeatureFile:
+def read_features(
+    path: Path, option: str, dimension: int | None = None, *, edited: bool = False
+) -> FeatureFile:
     """Opens a feature file and checks every value.
 
     Args:
         path: A ``.pt`` or ``.pth`` file with one tensor, or a ``.npy`` file.
         option: What the user calls the file, for the messages.
         dimension: The number of columns that is expected, if any is.
+        edited: Whether they are to be features of edited copies, from ``extract_fts --edit_seed``.
 
     Raises:
         InputError: If the file is missing, of another format, not a matrix of numbers, empty, of
-            another dimension, or holds NaN or infinite values.
+            another dimension, holds NaN or infinite values, or notes features of edited copies
+            where others are expected, or the other way round.
     """
     values = _read(path, option)
     if values.ndim != 2 or values.dtype.kind != "f" or len(values) == 0:
@@ -91,6 +95,10 @@ def read_features(path: Path, option: str, dimension: int | None = None) -> Feat
             )
     note = note_path(path)
     noted = read_json(note) if note.is_file() else {}
+    if noted.get("extractor") is not None and ("edit_seed" in noted) != edited:
+        kinds = ("of images as they are", "of edited copies (extract_fts --edit_seed)")
+        expected, found = kinds[edited], kinds[not edited]
+        raise InputError(f"{option} {path}: expected features {expected}, found those {found}")
     extractor, sha256 = (
         None if noted.get(key) is None else str(noted[key])
         for key in ("extractor", "extractor_sha256")

@@ -1,7 +1,7 @@
 """What is known of a trained index: what it was made of, and what identifies it."""
 
 import platform
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,6 +28,8 @@ class Manifest:
         extractor_sha256: Hash of its weights, or None.
         training_features: How many features the index was trained on.
         training_sha256: Hash of their values.
+        edited_sha256: Hashes of the features of edited copies, where a projection was fitted on
+            them.
         sha256: Hash of the FAISS file.
         libraries: Versions of what trained it.
     """
@@ -41,6 +43,7 @@ class Manifest:
     training_sha256: str
     sha256: str
     libraries: dict[str, str]
+    edited_sha256: list[str] = field(default_factory=list)
 
     @property
     def identity(self) -> QuantiserIdentity:
@@ -59,13 +62,12 @@ class Manifest:
             InputError: If the file is not one.
         """
         value: dict[str, Any] = read_json(path)
-        names = [field.name for field in fields(cls)]
-        missing = [name for name in names if name not in value]
+        missing = [each.name for each in fields(cls) if each.name not in {*value, "edited_sha256"}]
         if missing:
             raise InputError(
                 f"{path}: expected the manifest of an index, found no {', '.join(missing)}"
             )
-        return cls(**{name: value[name] for name in names})
+        return cls(**{each.name: value[each.name] for each in fields(cls) if each.name in value})
 
 
 def library_versions() -> dict[str, str]:

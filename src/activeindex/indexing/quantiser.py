@@ -29,8 +29,8 @@ class Quantiser:
 
     What does not code is looked through: id maps; graphs (HNSW, NSG), whose codes are in their
     storage; and refinements, whose own vector is (nearly) the feature itself and therefore no
-    target: their base index is. Two transforms that FAISS does not reverse, ITQ and whitening PCA,
-    are reversed by the pseudo-inverse of their linear map.
+    target: their base index is. Transforms that FAISS does not reverse, ITQ, whitening PCA and
+    projections, are reversed by the pseudo-inverse of their linear map.
 
     Pickled, the index travels with it, so it should be an empty one.
 
@@ -213,7 +213,10 @@ def _is_orthonormal(transform: faiss.LinearTransform) -> bool:
 
 
 def _pseudo_inverse(transform: faiss.LinearTransform) -> Callable[[Features], Features]:
-    inverse = np.linalg.pinv(_matrix(transform))
+    matrix = _matrix(transform)
+    # A projection is its own, which takes long to find out in many dimensions.
+    projects = len(matrix) == len(matrix.T) and np.allclose(matrix @ matrix, matrix.T, atol=1e-4)
+    inverse = matrix if projects else np.linalg.pinv(matrix)
     offset = faiss.vector_to_array(transform.b) if transform.have_bias else 0.0
 
     def reverse(vectors: Features) -> Features:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -112,31 +113,63 @@ class TrainedIndex:
         check_extractors(self.path, self.extractor, extractor, (here, dimension or here))
 
 
+@dataclass(frozen=True)
+class _Recipe:
+    """What an index is made of; see :func:`~activeindex.indexing.training.train_index`."""
+
+    features: TrainingFeatures
+    factory: str
+    metric: Metric
+    edited: Sequence[TrainingFeatures]
+
+    def train(self) -> faiss.Index:
+        """The index, trained; raises InputError where that is impossible."""
+        wanted = self.features.extractor
+        for each in self.edited:
+            if None not in (wanted, each.extractor) and wanted != each.extractor:
+                raise InputError(
+                    f"fts_edited_path: expected features of {wanted}, as in fts_training_path, "
+                    f"found features of {each.extractor}"
+                )
+        copies = [each.values for each in self.edited]
+        return train_index(self.features.values, self.factory, self.metric, copies)
+
+    def hashes(self) -> list[str]:
+        """Of the features of edited copies."""
+        return [each.hash() for each in self.edited]
+
+
 def train_folder(
-    folder: Path, features: TrainingFeatures, factory: str, metric: Metric
+    folder: Path,
+    features: TrainingFeatures,
+    factory: str,
+    metric: Metric,
+    edited: Sequence[TrainingFeatures] = (),
 ) -> TrainedIndex:
     """Trains an index and writes it with its manifest; the folder appears whole or not at all.
 
     Args:
         folder: Where to; if it is there already, it must hold the same.
         features: What to train on.
-        factory: A FAISS factory string.
+        factory: A factory string; see :func:`~activeindex.indexing.training.new_index`.
         metric: ``"L2"`` or ``"IP"``.
+        edited: Features of edited copies of the same images, if the factory string asks for them.
 
     Raises:
         InputError: If training is impossible, or the folder holds something else.
         NoTargetError: If the index has no reconstructions to aim at.
     """
+    recipe = _Recipe(features, factory, metric, edited)
     if folder.exists():
         there = TrainedIndex.read(folder)
-        _check_made_of(there, features, factory, metric, "give another output_dir")
+        _check_made_of(there, recipe, "give another output_dir")
         return there
-    index = train_index(features.values, factory, metric)
+    index = recipe.train()
     Quantiser(index)  # Refused before anything is written.
     beside = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:
         beside.mkdir(parents=True)
-        _write(beside / INDEX_FILE, beside / MANIFEST_FILE, index, features, factory, metric)
+        _write(beside / INDEX_FILE, beside / MANIFEST_FILE, index, recipe)
         beside.rename(folder)
     except OSError as error:
         raise output_error(folder, error) from error
@@ -150,6 +183,7 @@ def load_or_train(
     factory: str,
     metric: Metric,
     features: TrainingFeatures,
+    edited: Sequence[TrainingFeatures] = (),
     *,
     any_origin: bool = False,
 ) -> TrainedIndex:
@@ -163,36 +197,30 @@ def load_or_train(
         factory: A FAISS factory string.
         metric: ``"L2"`` or ``"IP"``.
         features: What it is, or should have been, trained on.
+        edited: Features of edited copies of the same images, if the factory string asks for them.
         any_origin: Whether to take an index that was trained on other features.
 
     Raises:
         InputError: If the file is another index than asked for, or training is impossible.
     """
-    path = index_path(idx_dir, factory, metric)
+    path, recipe = index_path(idx_dir, factory, metric), _Recipe(features, factory, metric, edited)
     if path.exists():
         trained = TrainedIndex.read(path)
         check_same_kind(path, trained.index, factory, metric, features.values.shape[1])
         if not any_origin:
-            _check_made_of(trained, features, factory, metric, "give another idx_dir")
+            _check_made_of(trained, recipe, "give another idx_dir")
         return trained
-    index = train_index(features.values, factory, metric)
+    index = recipe.train()
     # The manifest comes first: an index without one would pass for trained by another program.
-    _write(path, path.with_suffix(".json"), index, features, factory, metric)
+    _write(path, path.with_suffix(".json"), index, recipe)
     return TrainedIndex.read(path)
 
 
-def _write(
-    path: Path,
-    manifest_path: Path,
-    index: faiss.Index,
-    features: TrainingFeatures,
-    factory: str,
-    metric: Metric,
-) -> None:
-    data = faiss.serialize_index(index)
+def _write(path: Path, manifest_path: Path, index: faiss.Index, recipe: _Recipe) -> None:
+    data, features = faiss.serialize_index(index), recipe.features
     Manifest(
-        idx_factory=factory,
-        quant=metric,
+        idx_factory=recipe.factory,
+        quant=recipe.metric,
         dimension=index.d,
         extractor=features.extractor,
         extractor_sha256=features.extractor_sha256,
@@ -200,22 +228,22 @@ def _write(
         training_sha256=features.hash(),
         sha256=hashlib.sha256(data.tobytes()).hexdigest(),
         libraries=library_versions(),
+        edited_sha256=recipe.hashes(),
     ).write(manifest_path)
     with whole_file(path) as beside:
         data.tofile(beside)
 
 
-def _check_made_of(
-    trained: TrainedIndex, features: TrainingFeatures, factory: str, metric: Metric, advice: str
-) -> None:
+def _check_made_of(trained: TrainedIndex, recipe: _Recipe, advice: str) -> None:
     if trained.manifest is None:
         return
-    manifest = trained.manifest
+    manifest, features = trained.manifest, recipe.features
     for name, found, wanted in (
-        ("idx_factory", manifest.idx_factory, factory),
-        ("quant", manifest.quant, metric),
+        ("idx_factory", manifest.idx_factory, recipe.factory),
+        ("quant", manifest.quant, recipe.metric),
         ("extractor", manifest.extractor, features.extractor),
         ("training_sha256", manifest.training_sha256, features.hash()),
+        ("edited_sha256", " ".join(manifest.edited_sha256), " ".join(recipe.hashes())),
     ):
         if None not in (found, wanted) and found != wanted:
             raise InputError(

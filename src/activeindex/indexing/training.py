@@ -1,7 +1,7 @@
 """Training an index from a FAISS factory string."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, get_args
 
 import faiss
@@ -10,6 +10,12 @@ import numpy.typing as npt
 
 from activeindex.errors import InputError, ShapeError
 from activeindex.indexing.layers import unwrapped
+from activeindex.indexing.nuisances import (
+    nuisance_projection,
+    set_projection,
+    split_factory,
+    with_projection,
+)
 
 Metric = Literal["L2", "IP"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
@@ -30,7 +36,8 @@ def new_index(factory: str, dimension: int, metric: Metric) -> faiss.Index:
     """An untrained, empty index.
 
     Args:
-        factory: A FAISS factory string, e.g. ``"IVF4096,PQ8x8"``.
+        factory: A FAISS factory string, e.g. ``"IVF4096,PQ8x8"``, or one that ``NAP`` comes before
+            (:mod:`activeindex.indexing.nuisances`).
         dimension: Number of values in a feature.
         metric: ``"L2"`` or ``"IP"`` (inner product).
 
@@ -39,8 +46,10 @@ def new_index(factory: str, dimension: int, metric: Metric) -> faiss.Index:
     """
     if metric not in _FAISS_METRICS:
         raise InputError(f"quant: expected one of {', '.join(METRICS)}, found {metric!r}")
+    nuisances, plain = split_factory(factory)
     try:
-        return faiss.index_factory(dimension, factory, _FAISS_METRICS[metric])
+        index = faiss.index_factory(dimension, plain, _FAISS_METRICS[metric])
+        return with_projection(index) if nuisances else index
     except RuntimeError as error:
         raise InputError(
             f"idx_factory {factory!r}: expected a FAISS factory string that fits features of "
@@ -48,21 +57,31 @@ def new_index(factory: str, dimension: int, metric: Metric) -> faiss.Index:
         ) from None
 
 
-def train_index(features: npt.NDArray[np.float32], factory: str, metric: Metric) -> faiss.Index:
+def train_index(
+    features: npt.NDArray[np.float32],
+    factory: str,
+    metric: Metric,
+    edited: Sequence[npt.NDArray[np.float32]] = (),
+) -> faiss.Index:
     """Trains an empty index.
 
     Args:
         features: Training features ``(n, d)``.
-        factory: A FAISS factory string.
+        factory: A factory string; see :func:`new_index`.
         metric: ``"L2"`` or ``"IP"``.
+        edited: For a ``NAP`` at its beginning, features ``(n, d)`` of edited copies of the same
+            images: a matrix for each edit.
 
     Raises:
-        InputError: If the factory string is unknown, or there are fewer features than centroids.
-        ShapeError: If the features are not a matrix.
+        InputError: If the factory string is unknown, there are fewer features than centroids, or a
+            ``NAP`` without edited copies.
+        ShapeError: If the features are not a matrix, or those of edited copies differ in shape.
     """
     if features.ndim != 2:
         raise ShapeError("training features", ("n", "d"), features.shape)
     index = new_index(factory, features.shape[1], metric)
+    if nuisances := split_factory(factory)[0]:
+        set_projection(index, nuisance_projection(features, edited, nuisances))
     helpers = _silence(index)
     try:
         index.train(np.ascontiguousarray(features, dtype=np.float32))
