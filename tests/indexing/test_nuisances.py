@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from activeindex.errors import InputError, ShapeError
+from activeindex.errors import InputError
 from activeindex.indexing import Features, Metric, Quantiser, add, search, set_nprobe, train_index
 from activeindex.indexing.layers import unwrapped
 from activeindex.indexing.nuisances import nuisance_projection
@@ -100,7 +100,8 @@ def test_features_behind_every_face_and_no_others_fall_into_the_same_list() -> N
 def test_copies_are_found_in_one_list_that_a_plain_index_loses(factory: str) -> None:
     rows = features(300, seed=3)
     found = []
-    for index in (trained(factory), trained(factory.removeprefix("NAP2,"))):
+    plain = train_index(features(800), factory.removeprefix("NAP2,"), "L2")
+    for index in (trained(factory), plain):
         add(index, rows)
         set_nprobe(index, 1)
         ids = search(index, edited(rows, 5), 1).ids[:, 0]
@@ -122,6 +123,7 @@ def test_an_index_file_is_an_ordinary_one() -> None:
         ("NAP2,IVF16,Flat", 0, "idx_factory NAP2: expected features of edited copies"),
         ("NAP64,IVF16,Flat", 1, "idx_factory NAP64: expected 1 to 63 directions of features of"),
         ("NAP0,IVF16,Flat", 1, "idx_factory 'NAP0,IVF16,Flat': expected a FAISS factory string"),
+        ("IVF16,Flat", 1, "idx_factory 'IVF16,Flat': expected one that begins with NAP, for the"),
         ("NAP2,Banana", 1, "idx_factory 'NAP2,Banana': expected a FAISS factory string that fits"),
     ],
 )
@@ -133,5 +135,5 @@ def test_what_cannot_be_trained_is_named(factory: str, copies: int, message: str
 
 def test_copies_of_other_images_are_refused() -> None:
     rows = features(200)
-    with pytest.raises(ShapeError, match="features of edited copies"):
+    with pytest.raises(InputError, match=r"copies of the 200 training images, of .* found 100 of"):
         train_index(rows, "NAP2,IVF16,Flat", "L2", [edited(rows, 1)[:100]])

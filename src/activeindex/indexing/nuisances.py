@@ -16,7 +16,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from activeindex.errors import InputError, ShapeError
+from activeindex.errors import InputError
 from activeindex.indexing.layers import transforms_of
 
 _PREFIX = re.compile(r"NAP([1-9]\d*),(.+)")
@@ -54,8 +54,8 @@ def nuisance_projection(
         ``(d, d)``, symmetric and idempotent.
 
     Raises:
-        InputError: If ``count`` is out of range, or there are no edited copies.
-        ShapeError: If those have another shape.
+        InputError: If ``count`` is out of range, there are no edited copies, or those are not as
+            many or of another dimension.
     """
     width = features.shape[1]
     if not 1 <= count < width:
@@ -71,7 +71,11 @@ def nuisance_projection(
     scatter = np.zeros((width, width))
     for copies in edited:
         if copies.shape != features.shape:
-            raise ShapeError("features of edited copies", features.shape, copies.shape)
+            raise InputError(
+                f"fts_edited_path: expected features of copies of the {len(features)} training "
+                f"images, of dimension {width}, found {copies.shape[0]} of dimension "
+                f"{copies.shape[1]}"
+            )
         for start in range(0, len(features), _ROWS):
             rows = slice(start, start + _ROWS)
             moves = copies[rows].astype(np.float64) - features[rows]

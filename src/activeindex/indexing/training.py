@@ -73,15 +73,20 @@ def train_index(
             images: a matrix for each edit.
 
     Raises:
-        InputError: If the factory string is unknown, there are fewer features than centroids, or a
-            ``NAP`` without edited copies.
-        ShapeError: If the features are not a matrix, or those of edited copies differ in shape.
+        InputError: If the factory string is unknown, there are fewer features than centroids, a
+            ``NAP`` without edited copies, or copies of other images or without a ``NAP``.
+        ShapeError: If the features are not a matrix.
     """
     if features.ndim != 2:
         raise ShapeError("training features", ("n", "d"), features.shape)
     index = new_index(factory, features.shape[1], metric)
     if nuisances := split_factory(factory)[0]:
         set_projection(index, nuisance_projection(features, edited, nuisances))
+    elif edited:
+        raise InputError(
+            f"idx_factory {factory!r}: expected one that begins with NAP, for the features of "
+            "edited copies (fts_edited_path)"
+        )
     helpers = _silence(index)
     try:
         index.train(np.ascontiguousarray(features, dtype=np.float32))
