@@ -110,4 +110,9 @@ def test_an_index_that_knows_edits_goes_through_activation_and_the_experiment(
     run = prepared.main_options(idx_factory=factory, iterations=1, verbose=0)
     assert say("main", *run, *copies).code == 0
     assert (tmp_path / "indexes" / f"idx={factory}_quant=L2.index").is_file()
-    assert say("main", *run).code == 2  # The index was trained with copies.
+    again = prepared.main_options(idx_factory=factory, iterations=1, output_dir="again")
+    assert say("main", *again).code == 0  # Once it is trained, nobody has to keep the copies.
+    others = ("--fts_edited_path", "edited/fts.pt", "edited/fts.pt")
+    answer = say("main", *prepared.main_options(idx_factory=factory, output_dir="other"), *others)
+    assert answer.code == 2
+    assert "expected an index trained with edited_sha256" in answer.err

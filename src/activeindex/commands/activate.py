@@ -117,7 +117,7 @@ def run(options: argparse.Namespace) -> None:
             said = [counted(done.count, "image"), activated, *parts]
     if done.before:
         said.append(f"{'all' if done.before == done.count else done.before} of them before")
-    released = ", ".join([*said, ""]).rstrip() if said[1:] else said[0]
+    released = ", ".join(said) + ("," if said[1:] else "")
     tell(f"{options.out}: {released} in {tell.seconds:.1f} s")
     if (views := settings.code_views) and done.features:
         tell(f"the index must hold the features in {done.features}, of {views} views of each image")

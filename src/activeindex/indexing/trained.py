@@ -134,9 +134,9 @@ class _Recipe:
         copies = [each.values for each in self.edited]
         return train_index(self.features.values, self.factory, self.metric, copies)
 
-    def hashes(self) -> list[str]:
-        """Of the features of edited copies."""
-        return [each.hash() for each in self.edited]
+    def hashes(self) -> str | None:
+        """Of the features of edited copies, if there are any."""
+        return " ".join(each.hash() for each in self.edited) or None
 
 
 def train_folder(
@@ -228,7 +228,7 @@ def _write(path: Path, manifest_path: Path, index: faiss.Index, recipe: _Recipe)
         training_sha256=features.hash(),
         sha256=hashlib.sha256(data.tobytes()).hexdigest(),
         libraries=library_versions(),
-        edited_sha256=recipe.hashes(),
+        edited_sha256=[each.hash() for each in recipe.edited],
     ).write(manifest_path)
     with whole_file(path) as beside:
         data.tofile(beside)
@@ -243,7 +243,8 @@ def _check_made_of(trained: TrainedIndex, recipe: _Recipe, advice: str) -> None:
         ("quant", manifest.quant, recipe.metric),
         ("extractor", manifest.extractor, features.extractor),
         ("training_sha256", manifest.training_sha256, features.hash()),
-        ("edited_sha256", " ".join(manifest.edited_sha256), " ".join(recipe.hashes())),
+        # Once it is trained, nobody has to keep the copies.
+        ("edited_sha256", " ".join(manifest.edited_sha256) or "none", recipe.hashes()),
     ):
         if None not in (found, wanted) and found != wanted:
             raise InputError(
