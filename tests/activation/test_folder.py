@@ -133,6 +133,41 @@ def test_features_whose_codes_are_to_be_stored_are_written_beside_the_images(
     assert found.code_views == 0
 
 
+def test_features_of_other_images_are_not_replaced(
+    tmp_path: Path, photographs: dict[str, Pixels]
+) -> None:
+    put(tmp_path / "in", photographs, "a.png")
+    put(tmp_path / "others", photographs, "b.png", "c.png")
+    extract_folder(LinearExtractor(), tmp_path / "others", tmp_path / "out")
+    before = files(tmp_path / "out")
+    with pytest.raises(InputError, match=r"out: expected one without features of other images"):
+        run(tmp_path / "in", tmp_path / "out")
+    assert files(tmp_path / "out") == before
+
+
+class Stop:
+    """Is interrupted before the last image of a second batch is done."""
+
+    def __init__(self) -> None:
+        self.left = 20
+
+    def advance(self, items: int = 1, **shown: float) -> None:
+        self.left -= items
+        if self.left < 0:
+            raise KeyboardInterrupt
+
+
+def test_an_unfinished_activation_is_not_overwritten_by_an_extraction(
+    tmp_path: Path, photographs: dict[str, Pixels]
+) -> None:
+    put(tmp_path / "in", photographs, *[f"{number:02d}.png" for number in range(24)])
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "in", tmp_path / "out", progress=Stop())
+    with pytest.raises(InputError, match=r"out: expected one without activated images, found an"):
+        extract_folder(LinearExtractor(), tmp_path / "in", tmp_path / "out")
+    assert run(tmp_path / "in", tmp_path / "out").before == 16
+
+
 def test_images_that_differ_only_in_their_extension_keep_apart(
     tmp_path: Path, photographs: dict[str, Pixels]
 ) -> None:

@@ -93,6 +93,13 @@ def test_an_index_that_knows_edits_goes_through_activation_and_the_experiment(
         "(fts_edited_path), found none\n"
     )
     assert not Path("index").exists()
+    shuffled = Path("shuffled")
+    shutil.copytree("edited", shuffled)
+    listed = (shuffled / "filenames.txt").read_text().splitlines()[::-1]
+    (shuffled / "filenames.txt").write_text("".join(f"{name}\n" for name in listed))
+    answer = say("train_index", "index", *training, "--fts_edited_path", shuffled / "fts.pt")
+    assert answer.code == 2
+    assert "expected copies of the images of" in answer.err
     copies = ("--fts_edited_path", "edited/fts.pt")
     assert say("train_index", "index", *training, *copies).code == 0
     few = ("--iterations", 1, *options)

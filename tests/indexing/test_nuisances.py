@@ -137,3 +137,20 @@ def test_copies_of_other_images_are_refused() -> None:
     rows = features(200)
     with pytest.raises(InputError, match=r"copies of the 200 training images, of .* found 100 of"):
         train_index(rows, "NAP2,IVF16,Flat", "L2", [edited(rows, 1)[:100]])
+
+
+def test_copies_that_do_not_move_are_refused() -> None:
+    rows = features(200)
+    with pytest.raises(InputError, match=r"NAP3: expected edited copies that move in 3 .* found 0"):
+        train_index(rows, "NAP3,IVF16,Flat", "L2", [rows])
+    along = features(200, seed=1)[:, :1] * directions(1)
+    with pytest.raises(InputError, match=r"NAP3: expected edited copies that move in 3 .* found 1"):
+        nuisance_projection(rows.astype(np.float64), [rows + along.astype(np.float64)], 3)
+
+
+def test_one_direction_of_many_is_taken_out_of_a_reconstruction() -> None:
+    rows = features(60, dimension=1200)
+    everywhere = np.full((1, 1200), 1200**-0.5, np.float32)
+    far = np.random.default_rng(1).normal(size=(60, 1)).astype(np.float32) * everywhere
+    index = train_index(rows, "NAP1,SQ8", "L2", [rows + far])
+    assert np.abs(Quantiser(index).reconstruct(rows) @ everywhere.T).max() < 1e-3

@@ -162,6 +162,12 @@ def test_the_coarse_centroid_is_the_nearest_one(factory: str, metric: Metric) ->
     assert len(set(nearest.tolist())) > 5
 
 
+def test_a_whitening_is_reversed_whatever_the_unit_of_the_features() -> None:
+    rows = 4000.0 * features(300, dimension=16)
+    found = Quantiser(train_index(rows, "PCAW16,Flat", "L2")).reconstruct(rows)
+    assert np.abs(found - rows).max() < 1e-3 * np.abs(rows).max()
+
+
 def test_the_coarse_centroid_behind_a_rotation_is_turned_back() -> None:
     index, queries = trained("OPQ8_32,IVF16,PQ8x8np"), features(50, seed=1)
     assert isinstance(index, faiss.IndexPreTransform)

@@ -38,8 +38,10 @@ def one(folder: Path) -> ReportedRun:
     return read_runs({folder.name: folder})[0]
 
 
-def test_command_is_made_of_the_noted_settings(tmp_path: Path) -> None:
-    write_run(tmp_path / "run", SETTINGS, [])
+@pytest.mark.parametrize("copies", [(), (Path("one/fts.pt"), Path("an other/fts.pt"))])
+def test_command_is_made_of_the_noted_settings(tmp_path: Path, copies: tuple[Path, ...]) -> None:
+    index = replace(SETTINGS.index, fts_edited_path=copies)
+    write_run(tmp_path / "run", replace(SETTINGS, index=index), [])
     found = command_of(one(tmp_path / "run"))
     assert found is not None
     words = shlex.split(found[0])
@@ -49,6 +51,7 @@ def test_command_is_made_of_the_noted_settings(tmp_path: Path) -> None:
     main.add_options(parser)
     options = parser.parse_args(words[2:])
     assert options.data_dir == SETTINGS.data_dir
+    assert options.fts_edited_path == list(copies)
     assert (options.nprobe, options.seed, options.scaling) == (4, 7, 2.0)
     assert (options.active, options.use_attacks_2, options.save_imgs) == (False, True, True)
     assert options.format == "png"

@@ -43,7 +43,7 @@ from activeindex.images import (
 )
 from activeindex.indexing import Features, Quantiser
 from activeindex.running.files import check_written
-from activeindex.running.journal import Journal
+from activeindex.running.journal import Journal, is_begun
 from activeindex.running.progress import Progress, Silent
 from activeindex.running.workers import Engine, Workers
 
@@ -59,7 +59,8 @@ class FolderActivation:
     Attributes:
         records: The records' file, one JSON line per activated image.
         features: What the indexes store the codes of, a row per activated image; the names of the
-            originals are in ``filenames.txt`` beside it. None if there is no image.
+            originals are in ``filenames.txt`` beside it. None if there is no image, or the folder
+            was finished by a release that did not write them.
         count: How many images were activated.
         before: How many of them were there when the call began, from an earlier one.
         skipped: One line for each file that was left out, with the reason.
@@ -121,8 +122,8 @@ def activate_folder(
 
     Raises:
         InputError: If the folder is missing or without images, the output folder is the same or
-            below it, it holds an unfinished run with other arguments, or the images were
-            activated for another index or through another extractor.
+            below it, it holds an unfinished run with other arguments or features of other images,
+            or the images were activated for another index or through another extractor.
         UnreadableImageError: If a file cannot be decoded and ``unreadable`` is ``"refuse"``.
     """
     if output_dir.resolve().is_relative_to(data_dir.resolve()):
@@ -148,6 +149,11 @@ def activate_folder(
         "unreadable": unreadable,
     }
     recorder = Recorder(quantisers, extractor, settings, release, seed)
+    if is_begun(output_dir, "fts") and not is_begun(output_dir, "activation"):
+        raise InputError(
+            f"output folder {output_dir}: expected one without features of other images, found "
+            "those of extract_fts; give another output folder"
+        )
     files = (RECORDS_FILE, ROWS_FILE, NAMES_FILE)
     with Journal(output_dir, "activation", identity, files) as journal:
         if journal.note is not None:
@@ -199,9 +205,10 @@ def activate_folder(
 
 
 def _result(output_dir: Path, note: Mapping[str, Any], before: int) -> FolderActivation:
+    features = output_dir / _FEATURES
     return FolderActivation(
         output_dir / RECORDS_FILE,
-        output_dir / _FEATURES if note["count"] else None,
+        features if features.is_file() else None,
         note["count"],
         before,
         tuple(note["skipped"]),

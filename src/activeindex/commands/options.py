@@ -92,6 +92,7 @@ def add_edited(parser: argparse._ActionsContainer) -> None:
     """Adds ``--fts_edited_path``."""
     parser.add_argument(
         "--fts_edited_path",
+        action="extend",
         type=Path,
         nargs="+",
         default=[],

@@ -37,6 +37,7 @@ def run(options: argparse.Namespace) -> None:
     for path in options.fts_edited_path:
         check_file(path, "fts_edited_path")
     from activeindex.extractors import read_features
+    from activeindex.extractors.feature_files import check_copies
     from activeindex.indexing import FEATURES_PER_CENTROID, most_centroids, train_folder
 
     tell = Teller(options.verbose)
@@ -45,6 +46,8 @@ def run(options: argparse.Namespace) -> None:
         read_features(path, "fts_edited_path", features.values.shape[1], edited=True)
         for path in options.fts_edited_path
     ]
+    for each in edited:
+        check_copies(features, each)
     there = options.out.exists()
     if not there:
         tell(f"training {options.idx_factory} on {len(features.values)} features")

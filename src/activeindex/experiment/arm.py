@@ -7,6 +7,7 @@ import faiss
 
 from activeindex.experiment.settings import IndexSettings
 from activeindex.extractors import Extractor, FeatureFile, read_features
+from activeindex.extractors.feature_files import check_copies
 from activeindex.indexing import (
     Quantiser,
     add,
@@ -59,6 +60,8 @@ def build_arm(settings: IndexSettings, extractor: Extractor, originals: FeatureF
         _features(path, "fts_edited_path", extractor, force=force)
         for path in settings.fts_edited_path
     ]
+    for each in edited:
+        check_copies(training, each)
     trained = load_or_train(
         settings.idx_dir,
         settings.idx_factory,
@@ -84,8 +87,6 @@ def build_arm(settings: IndexSettings, extractor: Extractor, originals: FeatureF
         "references_sha256": references.hash(),
         "originals_sha256": originals.hash(),
     }
-    if edited:
-        identity["edited_sha256"] = " ".join(each.hash() for each in edited)
     return Arm(index, quantiser, len(references.values), identity)
 
 

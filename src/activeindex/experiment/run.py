@@ -191,8 +191,11 @@ def _files(settings: ExperimentSettings) -> tuple[str, ...]:
 
 def _notes(settings: ExperimentSettings, arm: Arm, others: list[Path]) -> dict[str, Any]:
     """What the results depend on: a run with other notes is another run."""
+    noted = asdict(settings)
+    if not settings.index.fts_edited_path:
+        del noted["index"]["fts_edited_path"]  # Of runs before there was such an option, neither.
     notes = {
-        "settings": asdict(settings),
+        "settings": noted,
         **arm.identity,
         "other_queries": len(others),
         "version": __version__,

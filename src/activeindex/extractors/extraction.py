@@ -24,7 +24,7 @@ from activeindex.extractors.feature_files import (
 )
 from activeindex.images import fingerprint, list_images, read_rgb, to_square
 from activeindex.running.devices import sent
-from activeindex.running.journal import Journal
+from activeindex.running.journal import Journal, is_begun
 from activeindex.running.progress import Progress, Silent
 from activeindex.running.workers import Engine, Workers
 
@@ -175,13 +175,15 @@ class ExtractionJob:
         extractor: Maps the images to features.
         decode: How JPEG files are decoded.
         code_views: See :func:`code_features`.
-        edit_seed: Seeds an edit of each image, together with its file's name; None for no edits.
+        edit_seed: Seeds an edit of each image, together with its name; None for no edits.
+        root: What names are relative to.
     """
 
     extractor: Extractor
     decode: Decode = "exact"
     code_views: int = 0
     edit_seed: int | None = None
+    root: Path = Path()
 
     def __call__(
         self, items: Sequence[Sequence[Path]], workers: Workers
@@ -194,7 +196,7 @@ class ExtractionJob:
         for paths in items:
             batch = [next(images) for _ in paths]
             readable = [
-                (path.name, image)
+                (path.relative_to(self.root).as_posix(), image)
                 for path, image in zip(paths, batch, strict=True)
                 if not isinstance(image, UnreadableImageError)
             ]
@@ -224,7 +226,7 @@ class ExtractionJob:
 
 
 def _edit_generator(seed: int, name: str) -> torch.Generator:
-    """The source of randomness of a file's edit, whatever lies beside it."""
+    """The source of randomness of an image's edit, whatever lies beside it."""
     state = np.random.SeedSequence([seed, zlib.crc32(name.encode())]).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0] >> 1))
 
@@ -260,7 +262,7 @@ def extract_folder(
         code_views: Of originals that are activated with as many, for the index that they will be
             found in: views whose features are averaged with the image's, :func:`code_features`.
         edit_seed: Extract the features of edited copies instead, one edit at random for each
-            image, seeded by this and the file's name
+            image, seeded by this and the image's name
             (:func:`~activeindex.extractors.edited_views.edited_views`).
         suffix: ``.pt``, ``.pth`` or ``.npy``.
         progress: Told of every image.
@@ -278,6 +280,8 @@ def extract_folder(
     if batch_size < 1:
         raise InputError(f"batch_size: expected 1 or more, found {batch_size}")
     check_fixed_views("code_views", code_views)
+    if edit_seed is not None and edit_seed < 0:
+        raise InputError(f"edit_seed: expected 0 or more, found {edit_seed}")
     if code_views and edit_seed is not None:
         raise InputError("edit_seed: expected none with code_views, found both")
     progress = progress or Silent()
@@ -295,7 +299,13 @@ def extract_folder(
         **({"code_views": code_views} if code_views else {}),
         **({} if edit_seed is None else {"edit_seed": edit_seed}),
     }
-    with Journal(output_dir, "fts", identity, (ROWS_FILE, NAMES_FILE)) as journal:
+    if is_begun(output_dir, "activation") and not is_begun(output_dir, "fts"):
+        raise InputError(
+            f"output_dir {output_dir}: expected one without activated images, found an unfinished "
+            "activation, which writes features, too; give another output_dir"
+        )
+    files, optional = (ROWS_FILE, NAMES_FILE), ("code_views", "edit_seed")
+    with Journal(output_dir, "fts", identity, files, optional) as journal:
         features = output_dir / f"fts{suffix}"
         if journal.note is not None:
             progress.advance(len(paths))
@@ -311,7 +321,7 @@ def extract_folder(
         size = min(batch_size, _CPU_BATCH) if extractor.device.type == "cpu" else batch_size
         starts = range(done, len(paths), size)
         batches = (workers or Workers()).run(
-            ExtractionJob(extractor, decode, code_views, edit_seed),
+            ExtractionJob(extractor, decode, code_views, edit_seed, data_dir),
             [paths[start : start + size] for start in starts],
         )
         for start, batch in zip(starts, batches, strict=True):

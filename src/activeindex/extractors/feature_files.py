@@ -108,6 +108,20 @@ def read_features(
     )
 
 
+def check_copies(features: FeatureFile, edited: FeatureFile) -> None:
+    """Checks that features of edited copies are of the same images, as far as their names say it.
+
+    Raises:
+        InputError: If both have names beside them, and these differ.
+    """
+    names = [each.path.with_name(NAMES_FILE) for each in (features, edited)]
+    if all(path.is_file() for path in names) and len({path.read_bytes() for path in names}) > 1:
+        raise InputError(
+            f"fts_edited_path {edited.path}: expected copies of the images of {features.path}, in "
+            f"their order, found other names in {names[1]}"
+        )
+
+
 def map_features(path: Path, option: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
     """The matrix of a file that :func:`read_features` has checked, perhaps on another machine.
 

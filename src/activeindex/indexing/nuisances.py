@@ -22,12 +22,33 @@ from activeindex.indexing.layers import transforms_of
 _PREFIX = re.compile(r"NAP([1-9]\d*),(.+)")
 _ROWS = 1 << 16
 """Rows that are read at a time; bounds the memory."""
+_NOTHING = 1e-12
+"""Share of the squares of all features below which a direction does not move."""
 
 
 def split_factory(factory: str) -> tuple[int, str]:
     """How many directions a factory string takes out, 0 for none, and FAISS's part of it."""
     found = _PREFIX.fullmatch(factory)
     return (int(found[1]), found[2]) if found else (0, factory)
+
+
+def check_wanted(factory: str, edited: Sequence[object]) -> None:
+    """Checks that features of edited copies are given where a factory string asks for them alone.
+
+    Raises:
+        InputError: If they are missing, or nothing asks for them.
+    """
+    count, _ = split_factory(factory)
+    if count and not edited:
+        raise InputError(
+            f"idx_factory NAP{count}: expected features of edited copies (fts_edited_path), "
+            "found none"
+        )
+    if edited and not count:
+        raise InputError(
+            f"idx_factory {factory!r}: expected one that begins with NAP, for the features of "
+            "edited copies (fts_edited_path)"
+        )
 
 
 def with_projection(index: faiss.Index) -> faiss.IndexPreTransform:
@@ -47,15 +68,15 @@ def nuisance_projection(
 
     Args:
         features: Of images, ``(n, d)``.
-        edited: Of edited copies of the same images, a matrix ``(n, d)`` for each edit.
+        edited: Of edited copies of the same images, a list of matrices ``(n, d)``.
         count: How many directions to take out, 1 to ``d - 1``.
 
     Returns:
         ``(d, d)``, symmetric and idempotent.
 
     Raises:
-        InputError: If ``count`` is out of range, there are no edited copies, or those are not as
-            many or of another dimension.
+        InputError: If ``count`` is out of range, or the edited copies are not as many, of another
+            dimension, or do not move in so many directions.
     """
     width = features.shape[1]
     if not 1 <= count < width:
@@ -63,12 +84,7 @@ def nuisance_projection(
             f"idx_factory NAP{count}: expected 1 to {width - 1} directions of features of "
             f"dimension {width}"
         )
-    if not edited:
-        raise InputError(
-            f"idx_factory NAP{count}: expected features of edited copies (fts_edited_path), "
-            "found none"
-        )
-    scatter = np.zeros((width, width))
+    scatter, squares = np.zeros((width, width)), 0.0
     for copies in edited:
         if copies.shape != features.shape:
             raise InputError(
@@ -80,7 +96,14 @@ def nuisance_projection(
             rows = slice(start, start + _ROWS)
             moves = copies[rows].astype(np.float64) - features[rows]
             scatter += moves.T @ moves
-    _, directions = np.linalg.eigh(scatter)
+            squares += float(np.square(features[rows], dtype=np.float64).sum())
+    strengths, directions = np.linalg.eigh(scatter)
+    moving = int(np.count_nonzero(strengths > _NOTHING * squares))
+    if moving < count:
+        raise InputError(
+            f"idx_factory NAP{count}: expected edited copies that move in {count} directions, "
+            f"found {moving}"
+        )
     largest = directions[:, -count:]
     projection: npt.NDArray[np.float32] = (np.eye(width) - largest @ largest.T).astype(np.float32)
     return projection

@@ -16,6 +16,7 @@ from activeindex.errors import InputError
 from activeindex.indexing.identity import QuantiserIdentity, check_extractors
 from activeindex.indexing.index_files import check_same_kind, index_path, read_index
 from activeindex.indexing.manifest import Manifest, library_versions
+from activeindex.indexing.nuisances import check_wanted
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.training import Metric, train_index
 from activeindex.running.files import check_there, file_hash, output_error, whole_file
@@ -122,6 +123,10 @@ class _Recipe:
     metric: Metric
     edited: Sequence[TrainingFeatures]
 
+    def __post_init__(self) -> None:
+        if self.edited:
+            check_wanted(self.factory, self.edited)
+
     def train(self) -> faiss.Index:
         """The index, trained; raises InputError where that is impossible."""
         wanted = self.features.extractor
@@ -135,8 +140,8 @@ class _Recipe:
         return train_index(self.features.values, self.factory, self.metric, copies)
 
     def hashes(self) -> str | None:
-        """Of the features of edited copies, if there are any."""
-        return " ".join(each.hash() for each in self.edited) or None
+        """Of the features of edited copies, if there are any; their order does not matter."""
+        return " ".join(sorted(each.hash() for each in self.edited)) or None
 
 
 def train_folder(
@@ -244,7 +249,7 @@ def _check_made_of(trained: TrainedIndex, recipe: _Recipe, advice: str) -> None:
         ("extractor", manifest.extractor, features.extractor),
         ("training_sha256", manifest.training_sha256, features.hash()),
         # Once it is trained, nobody has to keep the copies.
-        ("edited_sha256", " ".join(manifest.edited_sha256) or "none", recipe.hashes()),
+        ("edited_sha256", " ".join(sorted(manifest.edited_sha256)), recipe.hashes()),
     ):
         if None not in (found, wanted) and found != wanted:
             raise InputError(

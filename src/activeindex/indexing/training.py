@@ -11,6 +11,7 @@ import numpy.typing as npt
 from activeindex.errors import InputError, ShapeError
 from activeindex.indexing.layers import unwrapped
 from activeindex.indexing.nuisances import (
+    check_wanted,
     nuisance_projection,
     set_projection,
     split_factory,
@@ -69,8 +70,8 @@ def train_index(
         features: Training features ``(n, d)``.
         factory: A factory string; see :func:`new_index`.
         metric: ``"L2"`` or ``"IP"``.
-        edited: For a ``NAP`` at its beginning, features ``(n, d)`` of edited copies of the same
-            images: a matrix for each edit.
+        edited: For a ``NAP`` at its beginning, features of edited copies of the same images: a
+            list of matrices ``(n, d)``.
 
     Raises:
         InputError: If the factory string is unknown, there are fewer features than centroids, a
@@ -80,13 +81,9 @@ def train_index(
     if features.ndim != 2:
         raise ShapeError("training features", ("n", "d"), features.shape)
     index = new_index(factory, features.shape[1], metric)
+    check_wanted(factory, edited)
     if nuisances := split_factory(factory)[0]:
         set_projection(index, nuisance_projection(features, edited, nuisances))
-    elif edited:
-        raise InputError(
-            f"idx_factory {factory!r}: expected one that begins with NAP, for the features of "
-            "edited copies (fts_edited_path)"
-        )
     helpers = _silence(index)
     try:
         index.train(np.ascontiguousarray(features, dtype=np.float32))

@@ -82,6 +82,8 @@ def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
 
 _PRESETS_OWN = frozenset({"release.budget.beyond_codec"})
 """Settings that a preset makes and no option gives."""
+_SEVERAL = frozenset({"index.fts_edited_path"})
+"""Settings whose option takes several words."""
 
 
 def command_of(run: ReportedRun) -> tuple[str, str] | None:
@@ -95,10 +97,10 @@ def command_of(run: ReportedRun) -> tuple[str, str] | None:
     options = dict(_flat("", settings))
     words = ["activeindex", "main"]
     for name, value in options.items():
-        if value != "null" and name not in _PRESETS_OWN:
+        if value not in ("null", "[]") and name not in _PRESETS_OWN:
             shown = {"true": "True", "false": "False"}.get(value, value)
             option = "format" if name == "release.format.name" else name.rpartition(".")[2]
-            words += [f"--{option}", shown]
+            words += [f"--{option}", *(json.loads(shown) if name in _SEVERAL else [shown])]
     extractor = run.folder.notes.get("extractor", "an extractor that is not noted")
     return shlex.join(words), f"from run.json; the extractor was {extractor}"
 

@@ -20,6 +20,11 @@ from activeindex.errors import InputError
 from activeindex.running.files import output_error, read_json, write_json
 
 
+def is_begun(folder: Path, name: str) -> bool:
+    """Whether a folder holds what a command of this name has finished or begun."""
+    return (folder / f"{name}.json").exists() or (folder / f".{name}.journal").exists()
+
+
 class Journal:
     """Files of one command that grow together, step by step.
 
@@ -29,6 +34,7 @@ class Journal:
         identity: Everything that the result depends on (settings, inputs), as JSON values. What a
             command with another identity has left in the folder is neither continued nor replaced.
         files: The names of the files that the steps append to.
+        optional: Keys that an identity may leave out, which is then a value of its own.
 
     Attributes:
         steps: What each committed step noted, oldest first.
@@ -40,7 +46,12 @@ class Journal:
     """
 
     def __init__(
-        self, folder: Path, name: str, identity: Mapping[str, Any], files: tuple[str, ...]
+        self,
+        folder: Path,
+        name: str,
+        identity: Mapping[str, Any],
+        files: tuple[str, ...],
+        optional: tuple[str, ...] = (),
     ) -> None:
         self.steps: list[dict[str, Any]] = []
         self.note: dict[str, Any] | None = None
@@ -53,7 +64,8 @@ class Journal:
         self._file: IO[bytes] | None = None
         if self._note_path.exists():
             note = read_json(self._note_path)
-            self._check({key: note.get(key) for key in self._identity}, self._note_path)
+            noted = {key: note.get(key) for key in (*self._identity, *optional)}
+            self._check(noted, self._note_path)
             self.note = note
             self._clean(files)  # The kill may have come between the note and this.
         elif self._path.exists():
