@@ -21,7 +21,7 @@ CELLS: tuple[tuple[str, Metric], ...] = (
         ("PCAR32,IVF32,SQ8", "L2"),
         ("PCA32,IVF32,SQ8", "IP"),
     ),
-    *(("PCAW32,IVF32,Flat", "L2"), ("IMI2x3,Flat", "L2")),
+    *(("PCAW32,IVF32,Flat", "L2"), ("IMI2x3,Flat", "L2"), ("NAP8,IVF32,Flat", "L2")),
 )
 
 
@@ -48,7 +48,8 @@ def lists_of(index: faiss.Index, rows: Features) -> npt.NDArray[np.int64]:
 def test_features_behind_every_face_and_no_others_fall_into_the_same_list(
     factory: str, metric: Metric
 ) -> None:
-    index = train_index(features(0), factory, metric)
+    copies = [features(2)] if factory.startswith("NAP") else []
+    index = train_index(features(0), factory, metric, copies)
     quantiser, queries = Quantiser(index), features(1, 300)
     lists = lists_of(index, queries)
     for row in range(5):

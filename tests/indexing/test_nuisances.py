@@ -3,7 +3,6 @@
 import faiss
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -82,18 +81,6 @@ def test_a_reconstruction_is_that_of_the_index_behind_the_projection() -> None:
     seen = transforms[0].apply(queries)
     expected = transforms[0].apply(inner.sa_decode(inner.sa_encode(seen)))
     assert np.allclose(Quantiser(index).reconstruct(queries), expected, atol=1e-4)
-
-
-def test_features_behind_every_face_and_no_others_fall_into_the_same_list() -> None:
-    quantiser, queries = Quantiser(trained("NAP2,IVF16,PQ8x4np")), features(300, seed=1)
-    lists = quantiser.coarse_cells(queries)
-    assert lists is not None
-    for row in range(5):
-        faces = quantiser.faces(queries[row : row + 1])
-        assert faces is not None
-        nearest = faces.depth(torch.from_numpy(queries)).min(dim=1).values.numpy()
-        clear = np.abs(nearest) > 1e-5
-        assert ((nearest > 0) == (lists == lists[row]))[clear].all()
 
 
 @pytest.mark.parametrize("factory", ["NAP2,IVF16,SQ8", "NAP2,PCAR32,IVF16,SQ8"])
