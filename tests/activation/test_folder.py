@@ -145,6 +145,17 @@ def test_features_of_other_images_are_not_replaced(
     assert files(tmp_path / "out") == before
 
 
+def test_a_note_that_was_deleted_to_start_over_is_not_in_the_way(
+    tmp_path: Path, photographs: dict[str, Pixels]
+) -> None:
+    put(tmp_path / "in", photographs, "a.png")
+    run(tmp_path / "in", tmp_path / "out")
+    before = files(tmp_path / "out")
+    (tmp_path / "out" / "activation.json").unlink()
+    run(tmp_path / "in", tmp_path / "out")
+    assert files(tmp_path / "out") == before
+
+
 class Stop:
     """Is interrupted before the last image of a second batch is done."""
 

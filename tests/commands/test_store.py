@@ -123,6 +123,12 @@ def test_folder_of_activated_pictures_is_added_as_it_is(
     answer = say("store", "add", store, "out")
     assert answer.code == 0
     assert "4 images added, 4 of them activated, in " in answer.out
+    # Those that are there stay, and of these it is said that they are not what was given.
+    answer = say("store", "add", store, released.out)
+    assert "0 images added, 0 of them activated; 4 were there already, 4 of them for " in answer.out
+    assert "another code (0.jpg, 1.jpg, 2.jpg …): remove these before they are add" in answer.out
+    answer = say("store", "add", store, "out")
+    assert "; 4 were there already, in " in answer.out
     line = json.loads(say("store", "get", store, "2.jpg").out)
     record = json.loads(Path("out/activation.jsonl").read_text().splitlines()[2])
     assert (line["name"], line["code"]) == (record["name"], record["code"])

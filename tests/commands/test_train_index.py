@@ -90,7 +90,7 @@ def test_an_index_that_knows_edits_goes_through_activation_and_the_experiment(
     assert answer.code == 2
     assert answer.err == (
         "activeindex train_index: error: idx_factory NAP4: expected features of edited copies "
-        "(fts_edited_path), found none\n"
+        "(fts_edited_path, from extract_fts --edit_seed), found none\n"
     )
     assert not Path("index").exists()
     shuffled = Path("shuffled")

@@ -28,6 +28,7 @@ from activeindex.extractors import Extractor, OnUnreadable
 from activeindex.extractors.feature_files import (
     NAMES_FILE,
     ROWS_FILE,
+    is_of_activation,
     write_features,
     write_note,
 )
@@ -149,7 +150,8 @@ def activate_folder(
         "unreadable": unreadable,
     }
     recorder = Recorder(quantisers, extractor, settings, release, seed)
-    if is_begun(output_dir, "fts") and not is_begun(output_dir, "activation"):
+    own = is_begun(output_dir, "activation") or is_of_activation(output_dir / _FEATURES)
+    if is_begun(output_dir, "fts") and not own:
         raise InputError(
             f"output folder {output_dir}: expected one without features of other images, found "
             "those of extract_fts; give another output folder"

@@ -176,7 +176,7 @@ class ExtractionJob:
         decode: How JPEG files are decoded.
         code_views: See :func:`code_features`.
         edit_seed: Seeds an edit of each image, together with its name; None for no edits.
-        root: What names are relative to.
+        root: What those names are relative to.
     """
 
     extractor: Extractor
@@ -196,7 +196,7 @@ class ExtractionJob:
         for paths in items:
             batch = [next(images) for _ in paths]
             readable = [
-                (path.relative_to(self.root).as_posix(), image)
+                (path, image)
                 for path, image in zip(paths, batch, strict=True)
                 if not isinstance(image, UnreadableImageError)
             ]
@@ -211,15 +211,16 @@ class ExtractionJob:
             )
 
     def _features(
-        self, images: Sequence[tuple[str, npt.NDArray[np.float32]]]
+        self, images: Sequence[tuple[Path, npt.NDArray[np.float32]]]
     ) -> npt.NDArray[np.float32]:
-        """``(n, d)`` of images ``(3, S, S)`` with their names."""
+        """``(n, d)`` of images ``(3, S, S)`` with their files."""
         if not images:
             return np.empty((0, self.extractor.dimension), np.float32)
         squares = torch.from_numpy(np.stack([image for _, image in images]))
         if self.edit_seed is None:
             return code_features(self.extractor, squares, self.code_views)
-        generators = [_edit_generator(self.edit_seed, name) for name, _ in images]
+        names = [path.relative_to(self.root).as_posix() for path, _ in images]
+        generators = [_edit_generator(self.edit_seed, name) for name in names]
         with torch.inference_mode():
             views = edited_views(squares.to(self.extractor.device), generators)
         return features_of(self.extractor, views.clamp(0.0, 1.0))

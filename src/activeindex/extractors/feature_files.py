@@ -199,7 +199,7 @@ def write_features(path: Path, rows: Path, shape: tuple[int, int]) -> None:
 def write_note(
     path: Path, extractor: ExtractorIdentity, shape: tuple[int, int], code_views: int
 ) -> None:
-    """Notes beside a feature file what made it, for :func:`read_features`.
+    """Notes beside the feature file of an activation what made it, for :func:`read_features`.
 
     Args:
         path: The feature file.
@@ -214,5 +214,12 @@ def write_note(
         "code_views": code_views,
         "count": count,
         "dimension": dimension,
+        "activation": True,
     }
     write_json(note_path(path), note)
+
+
+def is_of_activation(path: Path) -> bool:
+    """Whether the note beside a feature file is one of :func:`write_note`."""
+    note = note_path(path)
+    return note.is_file() and bool(read_json(note).get("activation"))

@@ -41,8 +41,8 @@ def check_wanted(factory: str, edited: Sequence[object]) -> None:
     count, _ = split_factory(factory)
     if count and not edited:
         raise InputError(
-            f"idx_factory NAP{count}: expected features of edited copies (fts_edited_path), "
-            "found none"
+            f"idx_factory NAP{count}: expected features of edited copies (fts_edited_path, from "
+            "extract_fts --edit_seed), found none"
         )
     if edited and not count:
         raise InputError(

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from activeindex.activation.records import RECORDS_FILE, read_records
 from activeindex.errors import InputError
 from activeindex.extractors import ExtractorIdentity
@@ -14,6 +16,7 @@ from activeindex.running.files import check_file, check_there
 from activeindex.running.progress import Progress, Silent, counted
 from activeindex.stores.generation import Generation
 from activeindex.stores.parts import Part
+from activeindex.stores.records import same_code
 from activeindex.stores.store import Store
 
 ROWS = 1 << 16
@@ -30,12 +33,15 @@ class Added:
     Attributes:
         count: Images that are in the store now and were not before.
         there: Images whose names were there already, and that were left as they were.
+        others: Names of those that are there for another file, or with another code, than their
+            record of activation says.
         activated: How many of the new ones were changed before release.
         moved: Names of activated images whose feature has another code than their record says.
     """
 
     count: int = 0
     there: int = 0
+    others: list[str] = field(default_factory=list)
     activated: int = 0
     moved: list[str] = field(default_factory=list)
 
@@ -43,10 +49,21 @@ class Added:
         text = f"{counted(self.count, 'image')} added, {self.activated} of them activated"
         if self.there:
             text += f"; {self.there} {'was' if self.there == 1 else 'were'} there already"
+        if self.others:
+            text += (
+                f", {len(self.others)} of them for another file or with another code "
+                f"({_listed(self.others)}): remove these before they are added again"
+            )
         if self.moved:
-            shown = ", ".join(self.moved[:_NAMED]) + (" …" if len(self.moved) > _NAMED else "")
-            text += f"; {len(self.moved)} have another code than they were activated for ({shown})"
+            text += (
+                f"; {len(self.moved)} have another code than they were activated for "
+                f"({_listed(self.moved)})"
+            )
         return text
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (" …" if len(names) > _NAMED else "")
 
 
 @dataclass(frozen=True)
@@ -173,6 +190,8 @@ def add_features(
         Part.of(names[start : start + ROWS], rows[start : start + ROWS], activations or {})
         for start in range(0, len(names), ROWS)
     ]
+    here = generation or store.generations[-1]
+    added.others = [name for part in parts for name in _others(part, here)]
     results = store.add_parts(features, parts, generation, data_dir)
     for part, written in zip(parts, results, strict=True):
         added.count += written.count
@@ -181,6 +200,21 @@ def add_features(
         added.moved += written.moved
         progress.advance(len(part))
     return added
+
+
+def _others(part: Part, generation: Generation) -> list[str]:
+    """Names in a generation whose file or code is another than their new record says."""
+    there = generation.named([name for name in part.names if name in part.activations])
+    if not there:
+        return []
+    quantiser, found = generation.trained.quantiser, []
+    for record in generation.get(np.array(sorted(there.values()), np.int64)):
+        new = part.activations[record.name]
+        another = None not in (record.sha256, new.get("sha256")) and record.sha256 != new["sha256"]
+        code = np.frombuffer(record.code, np.uint8)
+        if another or not same_code(code, new.get("code"), quantiser):
+            found.append(record.name)
+    return found
 
 
 def _check_views(

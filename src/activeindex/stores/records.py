@@ -111,7 +111,7 @@ class Batch:
             name
             for name, code in zip(self.names, codes, strict=True)
             if (record := self.activations.get(name)) is not None
-            and not _same(code, record.get("code"), quantiser)
+            and not same_code(code, record.get("code"), quantiser)
         ]
 
     def take(self, rows: Sequence[int]) -> "Batch":
@@ -124,7 +124,7 @@ class Batch:
         )
 
 
-def _same(code: npt.NDArray[np.uint8], noted: object, quantiser: Quantiser) -> bool:
+def same_code(code: npt.NDArray[np.uint8], noted: object, quantiser: Quantiser) -> bool:
     """Whether a code ``(code_size,)`` is, but for last bits, what a record notes (as hex)."""
     if code.tobytes().hex() == noted:
         return True
