@@ -18,6 +18,7 @@ from activeindex.activation import ActivationResult, Preset, activate, read_pixe
 from activeindex.edits import FIXED_LIST
 from activeindex.experiment.queries import QueryTask, make_queries
 from activeindex.extractors import Extractor, features_of_files, load_extractor, read_features
+from activeindex.extractors.feature_files import read_copies
 from activeindex.images import Pixels, list_images, to_tensor
 from activeindex.indexing import Quantiser, add, search, set_nprobe
 from activeindex.running.workers import Workers
@@ -71,15 +72,13 @@ class Collection:
         """What options of :func:`add_options` say."""
         extractor = load_extractor(options.model_name, options.resize_size).to(options.device)
         workers, paths = Workers(1), list_images(options.data_dir)
+        training = read_features(options.fts_training_path, "fts_training_path")
         numbers = np.arange(HALVES.index(options.half), len(paths), 2)[: options.images]
         return cls(
             extractor,
             workers,
-            read_features(options.fts_training_path, "fts_training_path").values,
-            [
-                read_features(path, "fts_edited_path", edited=True).values
-                for path in options.fts_edited_path
-            ],
+            training.values,
+            [each.values for each in read_copies(options.fts_edited_path, training)],
             read_features(options.fts_reference_path, "fts_reference_path").values,
             paths,
             features_of_all(paths, extractor, workers),

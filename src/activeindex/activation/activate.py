@@ -20,6 +20,7 @@ from activeindex.activation.settings import ActivationSettings
 from activeindex.activation.shown import Shown
 from activeindex.errors import InputError, ShapeError
 from activeindex.extractors import Extractor, code_features, features_of
+from activeindex.extractors.edited_views import image_generator
 from activeindex.images import Picture, from_levels, resize_square, stack_levels, to_pixels
 from activeindex.indexing import Features, Quantiser
 from activeindex.running.aside import aside
@@ -251,7 +252,7 @@ class _Activation:
         return list(map(_Image, group.numbers, releases, features, coded, objectives))
 
     def _start(self, image: _Image) -> tuple[torch.Tensor, torch.Generator]:
-        generator = torch.Generator().manual_seed(image_seed(self._seed, image.number))
+        generator = image_generator(self._seed, image.number)
         start = initial_distortion(image.release.original.shape, generator)
         return start.to(self._extractor.device), generator
 
@@ -313,8 +314,3 @@ class _Activation:
 def _unchanged(release: Release) -> ReleasedFile:
     """The file of an image whose budget leaves nothing to a distortion."""
     return Releases([release]).write(torch.zeros_like(release.original))[0]
-
-
-def image_seed(seed: int, number: int) -> int:
-    """The seed of one image's noise."""
-    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)

@@ -37,17 +37,12 @@ def run(options: argparse.Namespace) -> None:
     for path in options.fts_edited_path:
         check_file(path, "fts_edited_path")
     from activeindex.extractors import read_features
-    from activeindex.extractors.feature_files import check_copies
+    from activeindex.extractors.feature_files import read_copies
     from activeindex.indexing import FEATURES_PER_CENTROID, most_centroids, train_folder
 
     tell = Teller(options.verbose)
     features = read_features(options.fts_training_path, "fts_training_path")
-    edited = [
-        read_features(path, "fts_edited_path", features.values.shape[1], edited=True)
-        for path in options.fts_edited_path
-    ]
-    for each in edited:
-        check_copies(features, each)
+    edited = read_copies(options.fts_edited_path, features)
     there = options.out.exists()
     if not there:
         tell(f"training {options.idx_factory} on {len(features.values)} features")

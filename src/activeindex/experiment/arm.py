@@ -1,13 +1,12 @@
 """What the two arms share: a searchable index with the references and the originals in it."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import faiss
 
 from activeindex.experiment.settings import IndexSettings
 from activeindex.extractors import Extractor, FeatureFile, read_features
-from activeindex.extractors.feature_files import check_copies
+from activeindex.extractors.feature_files import read_copies
 from activeindex.indexing import (
     Quantiser,
     add,
@@ -48,29 +47,20 @@ def build_arm(settings: IndexSettings, extractor: Extractor, originals: FeatureF
         InputError: If a feature file or the cached index does not fit the extractor.
         NoTargetError: If the index has no reconstructions.
     """
-    force = settings.force
-    training, references = (
-        _features(path, option, extractor, force=force)
-        for option, path in (
-            ("fts_training_path", settings.fts_training_path),
-            ("fts_reference_path", settings.fts_reference_path),
-        )
-    )
-    edited = [
-        _features(path, "fts_edited_path", extractor, force=force)
-        for path in settings.fts_edited_path
-    ]
+    training = _features(settings, "fts_training_path", extractor)
+    references = _features(settings, "fts_reference_path", extractor)
+    edited = read_copies(settings.fts_edited_path, training)
     for each in edited:
-        check_copies(training, each)
+        _check_origin(settings, "fts_edited_path", each, extractor)
     trained = load_or_train(
         settings.idx_dir,
         settings.idx_factory,
         settings.quant,
         training,
         edited,
-        any_origin=force,
+        any_origin=settings.force,
     )
-    if not force:
+    if not settings.force:
         # Features without a note do not say what they come from; the index's manifest may.
         trained.check_extractor(str(extractor.identity))
     # Another copy of the index, which stays empty: it is what workers elsewhere get.
@@ -90,9 +80,14 @@ def build_arm(settings: IndexSettings, extractor: Extractor, originals: FeatureF
     return Arm(index, quantiser, len(references.values), identity)
 
 
-def _features(path: Path, option: str, extractor: Extractor, *, force: bool) -> FeatureFile:
-    edited = option == "fts_edited_path"
-    features = read_features(path, option, extractor.dimension, edited=edited)
-    if not force:
-        check_extractors(f"{option} {path}", str(extractor.identity), features.extractor)
+def _features(settings: IndexSettings, option: str, extractor: Extractor) -> FeatureFile:
+    features = read_features(getattr(settings, option), option, extractor.dimension)
+    _check_origin(settings, option, features, extractor)
     return features
+
+
+def _check_origin(
+    settings: IndexSettings, option: str, features: FeatureFile, extractor: Extractor
+) -> None:
+    if not settings.force:
+        check_extractors(f"{option} {features.path}", str(extractor.identity), features.extractor)

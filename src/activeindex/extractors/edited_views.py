@@ -52,6 +52,17 @@ def edited_views(images: torch.Tensor, generators: Sequence[torch.Generator]) ->
     return torch.cat(views)[np.argsort(rows)]
 
 
+def image_generator(seed: int, number: int) -> torch.Generator:
+    """The source of randomness of one image, whatever lies beside it.
+
+    Args:
+        seed: Of all images.
+        number: Of the image.
+    """
+    state = np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0] >> 1))
+
+
 def check_fixed_views(option: str, count: int) -> None:
     """Checks a number of fixed views.
 

@@ -15,7 +15,12 @@ import torch
 
 from activeindex.errors import InputError, UnreadableImageError
 from activeindex.extractors.base import Extractor
-from activeindex.extractors.edited_views import check_fixed_views, edited_views, fixed_views
+from activeindex.extractors.edited_views import (
+    check_fixed_views,
+    edited_views,
+    fixed_views,
+    image_generator,
+)
 from activeindex.extractors.feature_files import (
     NAMES_FILE,
     ROWS_FILE,
@@ -220,16 +225,11 @@ class ExtractionJob:
         if self.edit_seed is None:
             return code_features(self.extractor, squares, self.code_views)
         names = [path.relative_to(self.root).as_posix() for path, _ in images]
-        generators = [_edit_generator(self.edit_seed, name) for name in names]
+        numbers = [zlib.crc32(name.encode()) for name in names]
+        generators = [image_generator(self.edit_seed, number) for number in numbers]
         with torch.inference_mode():
             views = edited_views(squares.to(self.extractor.device), generators)
         return features_of(self.extractor, views.clamp(0.0, 1.0))
-
-
-def _edit_generator(seed: int, name: str) -> torch.Generator:
-    """The source of randomness of an image's edit, whatever lies beside it."""
-    state = np.random.SeedSequence([seed, zlib.crc32(name.encode())]).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(state[0] >> 1))
 
 
 def extract_folder(

@@ -1,6 +1,7 @@
 """Features on disk: a matrix in ``.pt``, ``.pth`` or ``.npy``, and a note of what made them."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,12 +109,25 @@ def read_features(
     )
 
 
-def check_copies(features: FeatureFile, edited: FeatureFile) -> None:
-    """Checks that features of edited copies are of the same images, as far as their names say it.
+def read_copies(paths: Sequence[Path], features: FeatureFile) -> list[FeatureFile]:
+    """Opens the files of features of edited copies; see :func:`read_features`.
+
+    Args:
+        paths: The files.
+        features: Those of the images themselves.
 
     Raises:
-        InputError: If both have names beside them, and these differ.
+        InputError: If a file is not one of such features, or both have names beside them, and these
+            differ.
     """
+    dimension = features.values.shape[1]
+    copies = [read_features(path, "fts_edited_path", dimension, edited=True) for path in paths]
+    for each in copies:
+        _check_names(features, each)
+    return copies
+
+
+def _check_names(features: FeatureFile, edited: FeatureFile) -> None:
     names = [each.path.with_name(NAMES_FILE) for each in (features, edited)]
     if all(path.is_file() for path in names) and len({path.read_bytes() for path in names}) > 1:
         raise InputError(

@@ -1,7 +1,7 @@
 """What is known of a trained index: what it was made of, and what identifies it."""
 
 import platform
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -62,7 +62,8 @@ class Manifest:
             InputError: If the file is not one.
         """
         value: dict[str, Any] = read_json(path)
-        missing = [each.name for each in fields(cls) if each.name not in {*value, "edited_sha256"}]
+        required = [each.name for each in fields(cls) if each.default_factory is MISSING]
+        missing = [name for name in required if name not in value]
         if missing:
             raise InputError(
                 f"{path}: expected the manifest of an index, found no {', '.join(missing)}"
