@@ -246,9 +246,9 @@ class _Activation:
         originals = [release.original for release in releases]
         features = self._features(originals)
         coded = self._coded(originals) if self._settings.code_views else features
-        objectives = each(
-            lambda feature: Objective.of(feature, self._quantisers, self._settings), coded
-        )
+        # Threads would take longer: what little FAISS does for one feature lies between lines of
+        # Python, which wait for each other.
+        objectives = [Objective.of(one, self._quantisers, self._settings) for one in coded]
         return list(map(_Image, group.numbers, releases, features, coded, objectives))
 
     def _start(self, image: _Image) -> tuple[torch.Tensor, torch.Generator]:

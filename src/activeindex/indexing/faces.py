@@ -201,7 +201,7 @@ def _rivals(
     near = inverted.quantizer.search(vector, wanted)[1][0]
     own = int(inverted.quantizer.assign(vector, 1)[0, 0])
     others = [int(cell) for cell in near if cell not in (own, -1)]
-    centroids = np.stack([inverted.quantizer.reconstruct(cell) for cell in (own, *others)])
+    centroids = inverted.quantizer.reconstruct_batch(np.array([own, *others]))
     return _halfway(centroids, inverted.metric_type)
 
 

@@ -130,7 +130,7 @@ class Quantiser:
                 "centroid to aim at; use the target pq_recons"
             )
         coarse = faiss.extract_index_ivf(self._codec).quantizer
-        return self._reversed(np.stack([coarse.reconstruct(int(cell)) for cell in cells]))
+        return self._reversed(coarse.reconstruct_batch(cells))
 
     def coarse_cells(self, features: Features) -> npt.NDArray[np.int64] | None:
         """The inverted lists ``(n,)`` that features ``(n, d)`` fall into; None without lists.
