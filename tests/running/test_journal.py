@@ -231,3 +231,15 @@ def test_a_run_that_another_release_left_unfinished_is_not_continued_by_half(
     with pytest.raises(InputError, match=r"writes places, found one of another release"):
         Journal(tmp_path, "run", {}, ("rows", "places"))
     assert (tmp_path / ".rows.partial").read_bytes() == b"1\n"
+
+
+def test_two_runs_of_one_command_do_not_write_in_one_folder(folder: Path) -> None:
+    with open_journal(folder) as first:
+        do(first, [{"rows": b"one"}])
+        with pytest.raises(InputError, match="expected no other run here"):
+            open_journal(folder)
+        do(first, [{"rows": b"two"}])
+        first.finish({})
+    assert (folder / "rows").read_bytes() == b"onetwo"
+    with open_journal(folder) as again:
+        assert again.finished

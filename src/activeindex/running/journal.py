@@ -4,7 +4,7 @@ A long command works in steps (a batch of images). Each step appends to some fil
 CSV lines) and is then *committed*: the files are flushed to the disk and one line with their sizes
 is added to the journal. After a kill at any moment, opening the journal again cuts every file back
 to the sizes of the last committed step, and the command goes on with the next step; what it
-produces is therefore the same as without the kill. Finishing gives the files their final names and
+produces is therefore the same as without the kill. One run at a time holds the folder. Finishing gives the files their final names and
 leaves a note of the identity, by which a finished command is known and not repeated.
 """
 
@@ -18,6 +18,7 @@ from typing import IO, Any, Self
 
 from activeindex.errors import InputError
 from activeindex.running.files import output_error, read_json, write_json
+from activeindex.running.locking import only_run
 
 
 def is_begun(folder: Path, name: str) -> bool:
@@ -41,7 +42,8 @@ class Journal:
         note: The note of the finished command, or None while it is not finished.
 
     Raises:
-        InputError: If the folder holds the results of a command with another identity.
+        InputError: If the folder holds the results of a command with another identity, or another
+            command is writing there.
         OutputError: If the files cannot be written, e.g. because the disk is full.
     """
 
@@ -62,17 +64,14 @@ class Journal:
         self._identity: dict[str, Any] = json.loads(json.dumps(identity))
         self._streams: dict[str, IO[bytes]] = {}
         self._file: IO[bytes] | None = None
-        if self._note_path.exists():
-            note = read_json(self._note_path)
-            noted = {key: note.get(key) for key in (*self._identity, *optional)}
-            self._check(noted, self._note_path)
-            self.note = note
-            self._clean(files)  # The kill may have come between the note and this.
-        elif self._path.exists():
-            self._reopen(files)
-        else:
-            self._open(0, dict.fromkeys(files, 0))
-            self._append({"identity": self._identity})
+        with _writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as held:
+            held.enter_context(only_run(folder))
+            self._begin(files, optional)
+            self._held = held.pop_all()
+        if self.note is not None:
+            self._held.close()
 
     @property
     def finished(self) -> bool:
@@ -106,7 +105,7 @@ class Journal:
             result: What else the note says.
             drop: Files that were only needed on the way; they are removed.
         """
-        self.close()
+        self._close_files()
         for file in self._streams:
             if file not in drop:
                 self._partial(file).replace(self._folder / file)
@@ -114,9 +113,14 @@ class Journal:
         write_json(self._note_path, note)
         self._clean(drop)
         self.note = note
+        self.close()
 
     def close(self) -> None:
         """Closes the files; an unfinished journal stays and can be opened again."""
+        self._close_files()
+        self._held.close()
+
+    def _close_files(self) -> None:
         for stream in (*self._streams.values(), self._file):
             # Closing flushes; what cannot be flushed was not committed, and cannot be saved.
             with contextlib.suppress(OSError):
@@ -132,11 +136,25 @@ class Journal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        self._close_files()
         if self.note is None and not self.steps:
             # Nothing is lost, and the mended command may have another identity.
             with contextlib.suppress(OSError):
                 self._clean(tuple(self._streams))
+        self.close()
+
+    def _begin(self, files: tuple[str, ...], optional: tuple[str, ...]) -> None:
+        if self._note_path.exists():
+            note = read_json(self._note_path)
+            noted = {key: note.get(key) for key in (*self._identity, *optional)}
+            self._check(noted, self._note_path)
+            self.note = note
+            self._clean(files)  # The kill may have come between the note and this.
+        elif self._path.exists():
+            self._reopen(files)
+        else:
+            self._open(0, dict.fromkeys(files, 0))
+            self._append({"identity": self._identity})
 
     def _clean(self, files: tuple[str, ...]) -> None:
         """Removes what only an unfinished command needs."""
@@ -177,8 +195,6 @@ class Journal:
             )
 
     def _open(self, journal_size: int, sizes: dict[str, int]) -> None:
-        with _writing(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
         for file, size in sizes.items():
             self._streams[file] = self._open_stream(file, size)
         with _writing(self._path):

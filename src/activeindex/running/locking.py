@@ -12,8 +12,12 @@ if sys.platform != "win32":
     import fcntl
 
 
+class BusyError(InputError):
+    """Another run is writing where this one wants to."""
+
+
 @contextlib.contextmanager
-def only_run(folder: Path, option: str) -> Iterator[None]:
+def only_run(folder: Path, option: str = "") -> Iterator[None]:
     """Holds ``folder`` for this process, so that two runs do not write in it at once.
 
     The lock goes with the process and leaves no file. File systems without locks are not held.
@@ -23,7 +27,7 @@ def only_run(folder: Path, option: str) -> Iterator[None]:
         option: What the user calls it, for the message.
 
     Raises:
-        InputError: If another run holds it.
+        BusyError: If another run holds it.
     """
     if sys.platform == "win32":
         yield
@@ -33,8 +37,8 @@ def only_run(folder: Path, option: str) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(
-                f"{option} {folder}: expected no other run here, found one that is writing"
+            raise BusyError(
+                f"{option} {folder}: expected no other run here, found one that is writing".lstrip()
             ) from None
         except OSError:
             pass
