@@ -1,18 +1,20 @@
 """From files of ``extract_fts`` and ``activate`` into a store."""
 
 import json
+import resource
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from activeindex.errors import InputError
+from activeindex.errors import ActiveIndexError, InputError
 from activeindex.extractors import read_features
 from activeindex.indexing import Quantiser, TrainedIndex, train_index
 from activeindex.stores import Batch, Store, add_features, read_activations, read_names
 from tests.indexing.trained import Array, features
 from tests.indexing.trained import trained as index_of
+from tests.stores.conftest import batch
 
 EXTRACTOR = {"name": "sscd", "sha256": "0123456789ab", "input_size": 288}
 
@@ -166,3 +168,21 @@ def test_hashes_of_originals_are_noted(tmp_path: Path, trained: TrainedIndex) ->
 def test_names_are_lines(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("a b.jpg\nc/ü.png\n", encoding="utf-8")
     assert read_names(tmp_path / "names.txt", 2) == ["a b.jpg", "c/ü.png"]
+
+
+def test_a_disk_that_is_full_is_told_in_a_line_and_the_store_goes_on(
+    tmp_path: Path, trained: TrainedIndex
+) -> None:
+    with Store.create(f"faiss:{tmp_path / 'store'}", trained) as store:
+        store.add(batch(20))
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        [records] = tmp_path.rglob("records.sqlite")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (records.stat().st_size, limits[1]))
+        try:
+            with pytest.raises(ActiveIndexError, match=r"sqlite: the store cannot be used \(.*\)$"):
+                store.add(batch(4000, prefix="more"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert store.count() == 20
+        store.add(batch(40))
+        assert store.count() == 40

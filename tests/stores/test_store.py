@@ -1,12 +1,14 @@
 """What every store does, whatever its engine."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from activeindex.errors import InputError, ShapeError
 from activeindex.indexing import TrainedIndex, search, set_nprobe, train_folder
+from activeindex.running.locking import only_run
 from activeindex.stores import Batch, Store
 from tests.indexing.trained import copy_of, features
 from tests.stores.conftest import EXTRACTOR, Training, batch, queries
@@ -233,8 +235,37 @@ def test_numbers_out_of_range_are_refused_by_name(make: Make, option: str) -> No
         store.search(queries(), **{option: -1})  # type: ignore[arg-type]
 
 
-def test_one_process_writes_at_a_time(make: Make) -> None:
-    with make() as store, store._writing(), make() as reader:
+def test_an_open_store_sees_what_others_write(make: Make, renewed: TrainedIndex) -> None:
+    with make() as reader, make() as writer:
+        assert reader.search(queries(), 3).ids.max() == -1
+        writer.add(batch(60))
+        assert reader.count() == 60
+        found = reader.search(queries(), 60, nprobe=16)
+        assert (np.sort(found.ids, axis=1) == np.arange(60)).all()
+        writer.remove(np.arange(0, 60, 2))
+        writer.compact()
+        found = reader.search(queries(), 60, nprobe=16, refine=1)
+        assert set(found.ids.ravel().tolist()) == {-1, *range(1, 60, 2)}
+        assert [record.id for record in reader.get(np.arange(4))] == [1, 3]
+        writer.renew(renewed)
+        writer.add(batch(5, prefix="renewed"))
+        assert reader.named(["renewed-0004.jpg"]).tolist() == [64]
+        assert set(reader.search(queries(), 40, nprobe=16).ids.ravel()) >= set(range(60, 65))
+
+
+def test_two_open_stores_that_both_add_do_not_add_a_name_twice(make: Make) -> None:
+    with make() as first, make() as second:
+        first.search(queries(), 1)  # Its codes are in memory.
+        assert second.add(batch(30)).tolist() == list(range(30))
+        assert first.add(batch(40)).tolist() == list(range(40))
+        assert second.add(batch(40)).tolist() == list(range(40))
+        for store in (first, second):
+            found = store.search(queries(), 50, nprobe=16, where="id >= 30")
+            assert set(found.ids.ravel().tolist()) == {-1, *range(30, 40)}
+
+
+def test_one_process_writes_at_a_time(make: Make, tmp_path: Path) -> None:
+    with make() as reader, only_run(tmp_path / "store"):
         assert reader.count() == 0
         with pytest.raises(InputError, match="expected no other run here"):
             reader.add(batch(2))

@@ -4,8 +4,9 @@ A long command works in steps (a batch of images). Each step appends to some fil
 CSV lines) and is then *committed*: the files are flushed to the disk and one line with their sizes
 is added to the journal. After a kill at any moment, opening the journal again cuts every file back
 to the sizes of the last committed step, and the command goes on with the next step; what it
-produces is therefore the same as without the kill. One run at a time holds the folder. Finishing gives the files their final names and
-leaves a note of the identity, by which a finished command is known and not repeated.
+produces is therefore the same as without the kill. Finishing gives the files their final names and
+leaves a note of the identity, by which a finished command is known and not repeated. Two commands
+do not write in one folder at a time.
 """
 
 import contextlib
@@ -70,7 +71,7 @@ class Journal:
             held.enter_context(only_run(folder))
             self._begin(files, optional)
             self._held = held.pop_all()
-        if self.note is not None:
+        if self.finished:
             self._held.close()
 
     @property

@@ -1,10 +1,10 @@
 """``faiss:PATH``: codes in memory in a FAISS index, records in SQLite."""
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ CREATE TABLE IF NOT EXISTS features (id INTEGER PRIMARY KEY, feature BLOB NOT NU
 _COLUMNS = ("name", "sha256", *MEASURES, "activation")
 _PAGE = 16384  # Eight features of 512 values; SQLite's 4096 would waste half a page on each.
 _ASKED = 512  # Values in one statement.
+_PATIENCE = 60.0  # Seconds that a writer waits for those who are reading, and they for it.
 
 
 class FaissGeneration(Generation):
@@ -36,18 +37,19 @@ class FaissGeneration(Generation):
 
     def __init__(self, folder: Path, trained: TrainedIndex) -> None:
         super().__init__(folder, trained)
-        self._codes: CodeIndex | None = CodeIndex(trained)
+        CodeIndex(trained)  # Says whether FAISS can.
+        self._codes: CodeIndex | None = None
+        self._state = 0  # Of the database, that the codes are of.
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / _FILE
         try:
-            self._database = sqlite3.connect(path, isolation_level=None)
+            self._database = sqlite3.connect(path, _PATIENCE, isolation_level=None)
             self._database.execute(f"PRAGMA page_size = {_PAGE}")
             # As in Lance's SQL.
             self._database.execute("PRAGMA case_sensitive_like = ON")
             self._database.executescript(_TABLES)
         except sqlite3.DatabaseError as error:
             raise InputError(f"{path}: expected the records of a store ({error})") from None
-        self._codes = None
 
     def add(self, ids: Ids, batch: Batch) -> None:
         """Adds images, all or none."""
@@ -56,7 +58,7 @@ class FaissGeneration(Generation):
         numbers = ids.tolist()
         marks = ", ".join("?" * (1 + len(_COLUMNS)))
         features = np.ascontiguousarray(batch.features, dtype="<f4")
-        with _Writing(self._database):
+        with self._writing():
             for table, values in (("codes", codes), ("features", features)):
                 self._database.executemany(
                     f"INSERT INTO {table} VALUES (?, ?)",
@@ -72,7 +74,7 @@ class FaissGeneration(Generation):
     def remove(self, ids: Ids) -> int:
         """Removes images."""
         before = self.count()
-        with _Writing(self._database):
+        with self._writing():
             for table in ("images", "codes", "features"):
                 self._database.executemany(
                     f"DELETE FROM {table} WHERE id = ?", ((i,) for i in ids.tolist())
@@ -119,6 +121,10 @@ class FaissGeneration(Generation):
 
     def search(self, features: Features, options: SearchOptions) -> Neighbours:
         """The nearest images."""
+        with self._reading():
+            return self._searched(features, options)
+
+    def _searched(self, features: Features, options: SearchOptions) -> Neighbours:
         codes = self._filled()
         allowed = None if options.where is None else self.select(options.where)
         k, largest = options.k, self.largest_first
@@ -135,50 +141,56 @@ class FaissGeneration(Generation):
 
     def compact(self, engine: Engine | None = None) -> None:
         """Gives the room of removed images back to the disk."""
-        self._database.execute("VACUUM")
+        with self._refusals():
+            self._database.execute("VACUUM")
 
     def count(self) -> int:
         """How many images there are."""
-        return int(self._database.execute("SELECT COUNT(*) FROM codes").fetchone()[0])
+        with self._refusals():
+            return int(self._database.execute("SELECT COUNT(*) FROM codes").fetchone()[0])
 
     def close(self) -> None:
         """Closes the database."""
         self._database.close()
 
     def _filled(self) -> CodeIndex:
-        if self._codes is None:
-            self._codes = CodeIndex(self.trained)
+        state = int(self._database.execute("PRAGMA data_version").fetchone()[0])
+        if self._codes is None or state != self._state:  # Others have written.
+            filled = CodeIndex(self.trained)
             rows = self._database.execute("SELECT id, code FROM codes ORDER BY id")
             while block := rows.fetchmany(1 << 16):
                 codes = np.frombuffer(b"".join(code for _, code in block), np.uint8)
                 ids = np.fromiter((i for i, _ in block), np.int64, len(block))
-                self._codes.add(ids, codes.reshape(len(block), -1))
+                filled.add(ids, codes.reshape(len(block), -1))
+            self._codes, self._state = filled, state
         return self._codes
 
     def _asked(self, statement: str, values: Sequence[object]) -> Iterator[tuple[Any, ...]]:
-        for start in range(0, len(values), _ASKED):
-            part = values[start : start + _ASKED]
-            yield from self._database.execute(statement.format(", ".join("?" * len(part))), part)
+        with self._refusals():
+            for start in range(0, len(values), _ASKED):
+                part = values[start : start + _ASKED]
+                asked = statement.format(", ".join("?" * len(part)))
+                yield from self._database.execute(asked, part)
 
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Everything inside sees one state of the records, whatever others write."""
+        with self._refusals(), self._database:
+            self._database.execute("BEGIN")
+            yield
 
-class _Writing:
-    """A transaction; what the system refuses is the user's to mend."""
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Everything inside is written, or nothing."""
+        with self._refusals(), self._database:
+            self._database.execute("BEGIN IMMEDIATE")
+            yield
 
-    def __init__(self, database: sqlite3.Connection) -> None:
-        self._database = database
-
-    def __enter__(self) -> None:
-        self._database.execute("BEGIN IMMEDIATE")
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is None:
-            self._database.execute("COMMIT")
-            return
-        self._database.execute("ROLLBACK")
-        if isinstance(error, sqlite3.OperationalError):
-            raise ActiveIndexError(f"the store cannot be written ({error})") from error
+    @contextlib.contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """What the system refuses is the user's to mend."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            path = self.folder / _FILE
+            raise ActiveIndexError(f"{path}: the store cannot be used ({error})") from error

@@ -108,4 +108,5 @@ def _answers(
     records = {record.id: record for record in store.get(result.ids[result.ids >= 0])}
     for ids, distances in zip(result.ids.tolist(), result.distances.tolist(), strict=True):
         near = zip(distances, ids, strict=True)
-        yield tuple((distance, records[i]) for distance, i in near if i >= 0)
+        # What was removed since is no answer.
+        yield tuple((distance, records[i]) for distance, i in near if i in records)

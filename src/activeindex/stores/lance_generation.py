@@ -2,10 +2,11 @@
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from functools import update_wrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,26 @@ _CHECKED = 4
 of it that was made elsewhere."""
 
 _ASKED = 1 << 14  # Values in one filter.
+
+_Given = ParamSpec("_Given")
+_Found = TypeVar("_Found")
+_Reading = Callable[Concatenate["LanceGeneration", _Given], _Found]
+
+
+def _up_to_date(method: _Reading[_Given, _Found]) -> _Reading[_Given, _Found]:
+    """Reads the newest version; once more if another process compacted that away meanwhile."""
+
+    def asked(self: "LanceGeneration", /, *given: _Given.args, **named: _Given.kwargs) -> _Found:
+        self.refresh()
+        try:
+            return method(self, *given, **named)
+        except (OSError, RuntimeError, ValueError):
+            if not self.refresh():
+                raise
+        return method(self, *given, **named)
+
+    update_wrapper(asked, method)
+    return asked
 
 
 class LanceGeneration(Generation):
@@ -95,6 +116,7 @@ class LanceGeneration(Generation):
         Raises:
             ActiveIndexError: If a segment from elsewhere is not of FAISS's index; it is taken back.
         """
+        self.refresh()
         fragments = [fragment.fragment_id for fragment in self._data.get_fragments()]
         covered = {number for segment in self._segments() for number in segment.fragment_ids}
         rest = [number for number in fragments if number not in covered]
@@ -111,13 +133,23 @@ class LanceGeneration(Generation):
                     self._check(before, part)
             (progress or Silent()).advance()
 
+    def refresh(self) -> bool:
+        """Takes in what other processes have written since; returns whether they did."""
+        with lance_errors(self._uri):
+            behind = bool(self._data.latest_version > self._data.version)
+            if behind:
+                self._data.checkout_latest()
+        return behind
+
     def remove(self, ids: Ids) -> int:
         """Removes images."""
         before = self.count()
-        for part in _parts(ids.tolist()):
-            self._data.delete(_among("id", part))
+        with lance_errors(self._uri):
+            for part in _parts(ids.tolist()):
+                self._data.delete(_among("id", part))
         return before - self.count()
 
+    @_up_to_date
     def get(self, ids: Ids) -> list[Record]:
         """The records of ids."""
         columns = ["id", "name", "sha256", "code", "activation"]
@@ -137,6 +169,7 @@ class LanceGeneration(Generation):
             key=lambda record: record.id,
         )
 
+    @_up_to_date
     def features(self, ids: Ids) -> Features:
         """The raw features of ids."""
         found = {
@@ -147,6 +180,7 @@ class LanceGeneration(Generation):
         values = [found[i] for i in ids.tolist()]
         return np.array(values, np.float32) if values else self._no_features()
 
+    @_up_to_date
     def named(self, names: Sequence[str]) -> dict[str, int]:
         """The ids of names."""
         return {
@@ -155,12 +189,14 @@ class LanceGeneration(Generation):
             for row in self._rows("name", part, ["name", "id"])
         }
 
+    @_up_to_date
     def select(self, where: str) -> Ids:
         """The ids that a filter lets through."""
         with _filtering(where):
             table = self._data.to_table(columns=["id"], filter=where)
         return np.sort(table["id"].to_numpy().astype(np.int64))
 
+    @_up_to_date
     def search(self, features: Features, options: SearchOptions) -> Neighbours:
         """The nearest images."""
         k = options.k if options.refine else options.k + TIES
@@ -180,6 +216,7 @@ class LanceGeneration(Generation):
         Raises:
             ActiveIndexError: If the index then is another one than FAISS's; the store is put back.
         """
+        self.refresh()
         before = self._data.version
         with lance_errors(self._uri):
             for _ in range(2):  # Files are merged where one segment covers them.
@@ -199,6 +236,7 @@ class LanceGeneration(Generation):
             self._data = self._lance.dataset(self._uri)
             self._data.cleanup_old_versions(older_than=timedelta(0))
 
+    @_up_to_date
     def count(self) -> int:
         """How many images there are."""
         return int(self._data.count_rows())

@@ -16,7 +16,7 @@ from activeindex.indexing import Neighbours, TrainedIndex
 from activeindex.indexing.identity import check_extractors
 from activeindex.running.closing import Closing
 from activeindex.running.files import read_json, whole_file, write_json
-from activeindex.running.locking import only_run
+from activeindex.running.locking import BusyError, only_run
 from activeindex.running.progress import Progress
 from activeindex.running.workers import Engine
 from activeindex.stores.engines import Address
@@ -52,8 +52,8 @@ class StoreNote:
 class Store(Closing):
     """Images that are searched through the quantisers that they were released under.
 
-    One process writes at a time; any number read, and see what was there when they opened the
-    store. A killed writer leaves every image there whole or not at all.
+    One process writes at a time; any number read, and see what is there when they ask. A killed
+    writer leaves every image there whole or not at all.
 
     Args:
         address: ``lance://PATH`` or ``faiss:PATH`` of a store that is there.
@@ -97,10 +97,12 @@ class Store(Closing):
         """
         where = Address.parse(address)
         where.check(trained)
-        if (where.path / _NOTE).exists():
-            raise InputError(f"{address}: expected no store yet, found one; renew it, or add to it")
         where.path.mkdir(parents=True, exist_ok=True)
         with only_run(where.path, "store"):
+            if (where.path / _NOTE).exists():
+                raise InputError(
+                    f"{address}: expected no store yet, found one; renew it, or add to it"
+                )
             name = _write_generation(where.path, 1, trained)
             write_json(
                 where.path / _NOTE,
@@ -281,12 +283,12 @@ class Store(Closing):
     def get(self, ids: Ids) -> list[Record]:
         """The records of those ids that are there, in ascending order."""
         unique = np.unique(ids)
-        found = [record for g in self._generations for record in g.get(unique)]
+        found = [record for g in self._refresh() for record in g.get(unique)]
         return sorted(found, key=lambda record: record.id)
 
     def named(self, names: Sequence[str]) -> Ids:
         """The ids of names, in all generations, ascending."""
-        found = [i for g in self._generations for i in g.named(names).values()]
+        found = [i for g in self._refresh() for i in g.named(names).values()]
         return np.array(sorted(found), np.int64)
 
     def select(self, where: str) -> Ids:
@@ -295,7 +297,7 @@ class Store(Closing):
         Raises:
             InputError: If the filter is malformed.
         """
-        return np.sort(np.concatenate([g.select(where) for g in self._generations]))
+        return np.sort(np.concatenate([g.select(where) for g in self._refresh()]))
 
     def search(
         self,
@@ -322,7 +324,7 @@ class Store(Closing):
         """
         self._check_dimension(features)
         options = SearchOptions(k, nprobe, refine, where)
-        found = [generation.search(features, options) for generation in self._generations]
+        found = [generation.search(features, options) for generation in self._refresh()]
         if len(found) == 1:
             return found[0]
         return ordered(
@@ -359,7 +361,7 @@ class Store(Closing):
 
     def count(self) -> int:
         """How many images there are."""
-        return sum(generation.count() for generation in self._generations)
+        return sum(generation.count() for generation in self._refresh())
 
     def close(self) -> None:
         """Lets go of files, and of the right to write."""
@@ -383,7 +385,7 @@ class Store(Closing):
         if self._engine is not None:  # Left to `index`.
             return
         # Held by a writer, there is nothing to finish: it is not killed.
-        with contextlib.suppress(InputError), only_run(self._path, "store"):
+        with contextlib.suppress(BusyError), only_run(self._path, "store"):
             for generation in self._generations:
                 generation.recover()
 
@@ -391,10 +393,15 @@ class Store(Closing):
     def _writing(self) -> Iterator[None]:
         alone = only_run(self._path, "store") if self._engine is None else contextlib.nullcontext()
         with alone:
-            self._note = self._read_note()
-            for name in self._note.generations[len(self._generations) :]:
-                self._generations.append(self._open(name))
+            self._refresh()
             yield
+
+    def _refresh(self) -> list[Generation]:
+        """The generations that are there now: others may have begun some."""
+        self._note = self._read_note()
+        for name in self._note.generations[len(self._generations) :]:
+            self._generations.append(self._open(name))
+        return self._generations
 
     def _read_note(self) -> StoreNote:
         path = self._path / _NOTE
