@@ -1,12 +1,17 @@
 """The method as a whole, by hand on a linear extractor and for real on SSCD."""
 
 import importlib
+import itertools
 import math
+import threading
+import time
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from activeindex.activation import (
     PAPER,
@@ -17,6 +22,7 @@ from activeindex.activation import (
     Step,
     activate,
 )
+from activeindex.activation.activate import grouped
 from activeindex.errors import InputError, NoTargetError, ShapeError
 from activeindex.extractors import Extractor, features_of
 from activeindex.images import Pixels, measure_quality, resize_square, to_pixels, to_tensor
@@ -177,12 +183,20 @@ def test_groups_that_are_on_their_way_together_do_not_mix(
 ) -> None:
     """As on an accelerator, where the files of one group are written while others are optimised."""
     several = [image[:, top : top + 96, :96] for image in images for top in (0, 8, 16)]
-    settings = ActivationSettings(iterations=2, optimizer="SGD,lr=500.0")
+    two = ActivationSettings(iterations=2, optimizer="SGD,lr=500.0")
     steps: list[Step] = []
-    one_by_one = activate(several, small_sscd, quantiser, settings)
+    told = threading.Lock()
+
+    def note(step: Step) -> None:
+        assert told.acquire(blocking=False), "told of two steps at a time"
+        time.sleep(1e-4)
+        steps.append(step)
+        told.release()
+
+    one_by_one = activate(several, small_sscd, quantiser, two)
     module = importlib.import_module("activeindex.activation.activate")
     monkeypatch.setattr(module, "together_on", lambda device: 2)
-    found = activate(several, small_sscd, quantiser, settings, on_step=steps.append)
+    found = activate(several, small_sscd, quantiser, two, on_step=note)
     for image, expected in zip(found.images, one_by_one.images, strict=True):
         assert np.abs(image.pixels.astype(int) - expected.pixels).mean() < 0.1
         assert image.quality.psnr == pytest.approx(expected.quality.psnr, abs=0.5)
@@ -190,6 +204,18 @@ def test_groups_that_are_on_their_way_together_do_not_mix(
     assert sorted((step.number, step.iteration) for step in steps) == [
         (number, iteration) for number in range(9) for iteration in range(2)
     ]
+
+
+@settings(max_examples=50)
+@given(areas=st.lists(st.integers(1, 2**25), max_size=200))
+def test_what_a_gpu_activates_together_is_bounded_by_pixels_and_number(areas: list[int]) -> None:
+    groups = list(grouped(areas, int, torch.device("cuda")))
+    assert [area for group in groups for area in group] == areas
+    for group in groups:
+        assert len(group) <= 64
+        assert len(group) == 1 or sum(group) <= 2**24
+    for group, following in itertools.pairwise(groups):  # No more groups than that takes.
+        assert len(group) == 64 or sum(group) + following[0] > 2**24
 
 
 def test_the_seed_draws_the_noise_at_the_start(

@@ -22,6 +22,7 @@ class Told:
     value: int
     process: int
     threads: int
+    gpus: str | None
 
 
 @dataclass(frozen=True)
@@ -38,14 +39,19 @@ class Adding:
             if item == 4:
                 os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(self.seconds)
-            yield Told(item + self.amount, os.getpid(), torch.get_num_threads())
+            yield Told(
+                item + self.amount,
+                os.getpid(),
+                torch.get_num_threads(),
+                os.environ.get("CUDA_VISIBLE_DEVICES"),
+            )
 
 
-def test_the_results_come_in_order_from_processes_of_one_thread() -> None:
+def test_the_results_come_in_order_from_processes_of_one_thread_without_a_gpu() -> None:
     with Processes(2) as processes:
         told = list(processes.run(Adding(5, 0.05), range(10, 30)))
     assert [each.value for each in told] == list(range(15, 35))
-    assert {each.threads for each in told} == {1}
+    assert {(each.threads, each.gpus) for each in told} == {(1, "")}
     assert len({each.process for each in told} - {os.getpid()}) == 2
 
 

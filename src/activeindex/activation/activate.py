@@ -1,11 +1,13 @@
 """Activation: moves images' features towards their targets by a distortion that is not seen."""
 
-import os
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -24,8 +26,11 @@ from activeindex.extractors.edited_views import image_generator
 from activeindex.images import Picture, from_levels, resize_square, stack_levels, to_pixels
 from activeindex.indexing import Features, Quantiser
 from activeindex.running.aside import aside
+from activeindex.running.cores import default_workers
 from activeindex.running.devices import own_stream
-from activeindex.running.each import Each, InThreads, one_by_one
+from activeindex.running.each import Each, InThreads, one_by_one, threads_kept
+
+_Item = TypeVar("_Item")
 
 PAPER = ActivationSettings()
 AS_PNG = ReleaseSettings()
@@ -70,7 +75,7 @@ def activate(
         seed: Seeds the noise that the distortions start from.
         numbers: A number per image that seeds its noise together with ``seed``; 0, 1, … by
             default. The same number gives the same result in any batch.
-        on_step: Called for each image before each of its steps.
+        on_step: Called for each image before each of its steps, by one thread at a time.
 
     Returns:
         The activated images in the same order.
@@ -86,9 +91,10 @@ def activate(
     if len(numbers) != len(images):
         raise InputError(f"numbers: expected {len(images)}, one per image, found {len(numbers)}")
     pictures = [_as_picture(image) for image in images]
+    numbered = zip(pictures, numbers, strict=True)
     groups = (
-        Group([pictures[i] for i in group], [numbers[i] for i in group], on_step)
-        for group in _groups(pictures, together_on(extractor.device))
+        Group([picture for picture, _ in group], [number for _, number in group], on_step)
+        for group in grouped(numbered, lambda one: one[0].area, extractor.device)
     )
     done = activate_groups(groups, extractor, quantisers, settings, release=release, seed=seed)
     return ActivationResult(tuple(chain.from_iterable(done)))
@@ -99,9 +105,9 @@ class Group:
     """Pictures that are activated together.
 
     Attributes:
-        pictures: No more than :func:`together_on` says.
+        pictures: No more than :func:`grouped` puts together.
         numbers: A number for each; see :func:`activate`.
-        on_step: Called for each image before each of its steps, not always by the same thread.
+        on_step: Called for each image before each of its steps, by one thread at a time.
     """
 
     pictures: Sequence[Picture]
@@ -132,7 +138,7 @@ def activate_groups(
 def _ahead(
     activation: Callable[[Group], list[ActivatedImage]], groups: Iterable[Group]
 ) -> Generator[list[ActivatedImage]]:
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with threads_kept(), ThreadPoolExecutor(_AT_ONCE) as pool:
         begun: deque[Future[list[ActivatedImage]]] = deque()
         for group in groups:
             begun.append(pool.submit(activation, group))
@@ -147,17 +153,28 @@ def together_on(device: torch.device) -> int:
     return 1 if device.type == "cpu" else _TOGETHER_ON_GPU
 
 
-def _groups(pictures: Sequence[Picture], most: int) -> Iterator[list[int]]:
-    """The positions of pictures that are activated together, in order."""
-    group: list[int] = []
+def grouped(
+    items: Iterable[_Item], area: Callable[[_Item], int], device: torch.device
+) -> Iterator[list[_Item]]:
+    """Puts together what is activated together on a device, in order.
+
+    Args:
+        items: Stand for images.
+        area: How many pixels one has.
+        device: Of the extractor.
+    """
+    most = together_on(device)
+    group: list[_Item] = []
     pixels = 0
-    for position, picture in enumerate(pictures):
-        height, width = picture.pixels.shape[:2]
-        if group and (len(group) == most or pixels + height * width > _MOST_PIXELS):
+    for item in items:
+        if group and pixels + area(item) > _MOST_PIXELS:
             yield group
             group, pixels = [], 0
-        group.append(position)
-        pixels += height * width
+        group.append(item)
+        pixels += area(item)
+        if len(group) == most:
+            yield group
+            group, pixels = [], 0
     if group:
         yield group
 
@@ -214,6 +231,7 @@ class _Activation:
     ) -> None:
         self._extractor, self._quantisers, self._settings = extractor, quantisers, settings
         self._released_as, self._seed = released_as, seed
+        self._telling = threading.Lock()
 
     def __call__(self, group: Group) -> list[ActivatedImage]:
         """Activates pictures of any sizes, all at once."""
@@ -221,7 +239,7 @@ class _Activation:
             return []
         if together_on(self._extractor.device) == 1:
             return self._activated(group, one_by_one)
-        threads = min(_THREADS, os.cpu_count() or 1)
+        threads = min(_THREADS, default_workers())
         with own_stream(self._extractor.device) as join:
             return self._activated(group, InThreads(threads, join))
 
@@ -229,7 +247,8 @@ class _Activation:
         images = self._begun(group, each)
         stacks = [(stack, self._moving(stack, each)) for stack in self._stacks(images)]
         moving = [moved for _, moved in stacks]
-        optimise(moving, self._extractor, self._settings, group.on_step)
+        on_step = group.on_step and partial(self._tell, group.on_step)
+        optimise(moving, self._extractor, self._settings, on_step)
         for stack, moved in stacks:
             amplitudes = moved.shown.amplitude.flatten().tolist()
             files = moved.shown.released.write(moved.result(), amplitudes)
@@ -239,6 +258,10 @@ class _Activation:
         device = self._extractor.device
         released = [from_levels(stack_levels([file.pixels], device)) for file in files]
         return list(map(self._result, images, files, self._features(released)))
+
+    def _tell(self, on_step: Callable[[Step], None], step: Step) -> None:
+        with self._telling:
+            on_step(step)
 
     def _begun(self, group: Group, each: Each) -> list[_Image]:
         device = self._extractor.device

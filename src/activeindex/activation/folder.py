@@ -15,6 +15,7 @@ from activeindex.activation.activate import (
     Group,
     activate_groups,
     as_tuple,
+    grouped,
     together_on,
 )
 from activeindex.activation.optimisation import Step
@@ -283,13 +284,15 @@ class _Job:
                 yield next(released) if error is None else error
 
     def _read(self, items: Sequence[_Item], workers: Workers) -> Iterator["_Read"]:
-        together = together_on(self.recorder.extractor.device)
         pictures = workers.map(_try_read, [item.source for item in items])
-        for first in range(0, len(items), together):
+        for group in grouped(
+            zip(items, pictures, strict=True),
+            lambda one: one[1].area if isinstance(one[1], Picture) else 0,
+            self.recorder.extractor.device,
+        ):
             found: list[tuple[_Item, Picture]] = []
             errors: list[UnreadableImageError | None] = []
-            for item in items[first : first + together]:
-                picture = next(pictures)
+            for item, picture in group:
                 if isinstance(picture, Picture):
                     _check(item.source, picture, self.recorder.release)
                     found.append((item, picture))

@@ -121,6 +121,8 @@ class ReleaseJob:
                 numbers=numbers,
                 on_step=note,
             )
+        # Several are on their way at once on a GPU, where steps come as it happens.
+        steps.sort(key=lambda step: (step.number, step.iteration))
         for watcher in watchers:
             watcher.images(numbers, result.images)
         return list(result.images)

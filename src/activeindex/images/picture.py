@@ -51,6 +51,12 @@ class Picture:
         """What a reader sees ``(H, W, 3)``: :func:`~activeindex.images.read_rgb`'s pixels."""
         return self.seen(self.layer)
 
+    @property
+    def area(self) -> int:
+        """How many pixels it has."""
+        height, width = self.layer.shape[:2]
+        return int(height * width)
+
     def seen(self, layer: Pixels) -> Pixels:
         """Colours ``(H, W, 3)`` under this picture's opacity, composed on white."""
         if self.alpha is None:

@@ -1,7 +1,8 @@
 """One function on many things: one after the other, or several at once in threads."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -28,6 +29,8 @@ def one_by_one(function: Callable[..., _Made], *arguments: Sequence[Any]) -> lis
 class InThreads:
     """Calls a function on several things at once.
 
+    PyTorch is left with one thread for what later threads compute; see :func:`threads_kept`.
+
     Attributes:
         threads: On how many.
         begin: What every thread does first.
@@ -38,11 +41,7 @@ class InThreads:
 
     def __call__(self, function: Callable[..., _Made], *arguments: Sequence[Any]) -> list[_Made]:
         """What it gives for each, in order."""
-        threads = torch.get_num_threads()
-        try:
-            return list(aside(self._called(function, *arguments)))
-        finally:
-            torch.set_num_threads(threads)
+        return list(aside(self._called(function, *arguments)))
 
     def _called(
         self, function: Callable[..., _Made], *arguments: Sequence[Any]
@@ -53,3 +52,13 @@ class InThreads:
     def _begin(self) -> None:
         torch.set_num_threads(1)  # Each of them alone has nothing for several cores.
         self.begin()
+
+
+@contextmanager
+def threads_kept() -> Iterator[None]:
+    """Gives PyTorch back as many threads as it had, when all that changes them is over."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

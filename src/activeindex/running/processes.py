@@ -137,6 +137,7 @@ def _work(pickled: bytes, there: Connection) -> None:
     import faiss
 
     start_worker()
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # What comes here is to be computed on the CPU.
     faiss.omp_set_num_threads(1)
     items: SimpleQueue[Any] = SimpleQueue()
     threading.Thread(target=_receive, args=(there, items), daemon=True).start()
