@@ -353,6 +353,16 @@ def test_what_was_activated_for_two_indexes_is_taken_for_either(
         check_released(tmp_path / "both", identified("third"), extractor)
 
 
+def test_another_extractor_is_refused_where_the_quantiser_is_not_known(
+    tmp_path: Path, photographs: dict[str, Pixels]
+) -> None:
+    put(tmp_path / "in", photographs, "a.png")
+    activate_folder(tmp_path / "in", tmp_path / "out", LinearExtractor(), linear_quantiser(), FEW)
+    check_released(tmp_path / "out", linear_quantiser(), LinearExtractor())
+    with pytest.raises(InputError, match=r"through the extractor linear .* 32 px, .* at 48 px; "):
+        check_released(tmp_path / "out", linear_quantiser(), LinearExtractor(input_size=48))
+
+
 def test_images_without_records_are_taken(tmp_path: Path) -> None:
     check_released(tmp_path, identified("first"), LinearExtractor())
 

@@ -29,12 +29,23 @@ def test_every_extension_counts_in_any_case(tmp_path: Path) -> None:
     assert listed(tmp_path) == names
 
 
-def test_other_files_hidden_files_and_folders_named_like_images_are_passed_over(
-    tmp_path: Path,
-) -> None:
+def test_other_files_and_hidden_files_are_passed_over(tmp_path: Path) -> None:
     put(tmp_path, "a.png", ".b.png", ".hidden/c.png", "notes.txt", "noextension")
-    (tmp_path / "folder.png").mkdir()
     assert listed(tmp_path) == ["a.png"]
+
+
+def test_a_folder_named_like_an_image_is_a_folder(tmp_path: Path) -> None:
+    put(tmp_path, "a.png", "album.jpg/b.png")
+    (tmp_path / "empty.png").mkdir()
+    assert listed(tmp_path) == ["a.png", "album.jpg/b.png"]
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.png", b"two\nlines.png", b"line\r.png"])
+def test_a_name_that_no_list_of_names_can_hold_is_refused(tmp_path: Path, name: bytes) -> None:
+    put(tmp_path, "a.png", "sub/b.png")
+    Image.new("RGB", (12, 12)).save(tmp_path / "sub" / os.fsdecode(name))
+    with pytest.raises(InputError, match=r"expected file names of one line in UTF-8, found 'sub/"):
+        list_images(tmp_path)
 
 
 def test_linked_images_count_under_the_name_of_the_link(tmp_path: Path) -> None:

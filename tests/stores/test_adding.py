@@ -166,8 +166,34 @@ def test_hashes_of_originals_are_noted(tmp_path: Path, trained: TrainedIndex) ->
 
 
 def test_names_are_lines(tmp_path: Path) -> None:
-    (tmp_path / "names.txt").write_text("a b.jpg\nc/ü.png\n", encoding="utf-8")
-    assert read_names(tmp_path / "names.txt", 2) == ["a b.jpg", "c/ü.png"]
+    path = tmp_path / "names.txt"
+    names = ["a b.jpg", "c/ü.png", "a\u2028b\x0b.png"]
+    path.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    assert read_names(path, 3) == names
+    with pytest.raises(InputError, match="expected 2 names, one per feature, found 3"):
+        read_names(path, 2)
+    path.write_bytes(b"a.png\r\ncaf\xe9.png\r\n")
+    with pytest.raises(InputError, match=r"names\.txt, line 2: expected text in UTF-8"):
+        read_names(path, 2)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b'{"name": "caf\xe9"}', "line 1: expected text in UTF-8"),
+        (b"{", "line 1: expected a record of an activated image"),
+        (b'{"name": "a", "quantiser": {"sha": 1}}', "the record of a to name its quantiser"),
+        (b'{"name": "a", "also": [3]}', "the record of a to name its quantiser"),
+    ],
+)
+def test_a_broken_record_is_told_in_a_line(
+    tmp_path: Path, trained: TrainedIndex, line: bytes, reason: str
+) -> None:
+    path = tmp_path / "activation.jsonl"
+    path.write_bytes(line + b"\n")
+    store = Store.create(f"faiss:{tmp_path / 'store'}", trained)
+    with store, pytest.raises(InputError, match=reason):
+        read_activations(path, store, store.generations[0])
 
 
 def test_a_disk_that_is_full_is_told_in_a_line_and_the_store_goes_on(

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ from activeindex.activation.release import ReleaseSettings
 from activeindex.activation.results import ActivatedImage
 from activeindex.activation.settings import ActivationSettings
 from activeindex.errors import InputError
-from activeindex.extractors import Extractor
+from activeindex.extractors import Extractor, ExtractorIdentity
 from activeindex.indexing import Quantiser, QuantiserIdentity
-from activeindex.running.files import file_hash
+from activeindex.running.files import file_hash, read_json_lines
 
 RECORDS_FILE = "activation.jsonl"
+_OF_AN_AIM = ("quantiser", "code", "distance_before", "distance_after")
 
 
 @dataclass(frozen=True)
@@ -117,17 +119,61 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         InputError: If a line is not a JSON object.
     """
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                record = json.loads(line)
-            except ValueError:
-                record = None
-            if not isinstance(record, dict):
-                raise InputError(f"{path}, line {number}: expected a record of an activated image")
-            if record.get("psnr", 0) is None:
-                record["psnr"] = math.inf
-            yield record
+    for record in read_json_lines(path, "a record of an activated image"):
+        if record.get("psnr", 0) is None:
+            record["psnr"] = math.inf
+        yield record
+
+
+@dataclass(frozen=True)
+class RecordedAim:
+    """What an image was activated for: one index of those in its record.
+
+    Attributes:
+        quantiser: The index.
+        reached: The part of the record that is about it: ``quantiser``, ``code`` and distances.
+    """
+
+    quantiser: QuantiserIdentity
+    reached: Mapping[str, Any]
+
+
+def recorded_aims(path: Path, record: Mapping[str, Any]) -> list[RecordedAim]:
+    """The indexes that an image was activated for; none where they were not known.
+
+    Args:
+        path: Where the record is from, for the message.
+        record: As from :func:`read_records`.
+
+    Raises:
+        InputError: If the record says it in another way than this release.
+    """
+    aims = (record, *record.get("also", []))
+    with _as_recorded(path, record, "quantiser"):
+        return [
+            RecordedAim(
+                QuantiserIdentity(**aim["quantiser"]), {key: aim[key] for key in _OF_AN_AIM}
+            )
+            for aim in aims
+            if aim.get("quantiser")
+        ]
+
+
+def recorded_extractor(path: Path, record: Mapping[str, Any]) -> ExtractorIdentity | None:
+    """The extractor through which an image was activated; see :func:`recorded_aims`."""
+    with _as_recorded(path, record, "extractor"):
+        return ExtractorIdentity(**record["extractor"]) if record.get("extractor") else None
+
+
+@contextmanager
+def _as_recorded(path: Path, record: Mapping[str, Any], part: str) -> Iterator[None]:
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError):
+        raise InputError(
+            f"{path}: expected the record of {record.get('name')} to name its {part} as this "
+            "release does, found something else"
+        ) from None
 
 
 def check_released(folder: Path, quantiser: Quantiser, extractor: Extractor) -> None:
@@ -146,19 +192,14 @@ def check_released(folder: Path, quantiser: Quantiser, extractor: Extractor) -> 
     path = beside / RECORDS_FILE
     if not path.is_file():
         return
+    here, through = quantiser.identity, extractor.identity
     for record in read_records(path):
-        aims = [record, *record.get("also", [])]
-        recorded = [aim["quantiser"] for aim in aims if aim.get("quantiser")]
-        if not recorded or quantiser.identity is None:
-            continue
-        here = quantiser.identity
-        if here.sha256 not in [each["sha256"] for each in recorded]:
-            found = " and ".join(str(QuantiserIdentity(**each)) for each in recorded)
-            _refuse(path, record, "for the quantiser", found, str(here))
-        weights = record["extractor"]
-        if weights != asdict(extractor.identity):
-            was = f"{weights['name']} ({weights['sha256'][:12]}) at {weights['input_size']} px"
-            _refuse(path, record, "through the extractor", was, str(extractor.identity))
+        recorded = [aim.quantiser for aim in recorded_aims(path, record)]
+        if recorded and here is not None and here.sha256 not in [each.sha256 for each in recorded]:
+            _refuse(path, record, "for the quantiser", " and ".join(map(str, recorded)), str(here))
+        weights = recorded_extractor(path, record)
+        if weights is not None and weights != through:
+            _refuse(path, record, "through the extractor", str(weights), str(through))
 
 
 def _refuse(path: Path, record: dict[str, Any], what: str, found: str, here: str) -> None:

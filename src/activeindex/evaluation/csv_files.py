@@ -4,17 +4,14 @@ A run appends lines as it goes, so writing is a header and one text line per res
 the file. Arrays are written ``[v0 v1 … vk]``, in full, each number as the shortest text that reads
 back as the same float32.
 
-Reading is one row at a time, so a file of any length fits in memory. It takes what this package
-writes and what pandas makes of it: an index column without a name, columns in another order or
-further ones, and arrays as NumPy prints them (padded, over several lines, scientific notation).
+Reading takes what this package writes and what pandas makes of it: further columns, in any order,
+and arrays as NumPy prints them (padded, over several lines, scientific notation).
 """
 
-import csv
-import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +19,8 @@ from numpy.typing import NDArray
 from activeindex.errors import InputError
 from activeindex.evaluation import cells
 from activeindex.evaluation.copy_detection import NO_MATCH, DetectionResult
+from activeindex.evaluation.csv_rows import CsvRow, csv_line, read_rows
 from activeindex.evaluation.retrieval import RetrievalResult, attack_name
-from activeindex.running.files import check_file
-
-if TYPE_CHECKING:
-    import _csv
-
-_T = TypeVar("_T")
 
 RETRIEVAL_COLUMNS = (
     "batch",
@@ -50,17 +42,12 @@ RETRIEVAL_HEADER = ",".join(RETRIEVAL_COLUMNS) + "\n"
 DETECTION_HEADER = ",".join(DETECTION_COLUMNS) + "\n"
 """First line of ``icd_df.csv``, with its line end."""
 
-# An array of 100,000 neighbours is 1 MB; the csv module stops at 128 KiB unless told otherwise. A
-# limit stays, so that a quote that is never closed is found before it has swallowed the memory.
-_LONGEST_CELL = 1 << 26
-_SHOWN = 40
-
 
 def format_row(result: RetrievalResult | DetectionResult) -> str:
     """The line of a result, with its line end; the same result gives the same text."""
     if isinstance(result, RetrievalResult):
         param = "" if result.attack_param is None else str(result.attack_param)
-        return _line(
+        return csv_line(
             result.batch,
             result.image_index,
             result.attack,
@@ -73,20 +60,13 @@ def format_row(result: RetrievalResult | DetectionResult) -> str:
             result.recall_at(100),
             result.ap,
         )
-    return _line(
+    return csv_line(
         result.batch,
         result.image_index,
         result.attack,
         _floats_text(result.retrieved_distances),
         _ints_text(result.retrieved_ids),
     )
-
-
-def _line(*values: str | int | float) -> str:
-    text = io.StringIO()
-    # The csv module quotes the characters of its own line end only: "\r" has to be among them.
-    csv.writer(text, lineterminator="\r\n").writerow(values)
-    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _floats_text(values: NDArray[np.float32]) -> str:
@@ -105,7 +85,7 @@ def read_retrieval(path: Path) -> Iterator[RetrievalResult]:
     Raises:
         InputError: If a column is missing or a row is malformed; file, line and column are named.
     """
-    for row in _rows(path, _RETRIEVAL_NEEDS):
+    for row in read_rows(path, _RETRIEVAL_NEEDS):
         distances, indices = _neighbours(row)
         yield RetrievalResult(
             row.value("batch", cells.whole),
@@ -124,7 +104,7 @@ def read_detection(path: Path) -> Iterator[DetectionResult]:
     Raises:
         InputError: If a column is missing or a row is malformed; file, line and column are named.
     """
-    for row in _rows(path, _DETECTION_NEEDS):
+    for row in read_rows(path, _DETECTION_NEEDS):
         distances, ids = _neighbours(row)
         yield DetectionResult(
             row.value("batch", cells.whole),
@@ -173,8 +153,8 @@ class RetrievalColumns:
                 row.value("rank", cells.between(0, neighbours)),
                 neighbours,
             )
-            for row in _rows(path, _RETRIEVAL_NEEDS)
-            for neighbours in (len(row.value(row.ids_column, cells.items)),)
+            for row in read_rows(path, _RETRIEVAL_NEEDS)
+            for neighbours in (len(row.value(_ids_column(row), cells.items)),)
         )
 
     @classmethod
@@ -188,76 +168,22 @@ class RetrievalColumns:
         return cls(tuple(edits), columns[0].astype(np.int32), *columns[1:])
 
 
-@dataclass(frozen=True)
-class _Row:
-    """One row of a file, and enough to say where a fault is."""
-
-    path: Path
-    line: int
-    values: list[str]
-    places: dict[str, int]
-    ids_column: str
-
-    def value(self, column: str, parse: Callable[[str], _T]) -> _T:
-        cell = self.values[self.places[column]]
-        try:
-            return parse(cell)
-        except (ValueError, OverflowError) as error:
-            found = cell if len(cell) <= _SHOWN else f"{cell[:_SHOWN]}…"
-            raise InputError(
-                f"{self.path}, line {self.line}, column {column}: {error}, found {found!r}"
-            ) from None
-
-
 _IDS = ("retrieved_indices", "retrieved_ids")
-_RETRIEVAL_NEEDS = ("batch", "image_index", "attack", "retrieved_distances", "rank")
-_DETECTION_NEEDS = ("batch", "image_index", "attack", "retrieved_distances")
+_RETRIEVAL_NEEDS = ("batch", "image_index", "attack", "retrieved_distances", "rank", _IDS)
+_DETECTION_NEEDS = ("batch", "image_index", "attack", "retrieved_distances", _IDS)
 
 
-def _rows(path: Path, needed: tuple[str, ...]) -> Iterator[_Row]:
-    check_file(path, "results")
-    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, strict=True)
-        records = _records(path, reader)
-        _, header = next(records, (1, []))
-        places = {name.strip(): place for place, name in reversed([*enumerate(header)])}
-        for column in needed:
-            if column not in places:
-                raise InputError(f"{path}, line 1: expected a column {column}, found none")
-        ids_column = next((name for name in _IDS if name in places), None)
-        if ids_column is None:
-            raise InputError(f"{path}, line 1: expected a column {' or '.join(_IDS)}, found none")
-        for line, cells in records:
-            if len(cells) != len(header):
-                raise InputError(
-                    f"{path}, line {line}: expected {len(header)} columns, found {len(cells)}"
-                )
-            yield _Row(path, line, cells, places, ids_column)
+def _ids_column(row: CsvRow) -> str:
+    return next(name for name in _IDS if name in row.places)
 
 
-def _records(path: Path, reader: "_csv.Reader") -> Iterator[tuple[int, list[str]]]:
-    """Each record that is not empty, with the number of the line where it begins."""
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = next(reader, None)
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise InputError(
-                f"{path}, line {line}: expected CSV in UTF-8, found something else ({error})"
-            ) from None
-        if cells is None:
-            return
-        if cells:
-            yield line, cells
-
-
-def _neighbours(row: _Row) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def _neighbours(row: CsvRow) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     distances = row.value("retrieved_distances", cells.floats)
-    ids = row.value(row.ids_column, cells.ints)
+    column = _ids_column(row)
+    ids = row.value(column, cells.ints)
     if len(distances) != len(ids):
         raise InputError(
-            f"{row.path}, line {row.line}, column {row.ids_column}: expected as many values as "
+            f"{row.path}, line {row.line}, column {column}: expected as many values as "
             f"distances, {len(distances)}, found {len(ids)}"
         )
     return distances, ids

@@ -5,18 +5,15 @@ reconstruction of its original's code. Neither can be read off the neighbours of
 missed, so a run notes both. Compared with the results files it is small: about 60 bytes per query.
 """
 
-import csv
-import io
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from activeindex.errors import InputError
 from activeindex.evaluation import cells
 from activeindex.evaluation.copy_detection import NO_MATCH
-from activeindex.running.files import check_file
+from activeindex.evaluation.csv_rows import csv_line, read_rows
 
 Test = Literal["retrieval", "detection"]
 TESTS: tuple[Test, ...] = get_args(Test)
@@ -58,19 +55,15 @@ class QueryPlace:
 
     def line(self) -> str:
         """The row as text, with its line end."""
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerow(
-            (
-                self.test,
-                self.image_index,
-                self.attack,
-                "" if self.attack_param is None else self.attack_param,
-                "" if self.cell_kept is None else int(self.cell_kept),
-                _number(self.distance),
-                _number(self.other_distance),
-            )
+        return csv_line(
+            self.test,
+            self.image_index,
+            self.attack,
+            "" if self.attack_param is None else self.attack_param,
+            "" if self.cell_kept is None else int(self.cell_kept),
+            _number(self.distance),
+            _number(self.other_distance),
         )
-        return text.getvalue()
 
 
 def _number(value: float | None) -> str:
@@ -81,41 +74,38 @@ def read_places(path: Path) -> Iterator[QueryPlace]:
     """Reads ``queries.csv`` row by row.
 
     Raises:
-        InputError: If a column is missing or a row is malformed; file and line are named.
+        InputError: If a column is missing or a row is malformed; file, line and column are named.
     """
-    check_file(path, "results")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in PLACES_COLUMNS if name not in (reader.fieldnames or ())]
-        if missing:
-            raise InputError(f"{path}, line 1: expected a column {missing[0]}, found none")
-        for row in reader:
-            try:
-                yield _place(row)
-            except (ValueError, OverflowError, TypeError, AttributeError) as error:
-                raise InputError(f"{path}, line {reader.line_num}: {error}") from None
+    for row in read_rows(path, PLACES_COLUMNS):
+        yield QueryPlace(
+            row.value("test", _test),
+            row.value("image_index", cells.at_least(NO_MATCH)),
+            row.value("attack", cells.name),
+            row.value("attack_param", cells.param),
+            row.value("cell_kept", _kept),
+            row.value("distance", _distance),
+            row.value("distance_other", _distance),
+        )
 
 
-def _place(row: dict[str, str]) -> QueryPlace:
-    test = next((known for known in TESTS if known == row["test"]), None)
+def _test(cell: str) -> Test:
+    test = next((known for known in TESTS if known == cell), None)
     if test is None:
-        raise ValueError(f"expected one of {', '.join(TESTS)}, found {row['test']!r}")
-    kept = row["cell_kept"].strip()
-    return QueryPlace(
-        test,
-        cells.at_least(NO_MATCH)(row["image_index"]),
-        cells.name(row["attack"]),
-        cells.param(row["attack_param"]),
-        bool(cells.between(0, 1)(kept)) if kept else None,
-        _distance(row["distance"]),
-        _distance(row["distance_other"]),
-    )
+        raise ValueError(f"expected one of {', '.join(TESTS)}")
+    return test
+
+
+def _kept(cell: str) -> bool | None:
+    return bool(cells.between(0, 1)(cell)) if cell.strip() else None
 
 
 def _distance(cell: str) -> float | None:
     if not cell.strip():
         return None
-    value = float(cell)
+    try:
+        value = float(cell)
+    except ValueError:
+        value = math.nan
     if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"expected a distance, found {cell!r}")
+        raise ValueError("expected a distance")
     return value

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from activeindex.running.files import check_folder
 
 EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 """File names that are taken for images, in any case; other files are passed over."""
+
+_NO_LINE = re.compile("[\n\r\ud800-\udfff]")
+"""What a list of names has no place for; surrogates are Python's for bytes that are no UTF-8."""
 
 
 def list_images(folder: Path, option: str = "data_dir") -> list[Path]:
@@ -23,13 +27,19 @@ def list_images(folder: Path, option: str = "data_dir") -> list[Path]:
         Paths that begin with ``folder``, in the order of their relative path. Nothing is opened.
 
     Raises:
-        InputError: If the folder is missing or holds no image.
+        InputError: If the folder is missing or holds no image, or a name is none for a list of
+            names: not in UTF-8, or of more than one line.
     """
     check_folder(folder, option)
     names = sorted(_walk(folder, ""))
     if not names:
         known = " ".join(sorted(EXTENSIONS))
         raise InputError(f"{option} {folder}: expected images ({known}), found none")
+    for name in names:
+        if _NO_LINE.search(name):
+            raise InputError(
+                f"{option} {folder}: expected file names of one line in UTF-8, found {name!a}"
+            )
     return [folder / name for name in names]
 
 
@@ -57,8 +67,9 @@ def _walk(folder: Path, prefix: str) -> Iterator[str]:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            if os.path.splitext(entry.name)[1].lower() in EXTENSIONS:  # noqa: PTH122 (a million names)
-                if not entry.is_dir():
-                    yield prefix + entry.name
-            elif entry.is_dir(follow_symlinks=False):
+            if entry.is_dir(follow_symlinks=False):
                 yield from _walk(folder / entry.name, f"{prefix}{entry.name}/")
+                continue
+            extension = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 (a million names)
+            if extension in EXTENSIONS and not entry.is_dir():
+                yield prefix + entry.name

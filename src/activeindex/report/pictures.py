@@ -14,7 +14,7 @@ from activeindex.errors import ActiveIndexError
 from activeindex.evaluation.tables import Edit
 from activeindex.images import list_images, read_rgb
 from activeindex.report.runs import ReportedRun
-from activeindex.running.files import read_json
+from activeindex.running.files import read_json, read_lines
 
 _NAMES = "filenames.txt"
 
@@ -138,7 +138,7 @@ class Pictures:
         if folder is None:
             return []
         if names is not None and names.is_file():
-            listed = [folder / name for name in names.read_text(encoding="utf-8").splitlines()]
+            listed = [folder / name for name in read_lines(names)]
             return listed if listed and listed[0].is_file() else []
         return _images(folder, self.run.folder.references)
 

@@ -1,6 +1,5 @@
 """The runs of a report, read once from their folders' CSV and JSON-lines files."""
 
-import json
 import math
 from collections import defaultdict
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from activeindex.evaluation.query_places import QueryPlace, read_places
 from activeindex.evaluation.tables import Edit
 from activeindex.experiment.folder import RETRIEVAL_FILE, RunFolder
 from activeindex.experiment.times import TIMES_FILE
+from activeindex.running.files import read_json_lines
 
 Values = NDArray[np.float64]
 EUCLIDEAN = "Euclidean distance"
@@ -166,16 +166,7 @@ class ReportedRun:
         path = self.folder.path / TIMES_FILE
         if not path.exists():
             return ()
-        lines = []
-        for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            try:
-                line = json.loads(text)
-            except ValueError:
-                line = None
-            if not isinstance(line, dict):
-                raise InputError(f"{path}, line {number}: expected a line about times")
-            lines.append(line)
-        return tuple(lines)
+        return tuple(read_json_lines(path, "a line about times"))
 
     @cached_property
     def stages(self) -> dict[str, tuple[float, int]]:

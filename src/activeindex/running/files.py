@@ -95,6 +95,42 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+def read_lines(path: Path) -> Iterator[str]:
+    """The lines of a text file, one by one, without their ends; nothing but these ends a line.
+
+    Raises:
+        InputError: If the file is not UTF-8.
+    """
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                yield line.removesuffix(b"\n").removesuffix(b"\r").decode()
+            except UnicodeDecodeError as error:
+                raise InputError(
+                    f"{path}, line {number}: expected text in UTF-8, found something else ({error})"
+                ) from None
+
+
+def read_json_lines(path: Path, expected: str) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a file with one on each line.
+
+    Args:
+        path: The file.
+        expected: What each stands for, for the message.
+
+    Raises:
+        InputError: If a line is none.
+    """
+    for number, line in enumerate(read_lines(path), start=1):
+        try:
+            value = json.loads(line)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise InputError(f"{path}, line {number}: expected {expected}")
+        yield value
+
+
 def file_hash(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     import hashlib

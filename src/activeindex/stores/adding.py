@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from activeindex.activation.records import RECORDS_FILE, read_records
+from activeindex.activation.records import (
+    RECORDS_FILE,
+    read_records,
+    recorded_aims,
+    recorded_extractor,
+)
 from activeindex.errors import InputError
-from activeindex.extractors import ExtractorIdentity
 from activeindex.extractors.feature_files import NAMES_FILE, SUFFIXES, FeatureFile
-from activeindex.indexing import QuantiserIdentity
-from activeindex.running.files import check_file, check_there
+from activeindex.running.files import check_file, check_there, read_lines
 from activeindex.running.progress import Progress, Silent, counted
 from activeindex.stores.generation import Generation
 from activeindex.stores.parts import Part
@@ -23,7 +26,6 @@ ROWS = 1 << 16
 """Images that are added together; a killed run has added whole parts."""
 
 _NAMED = 3
-_OF_AN_AIM = ("quantiser", "code", "distance_before", "distance_after")
 
 
 @dataclass
@@ -109,7 +111,7 @@ def read_names(path: Path, count: int) -> list[str]:
         InputError: If there is no such file or it has another number of lines.
     """
     check_file(path, "names")
-    names = path.read_text(encoding="utf-8").splitlines()
+    names = list(read_lines(path))
     if len(names) != count:
         raise InputError(
             f"names {path}: expected {count} names, one per feature, found {len(names)}"
@@ -135,18 +137,19 @@ def read_activations(
     records, identity = {}, generation.trained.identity
     for record in read_records(check_file(path, "activation")):
         name = str(record.get("name"))
-        aims = [aim for aim in (record, *record.get("also", [])) if aim.get("quantiser")]
-        here = [aim for aim in aims if aim["quantiser"]["sha256"] == identity.sha256]
+        aims = recorded_aims(path, record)
+        here = [aim.reached for aim in aims if aim.quantiser.sha256 == identity.sha256]
         if aims and not force:
             if not here:
-                found = " and ".join(str(QuantiserIdentity(**aim["quantiser"])) for aim in aims)
+                found = " and ".join(str(aim.quantiser) for aim in aims)
                 raise InputError(
                     f"{path}: {name} was activated for the quantiser {found}, expected "
                     f"{identity}; choose a generation with --index, or --force"
                 )
-            store.check_extractor(str(ExtractorIdentity(**record["extractor"])))
+            if extractor := recorded_extractor(path, record):
+                store.check_extractor(str(extractor))
         # Of several quantisers, what was reached for this one.
-        records[name] = {**record, **{key: here[0][key] for key in _OF_AN_AIM}} if here else record
+        records[name] = {**record, **here[0]} if here else record
     return records
 
 
