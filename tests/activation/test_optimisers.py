@@ -121,6 +121,11 @@ def test_anything_but_literals_is_refused_and_not_run(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_optimiser_for_sparse_gradients_is_refused() -> None:
+    with pytest.raises(InputError, match="^optimizer: expected one for dense gradients, found 'Sp"):
+        build_optimiser("SparseAdam,lr=0.1", [torch.ones(1, requires_grad=True)])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,9 @@ import pytest
 
 from activeindex.commands import run
 from activeindex.evaluation import RETRIEVAL_HEADER, RetrievalResult, format_row
+from activeindex.report.gallery import make_gallery
+from activeindex.report.pictures import Pictures
+from activeindex.report.runs import read_runs
 from tests.commands.collection import EDITS, MATCHED
 from tests.commands.conftest import Answer
 from tests.report.browser import DESKTOP, PHONE, Scheme, opened, started
@@ -238,6 +242,23 @@ def test_run_of_the_released_program_is_reported_as_far_as_it_goes(
         assert page.locator(".legend b", has_text="<b>old</b>").count() == 1
         assert page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
         assert shown.messages == []
+
+
+def test_an_unreadable_picture_costs_the_gallery_that_picture_only(
+    runs: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(runs / "active", tmp_path / "active")
+    run_folder = read_runs({"active": tmp_path / "active"})[0]
+    worst, second, *_ = sorted(run_folder.records, key=lambda record: float(record["psnr"]))
+    (tmp_path / "active" / worst["output"]).write_bytes(b"no image")
+    originals = tmp_path / "originals"
+    shutil.copytree(run_folder.folder.setting("data_dir"), originals)
+    (originals / second["name"]).write_bytes(b"no image")
+    shown = make_gallery([Pictures(run_folder, originals)], 12, 9_000_000)
+    names = {record["name"] for record in run_folder.records}
+    assert {each.name for each in shown.comparisons} == names - {worst["name"], second["name"]}
+    assert [each.name for each in shown.thumbnails] == [second["name"]]
+    assert shown.left_out == 1
 
 
 @pytest.mark.parametrize(

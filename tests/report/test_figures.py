@@ -116,6 +116,8 @@ def test_without_queries_csv_distances_are_those_of_the_results(
         ("IVF4096,PQ8x8", SSCD, 8, None),
         ("IVF4096,PQ8x8", "dino_vits (0) at 288 px", 1, None),
         ("IVF4096,PQ8x8", "sscd_disc_mixup (0) at 64 px", 1, None),
+        ("IVF4096,PQ8x8", "sscd_disc_mixup+whitening:0123 (0) at 288 px", 1, None),
+        ("IVF4096,PQ8x8", "sscd_disc_mixup.torchscript.pt (0) at 288 px", 1, 0.46),
         ("OPQ8_64,IVF64,PQ8x8", SSCD, 1, None),
         (None, None, None, None),
     ],

@@ -9,12 +9,14 @@ from typing import Any
 import torch
 
 from activeindex.activation.steps import NormedMomentum
-from activeindex.errors import InputError
+from activeindex.errors import InputError, reason_of
 
 _ROW_BY_ROW = frozenset(
     {"ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop"}
     | {"Rprop", "SGD", NormedMomentum.__name__}
 )
+
+_FOR_SPARSE_GRADIENTS = frozenset({"SparseAdam"})
 
 
 def moves_rows_alone(text: str) -> bool:
@@ -53,6 +55,8 @@ def build_optimiser(text: str, tensors: list[torch.Tensor]) -> torch.optim.Optim
         InputError: If there is none of that name, or it refuses its arguments.
     """
     name, arguments = parse_call(text, "optimizer")
+    if name in _FOR_SPARSE_GRADIENTS:
+        raise InputError(f"optimizer: expected one for dense gradients, found {name!r}")
     ours = name == NormedMomentum.__name__
     make = NormedMomentum if ours else _find(name, "optimizer", torch.optim, "timm.optim")
     optimiser: torch.optim.Optimizer = _call(make, "optimizer", text, tensors, arguments)
@@ -81,7 +85,7 @@ def build_scheduler(text: str | None, optimiser: torch.optim.Optimizer) -> Calla
             scheduler.step() if torchs else scheduler.step(steps)
         except (TypeError, ValueError, RuntimeError) as error:
             # E.g. one that wants a metric, or was made for fewer steps.
-            raise InputError(f"scheduler {text!r}: {str(error) or type(error).__name__}") from None
+            raise InputError(f"scheduler {text!r}: {reason_of(error)}") from None
 
     return advance
 
@@ -107,4 +111,4 @@ def _call(
     try:
         return make(first, **arguments)
     except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:
-        raise InputError(f"{option} {text!r}: {str(error) or type(error).__name__}") from None
+        raise InputError(f"{option} {text!r}: {reason_of(error)}") from None

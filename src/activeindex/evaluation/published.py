@@ -106,7 +106,9 @@ def matching_published(
     """
     if not isinstance(idx_factory, str) or not isinstance(extractor, str) or nprobe != 1:
         return None
-    if EXTRACTOR not in extractor or not extractor.endswith(f"at {INPUT_SIZE} px"):
+    # Its own name, or that of its file; with a pooling or whitening behind it, it is another one.
+    name = extractor.partition(" (")[0]
+    if "+" in name or EXTRACTOR not in name or not extractor.endswith(f" at {INPUT_SIZE} px"):
         return None
     for run in PUBLISHED:
         if run.arm == arm and re.fullmatch(_FACTORIES[run.index], idx_factory):

@@ -8,13 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
-from activeindex.errors import ActiveIndexError
 from activeindex.evaluation import attack_name
 from activeindex.evaluation.tables import edit_label
-from activeindex.images import read_rgb
-from activeindex.report.pictures import Embedded, Pictures, embed, thumbnail
+from activeindex.report.pictures import Embedded, Pictures, embed, embedded_thumbnail, thumbnail
 from activeindex.report.runs import EUCLIDEAN, Miss, ReportedRun
 
 _SIDE = 176
@@ -112,8 +109,8 @@ class Failures:
             **{
                 **vars(described),
                 "query": query and embed(thumbnail(query, _SIDE)),
-                "returned": _embedded(self._pictures.indexed(miss.returned)),
-                "true": _embedded(self._pictures.original(number)),
+                "returned": embedded_thumbnail(self._pictures.indexed(miss.returned), _SIDE),
+                "true": embedded_thumbnail(self._pictures.original(number), _SIDE),
             }
         )
 
@@ -136,18 +133,6 @@ class Failures:
     def _name_of(self, image_id: int) -> str:
         path = self._pictures.indexed(image_id)
         return path.name if path else f"id {image_id}"
-
-
-def _embedded(path: object) -> Embedded | None:
-    from pathlib import Path
-
-    if not isinstance(path, Path):
-        return None
-    try:
-        image: Image.Image = read_rgb(path)
-    except ActiveIndexError:
-        return None
-    return embed(thumbnail(image, _SIDE))
 
 
 def failures_csv(runs: Sequence[Failures]) -> str:

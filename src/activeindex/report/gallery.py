@@ -11,7 +11,7 @@ from PIL import Image
 from activeindex.errors import ActiveIndexError
 from activeindex.images import Pixels
 from activeindex.report.contact_sheet import AMPLIFICATION, amplified_difference
-from activeindex.report.pictures import Embedded, Pictures, embed, pixels_of, thumbnail
+from activeindex.report.pictures import Embedded, Pictures, embed, embedded_thumbnail, pixels_of
 
 _LONGEST = 544
 """Of a picture at 1:1; of a larger one the part that changed most is shown."""
@@ -96,18 +96,19 @@ def make_gallery(pictures: Iterable[Pictures], most: int, budget: int) -> Galler
     thumbnails: list[Small] = []
     used = shown = 0
     for psnr, _, number, source, record in changed:
-        if len(comparisons) < most and not thumbnails:
+        if len(comparisons) < most and used < budget:
             comparison = _compare(source, number, record)
             if comparison is not None and used + comparison.size <= budget:
                 comparisons.append(comparison)
                 used += comparison.size
                 shown += 1
                 continue
+            if comparison is not None:
+                used = budget  # A smaller one that is changed less would stand before it.
         if len(thumbnails) == _MOST_THUMBNAILS:
             break
-        path = source.released(number)
-        if path is not None:
-            small = embed(thumbnail(Image.fromarray(pixels_of(path)), _THUMBNAIL), quality=70)
+        small = embedded_thumbnail(source.released(number), _THUMBNAIL, quality=70)
+        if small is not None:
             thumbnails.append(Small(source.run.name, _name(record), psnr, small))
             shown += 1
     return Gallery(tuple(comparisons), tuple(thumbnails), len(changed) - shown)

@@ -49,6 +49,17 @@ def thumbnail(image: Image.Image, side: int) -> Image.Image:
     return small
 
 
+def embedded_thumbnail(path: Path | None, side: int, *, quality: int = 75) -> Embedded | None:
+    """An image file that fits into a square; None if it is not there or cannot be decoded."""
+    if path is None:
+        return None
+    try:
+        image = read_rgb(path)
+    except ActiveIndexError:
+        return None
+    return embed(thumbnail(image, side), quality=quality)
+
+
 @dataclass(frozen=True)
 class Pictures:
     """Where the pictures of a run are.

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import torch
 
-from activeindex.errors import InputError
+from activeindex.errors import InputError, reason_of
 
 _Put = TypeVar("_Put")
 
@@ -27,8 +27,7 @@ def on_device(name: str, put: Callable[[torch.device], _Put]) -> _Put:
     try:
         return put(torch.device(here))
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"device {name!r}: cannot be used ({reason})") from None
+        raise InputError(f"device {name!r}: cannot be used ({reason_of(error)})") from None
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from activeindex.errors import InputError, OutputError
+from activeindex.errors import InputError, OutputError, reason_of
 
 _HASH_BLOCK = 1 << 20
 
@@ -53,8 +53,7 @@ def output_error(path: Path, error: Exception) -> OutputError:
         reason = "a file has its folder's name"
     if reason is None:
         free = _free_bytes(path.parent)
-        said = str(error).strip() or type(error).__name__
-        reason = f"{said.splitlines()[0]}; {free:,} bytes are free there"
+        reason = f"{reason_of(error)}; {free:,} bytes are free there"
     return OutputError(f"{path}: cannot be written ({reason})")
 
 
