@@ -259,7 +259,7 @@ def test_added_images_are_not_mixed_into_an_old_run(
     put(tmp_path / "in", photographs, "a.png")
     run(tmp_path / "in", tmp_path / "out")
     put(tmp_path / "in", photographs, "a.png", "b.png")
-    with pytest.raises(InputError, match=r"holds results with images='"):
+    with pytest.raises(InputError, match=r"out: holds results of other images, or of these befo"):
         run(tmp_path / "in", tmp_path / "out")
 
 

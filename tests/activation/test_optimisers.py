@@ -122,7 +122,7 @@ def test_anything_but_literals_is_refused_and_not_run(
 
 
 def test_an_optimiser_for_sparse_gradients_is_refused() -> None:
-    with pytest.raises(InputError, match="^optimizer: expected one for dense gradients, found 'Sp"):
+    with pytest.raises(InputError, match=r"^optimizer: expected one for dense gradients, found"):
         build_optimiser("SparseAdam,lr=0.1", [torch.ones(1, requires_grad=True)])
 
 

@@ -34,6 +34,7 @@ from activeindex.extractors.feature_files import (
     write_note,
 )
 from activeindex.images import (
+    OTHER_IMAGES,
     Picture,
     Pixels,
     check_encodable,
@@ -158,7 +159,7 @@ def activate_folder(
             "those of extract_fts; give another output folder"
         )
     files = (RECORDS_FILE, ROWS_FILE, NAMES_FILE)
-    with Journal(output_dir, "activation", identity, files) as journal:
+    with Journal(output_dir, "activation", identity, files, told=OTHER_IMAGES) as journal:
         if journal.note is not None:
             progress.advance(len(paths))
             return _result(output_dir, journal.note, journal.note["count"])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from activeindex import __version__
 from activeindex.activation import (
@@ -44,13 +44,24 @@ from activeindex.experiment.settings import ExperimentSettings
 from activeindex.experiment.summary import RunSummary
 from activeindex.experiment.times import TIMES_FILE, StageTimes
 from activeindex.extractors import Extractor, extract_folder, read_features
-from activeindex.images import list_images
+from activeindex.images import fingerprint, list_images
 from activeindex.running.files import check_written
-from activeindex.running.journal import Journal
+from activeindex.running.journal import Journal, check_begun
 from activeindex.running.progress import Progress, Silent
 from activeindex.running.workers import Engine, Workers
 
 _LOG_FILE = "log.jsonl"
+
+_FREE = (
+    *("data_dir", "output_dir", "query_nonmatch_dir", "idx_dir"),
+    *("fts_training_path", "fts_reference_path", "fts_edited_path", "batch_size_eval"),
+)
+"""Settings that may change while a run goes on: what lies there is known by its hashes."""
+
+_OTHER_QUERIES = {
+    "other_images": "results of other images in query_nonmatch_dir, or of these before they were "
+    "written to (their names, sizes and times of change are compared)"
+}
 
 StartBar = Callable[[str, int, int], AbstractContextManager[Progress]]
 """Starts a progress bar: its title, the number of images, how many of them are done."""
@@ -127,6 +138,7 @@ def run_experiment(
     workers = workers or Workers()
     paths = list_images(settings.data_dir)
     others = _other_images(settings)
+    check_begun(settings.output_dir, "run", _settings(settings), _FREE)
     times = StageTimes(settings.output_dir / TIMES_FILE, command, extractor.device)
     with times.stage("originals", len(paths)), start_bar("originals", len(paths), 0) as progress:
         extraction = extract_folder(
@@ -148,7 +160,10 @@ def run_experiment(
         # A target that the index does not have is refused before the run claims output_dir.
         choose_targets(settings.activation.target, originals.values[:1], arm.quantiser)
     notes = _notes(settings, arm, others)
-    with Journal(settings.output_dir, "run", notes, _files(settings)) as journal:
+    journal = Journal(
+        settings.output_dir, "run", notes, _files(settings), free=_FREE, told=_OTHER_QUERIES
+    )
+    with journal:
         if journal.finished:
             return RunSummary.read(settings.output_dir)
         times.commit()
@@ -168,7 +183,8 @@ def run_experiment(
         if others:
             with start_bar("other queries", len(others), done) as progress:
                 _search_others(run, others, len(paths), done, progress)
-        journal.finish({"references": arm.references, "images": len(paths)})
+        counts = {"references": arm.references, "images": len(paths), "other_queries": len(others)}
+        journal.finish(counts)
     return RunSummary.read(settings.output_dir)
 
 
@@ -189,18 +205,20 @@ def _files(settings: ExperimentSettings) -> tuple[str, ...]:
     )
 
 
+def _settings(settings: ExperimentSettings) -> dict[str, Any]:
+    """What is known of a run's notes before anything is read."""
+    noted: dict[str, Any] = json.loads(json.dumps(asdict(settings), default=str))
+    return {"settings": noted, "version": __version__}
+
+
 def _notes(settings: ExperimentSettings, arm: Arm, others: list[Path]) -> dict[str, Any]:
     """What the results depend on: a run with other notes is another run."""
-    noted = asdict(settings)
-    if not settings.index.fts_edited_path:
-        del noted["index"]["fts_edited_path"]  # Of runs before there was such an option, neither.
-    notes = {
-        "settings": noted,
+    folder = settings.evaluation.query_nonmatch_dir
+    return {
+        **_settings(settings),
         **arm.identity,
-        "other_queries": len(others),
-        "version": __version__,
+        "other_images": fingerprint(folder, others) if folder else None,
     }
-    return cast("dict[str, Any]", json.loads(json.dumps(notes, default=str)))
 
 
 def _images_done(journal: Journal, kind: str) -> int:

@@ -27,7 +27,7 @@ from activeindex.extractors.feature_files import (
     SUFFIXES,
     write_features,
 )
-from activeindex.images import fingerprint, list_images, read_rgb, to_square
+from activeindex.images import OTHER_IMAGES, fingerprint, list_images, read_rgb, to_square
 from activeindex.running.devices import sent
 from activeindex.running.journal import Journal, is_begun
 from activeindex.running.progress import Progress, Silent
@@ -305,8 +305,16 @@ def extract_folder(
             f"output_dir {output_dir}: expected one without activated images, found an unfinished "
             "activation, which writes features, too; give another output_dir"
         )
-    files, optional = (ROWS_FILE, NAMES_FILE), ("code_views", "edit_seed")
-    with Journal(output_dir, "fts", identity, files, optional) as journal:
+    journal = Journal(
+        output_dir,
+        "fts",
+        identity,
+        (ROWS_FILE, NAMES_FILE),
+        optional=("code_views", "edit_seed"),
+        free=("data_dir", "batch_size"),
+        told=OTHER_IMAGES,
+    )
+    with journal:
         features = output_dir / f"fts{suffix}"
         if journal.note is not None:
             progress.advance(len(paths))

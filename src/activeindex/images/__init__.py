@@ -20,7 +20,7 @@ from activeindex.images.encoding import (
     write_bytes,
     write_png,
 )
-from activeindex.images.folder import EXTENSIONS, fingerprint, list_images
+from activeindex.images.folder import EXTENSIONS, OTHER_IMAGES, fingerprint, list_images
 from activeindex.images.levels import (
     Pixels,
     from_levels,
@@ -47,6 +47,7 @@ __all__ = [
     "EXTENSIONS",
     "FORMATS",
     "MINIMUM_SIDE",
+    "OTHER_IMAGES",
     "PNG",
     "FileFormat",
     "FormatName",

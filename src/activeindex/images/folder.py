@@ -12,6 +12,12 @@ from activeindex.running.files import check_folder
 EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 """File names that are taken for images, in any case; other files are passed over."""
 
+OTHER_IMAGES = {
+    "images": "results of other images, or of these before they were written to (their names, "
+    "sizes and times of change are compared)"
+}
+"""What it means that fingerprints differ, for :class:`~activeindex.running.journal.Journal`."""
+
 _NO_LINE = re.compile("[\n\r\ud800-\udfff]")
 """What a list of names has no place for; surrogates are Python's for bytes that are no UTF-8."""
 

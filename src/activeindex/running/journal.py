@@ -12,7 +12,7 @@ do not write in one folder at a time.
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -20,6 +20,8 @@ from typing import IO, Any, Self
 from activeindex.errors import InputError
 from activeindex.running.files import output_error, read_json, write_json
 from activeindex.running.locking import only_run
+
+_SPEAKING: Mapping[str, str] = {}
 
 
 def is_begun(folder: Path, name: str) -> bool:
@@ -37,6 +39,9 @@ class Journal:
             command with another identity has left in the folder is neither continued nor replaced.
         files: The names of the files that the steps append to.
         optional: Keys that an identity may leave out, which is then a value of its own.
+        free: Keys at any depth whose values are noted, and may be others when the command goes on:
+            where something is, if what it is is known otherwise.
+        told: What it means that the values of a key differ, where they do not speak for themselves.
 
     Attributes:
         steps: What each committed step noted, oldest first.
@@ -55,6 +60,8 @@ class Journal:
         identity: Mapping[str, Any],
         files: tuple[str, ...],
         optional: tuple[str, ...] = (),
+        free: tuple[str, ...] = (),
+        told: Mapping[str, str] = _SPEAKING,
     ) -> None:
         self.steps: list[dict[str, Any]] = []
         self.note: dict[str, Any] | None = None
@@ -63,6 +70,7 @@ class Journal:
         self._path = folder / f".{name}.journal"
         # As it will be read back: tuples become lists, paths are not allowed.
         self._identity: dict[str, Any] = json.loads(json.dumps(identity))
+        self._free, self._told = frozenset(free), told
         self._streams: dict[str, IO[bytes]] = {}
         self._file: IO[bytes] | None = None
         with _writing(folder):
@@ -226,20 +234,60 @@ class Journal:
             os.fsync(self._file.fileno())
 
     def _check(self, found: Mapping[str, Any], left: Path) -> None:
-        difference = _first_difference("", self._identity, found)
-        if difference is not None:
-            name, expected, other = difference
-            raise InputError(
-                f"{self._folder}: holds results with {name}={other!r}, this command has "
-                f"{name}={expected!r}; give another output folder, or delete {left}"
-            )
+        _check(self._identity, found, left, self._free, self._told)
 
 
-def _first_difference(name: str, expected: Any, found: Any) -> tuple[str, Any, Any] | None:
+def check_begun(
+    folder: Path, name: str, known: Mapping[str, Any], free: Collection[str] = ()
+) -> None:
+    """Checks what is known of an identity already, before work that a refusal would waste.
+
+    Args:
+        folder: As of :class:`Journal`.
+        name: As of :class:`Journal`.
+        known: Some keys of the identity.
+        free: As of :class:`Journal`.
+
+    Raises:
+        InputError: If the folder holds the results of a command with another identity.
+    """
+    note, begun = folder / f"{name}.json", folder / f".{name}.journal"
+    if note.exists():
+        left, found = note, read_json(note)
+    elif begun.exists():
+        left = begun
+        try:
+            found = json.loads(begun.read_bytes().partition(b"\n")[0])["identity"]
+        except (ValueError, LookupError, TypeError):
+            return  # Killed while it was written: nothing was done.
+    else:
+        return
+    expected = json.loads(json.dumps(known))
+    _check(expected, {key: found.get(key) for key in expected}, left, free, _SPEAKING)
+
+
+def _check(
+    expected: Mapping[str, Any],
+    found: Mapping[str, Any],
+    left: Path,
+    free: Collection[str],
+    told: Mapping[str, str],
+) -> None:
+    difference = _first_difference("", expected, found, free)
+    if difference is None:
+        return
+    name, here, there = difference
+    what = told.get(name, f"results with {name}={there!r}, this command has {name}={here!r}")
+    raise InputError(f"{left.parent}: holds {what}; give another output folder, or delete {left}")
+
+
+def _first_difference(
+    name: str, expected: Any, found: Any, free: Collection[str]
+) -> tuple[str, Any, Any] | None:
     """The innermost name whose values differ, and both of them."""
     if isinstance(expected, Mapping) and isinstance(found, Mapping):
-        for key in sorted({*expected, *found}):
-            if difference := _first_difference(key, expected.get(key), found.get(key)):
+        for key in sorted({*expected, *found} - {*free}):
+            if difference := _first_difference(key, expected.get(key), found.get(key), free):
                 return difference
         return None
     return None if expected == found else (name, expected, found)
