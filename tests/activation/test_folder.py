@@ -235,6 +235,21 @@ def test_a_finished_run_is_not_repeated(tmp_path: Path, photographs: dict[str, P
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == times
 
 
+def test_a_released_image_that_was_lost_since_is_named(
+    tmp_path: Path, photographs: dict[str, Pixels]
+) -> None:
+    put(tmp_path / "in", photographs, "a.png", "b.png")
+    run(tmp_path / "in", tmp_path / "out")
+    (tmp_path / "out" / "b.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"out/b\.png: .*, found an empty file; delete .*on\.json"):
+        run(tmp_path / "in", tmp_path / "out")
+    (tmp_path / "out" / "a.png").unlink()
+    with pytest.raises(InputError, match=r"out/a\.png: .*, found nothing; delete "):
+        run(tmp_path / "in", tmp_path / "out")
+    (tmp_path / "out" / "activation.json").unlink()
+    assert run(tmp_path / "in", tmp_path / "out").count == 2
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -109,3 +110,90 @@ def test_tensorboard_reads_what_a_run_wrote_for_it(runs: Path) -> None:
     ]
     assert losses == pytest.approx(logged)
     assert [event.step for event in events.Scalars("image/psnr")] == list(range(len(MATCHED)))
+
+
+def test_a_run_goes_on_where_it_was_moved_to_and_however_its_inputs_are_named(
+    prepared: Prepared, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(runs / "passive", tmp_path / "moved")
+    shutil.copytree(runs / "indexes", tmp_path / "indexes")
+    monkeypatch.chdir(prepared.root)
+    options = prepared.main_options(
+        **{"active": False, "save_imgs": False, "verbose": 0, "batch_size_eval": 7},
+        **{"output_dir": tmp_path / "moved", "idx_dir": tmp_path / "indexes"},
+    )
+    here = [str(option).replace(f"{prepared.root}/", "") for option in options]
+    assert here != options
+    before = (tmp_path / "moved" / "retr_df.csv").stat().st_mtime_ns
+    assert run(["main", *here]) == 0
+    assert (tmp_path / "moved" / "retr_df.csv").stat().st_mtime_ns == before
+
+
+def test_other_images_among_the_queries_are_refused(
+    prepared: Prepared, runs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(prepared.non_matching, tmp_path / "others")
+    first, second = sorted((tmp_path / "others").iterdir())[:2]
+    first.write_bytes(second.read_bytes())
+    shutil.copytree(runs / "passive", tmp_path / "passive")
+    options = prepared.main_options(
+        **{"active": False, "save_imgs": False, "query_nonmatch_dir": tmp_path / "others"},
+        **{"output_dir": tmp_path / "passive", "idx_dir": runs / "indexes"},
+    )
+    assert run(["main", *options]) == 2
+    assert "holds results of other images in query_nonmatch_dir" in capfd.readouterr().err
+
+
+def test_a_run_that_evaluates_nothing_releases_its_images(
+    prepared: Prepared, runs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    options = prepared.main_options(
+        **{"iterations": 1, "eval_retrieval": False, "eval_icd": False},
+        **{"output_dir": tmp_path / "out", "idx_dir": runs / "indexes"},
+    )
+    for _ in range(2):
+        assert run(["main", *options]) == 0
+        assert "PSNR" in capfd.readouterr().out
+    assert len(list((tmp_path / "out" / "imgs").iterdir())) == len(MATCHED)
+    (tmp_path / "out" / "imgs" / "00002.png").unlink()
+    assert run(["main", *options]) == 2
+    assert "imgs/00002.png: expected what was written there before" in capfd.readouterr().err
+    assert run(["table", str(tmp_path / "out")]) == 0
+    assert run(["report", str(tmp_path / "out"), "--output_dir", str(tmp_path / "report")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kneighbors": 7}, "holds results with kneighbors=20, this command has kneighbors=7"),
+        ({"idx_factory": "ivf4,pq8x8"}, "idx_factory 'ivf4,pq8x8': expected a FAISS factory"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_computed(
+    prepared: Prepared,
+    runs: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    changes: dict[str, object],
+    message: str,
+) -> None:
+    shutil.copytree(runs / "passive", tmp_path / "out")
+    shutil.rmtree(tmp_path / "out" / "originals")
+    options = prepared.main_options(
+        **{"active": False, "save_imgs": False, "output_dir": tmp_path / "out"},
+        **{"idx_dir": runs / "indexes", **changes},
+    )
+    assert run(["main", *options]) == 2
+    assert message in capfd.readouterr().err
+    assert not (tmp_path / "out" / "originals").exists()
+
+
+def test_outputs_among_the_images_are_refused(
+    prepared: Prepared, runs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(prepared.images, tmp_path / "images")
+    options = prepared.main_options(
+        data_dir=tmp_path / "images", output_dir=tmp_path / "images" / "out", active=False
+    )
+    assert run(["main", *options]) == 2
+    assert "expected one outside the images' folder" in capfd.readouterr().err

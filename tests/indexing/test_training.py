@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from activeindex.errors import InputError, ShapeError
-from activeindex.indexing import FEATURES_PER_CENTROID, Metric, most_centroids, train_index
+from activeindex.indexing import Metric, few_features, train_index
 from tests.indexing.trained import KINDS, features, trained
 
 
@@ -82,6 +82,12 @@ def test_few_training_features_of_a_rotation_print_nothing(
         ("IMI2x4,PQ8x4np", 16),
     ],
 )
-def test_the_largest_clustering_of_an_index_is_known(factory: str, count: int) -> None:
-    assert FEATURES_PER_CENTROID == 39
-    assert most_centroids(train_index(features(400), factory, "L2")) == count
+def test_fewer_features_than_the_largest_clustering_wants_are_told(
+    factory: str, count: int
+) -> None:
+    index = train_index(features(400), factory, "L2")
+    assert few_features(39 * count, index) is None
+    if count:
+        assert few_features(39 * count - 1, index) == (
+            f"{39 * count - 1:,} features for {count:,} centroids; {39 * count:,} advised"
+        )

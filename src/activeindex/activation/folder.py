@@ -19,7 +19,7 @@ from activeindex.activation.activate import (
     together_on,
 )
 from activeindex.activation.optimisation import Step
-from activeindex.activation.records import RECORDS_FILE, Recorder, check_released
+from activeindex.activation.records import RECORDS_FILE, Recorder, check_released, read_records
 from activeindex.activation.release import ReleaseSettings
 from activeindex.activation.results import ActivatedImage
 from activeindex.activation.settings import ActivationSettings
@@ -38,6 +38,7 @@ from activeindex.images import (
     Picture,
     Pixels,
     check_encodable,
+    check_outside,
     fingerprint,
     list_images,
     read_picture,
@@ -45,7 +46,7 @@ from activeindex.images import (
     write_bytes,
 )
 from activeindex.indexing import Features, Quantiser
-from activeindex.running.files import check_written
+from activeindex.running.files import check_kept, check_written
 from activeindex.running.journal import Journal, is_begun
 from activeindex.running.progress import Progress, Silent
 from activeindex.running.workers import Engine, Workers
@@ -129,11 +130,7 @@ def activate_folder(
             or the images were activated for another index or through another extractor.
         UnreadableImageError: If a file cannot be decoded and ``unreadable`` is ``"refuse"``.
     """
-    if output_dir.resolve().is_relative_to(data_dir.resolve()):
-        # Below it, the outputs would be among the images of the next start.
-        raise InputError(
-            f"output folder {output_dir}: expected one outside the images' folder {data_dir}"
-        )
+    check_outside(output_dir, data_dir)
     quantisers = as_tuple(quantiser)
     if not force:
         for each in quantisers:
@@ -162,6 +159,7 @@ def activate_folder(
     with Journal(output_dir, "activation", identity, files, told=OTHER_IMAGES) as journal:
         if journal.note is not None:
             progress.advance(len(paths))
+            _check_kept(output_dir)
             return _result(output_dir, journal.note, journal.note["count"])
         # Steps may be of other sizes: a run can go on on another device.
         before = sum(step["images"] for step in journal.steps)
@@ -206,6 +204,13 @@ def activate_folder(
             write_note(features, extractor.identity, shape, settings.code_views)
         journal.finish(note, drop=(ROWS_FILE,))
         return _result(output_dir, note, before)
+
+
+def _check_kept(output_dir: Path) -> None:
+    note = output_dir / "activation.json"
+    check_kept(output_dir / RECORDS_FILE, note)
+    for record in read_records(output_dir / RECORDS_FILE):
+        check_kept(output_dir / record["output"], note)
 
 
 def _result(output_dir: Path, note: Mapping[str, Any], before: int) -> FolderActivation:

@@ -143,6 +143,7 @@ def run(options: argparse.Namespace) -> None:
             start_bar=tell.bar,
             watchers=watchers,
             command=options.command_line,
+            tell=tell,
         )
     tell()
     tell(tables_of({arm: summary}))

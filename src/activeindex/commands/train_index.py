@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
         check_file(path, "fts_edited_path")
     from activeindex.extractors import read_features
     from activeindex.extractors.feature_files import read_copies
-    from activeindex.indexing import FEATURES_PER_CENTROID, most_centroids, train_folder
+    from activeindex.indexing import few_features, train_folder
 
     tell = Teller(options.verbose)
     features = read_features(options.fts_training_path, "fts_training_path")
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
     if there:
         tell("was trained before; nothing changed")
         return
-    count, centroids = len(features.values), most_centroids(index.index)
-    if count < (advised := FEATURES_PER_CENTROID * centroids):
-        tell(f"warning: {count:,} features for {centroids:,} centroids; {advised:,} advised")
+    count = len(features.values)
+    if few := few_features(count, index.index):
+        tell(f"warning: {few}")
     tell(f"trained on {count} features in {tell.seconds:.1f} s")

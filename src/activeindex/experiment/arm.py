@@ -25,12 +25,14 @@ class Arm:
     Attributes:
         index: The index; ids 0 … R - 1 are the references, R, R + 1, … the originals of the set.
         quantiser: Its quantiser.
+        training_features: On how many features the index was trained.
         references: How many references there are, R.
         identity: What was put in, for a run's notes: hashes of the features and the extractor.
     """
 
     index: faiss.Index
     quantiser: Quantiser
+    training_features: int
     references: int
     identity: dict[str, str]
 
@@ -77,7 +79,7 @@ def build_arm(settings: IndexSettings, extractor: Extractor, originals: FeatureF
         "references_sha256": references.hash(),
         "originals_sha256": originals.hash(),
     }
-    return Arm(index, quantiser, len(references.values), identity)
+    return Arm(index, quantiser, len(training.values), len(references.values), identity)
 
 
 def _features(settings: IndexSettings, option: str, extractor: Extractor) -> FeatureFile:

@@ -33,9 +33,14 @@ class RunFolder:
         """Looks into a folder.
 
         Raises:
-            InputError: If it holds neither results file, or ``run.json`` is malformed.
+            InputError: If there are neither results nor notes, or ``run.json`` is malformed.
         """
-        if not any((path / file).exists() for file in (RETRIEVAL_FILE, DETECTION_FILE)):
+        known = (
+            RETRIEVAL_FILE,
+            DETECTION_FILE,
+            RUN_FILE,
+        )  # The last alone: one that only released.
+        if not any((path / file).exists() for file in known):
             raise InputError(
                 f"{path}: expected the results of a run ({RETRIEVAL_FILE} or {DETECTION_FILE}), "
                 "found neither"

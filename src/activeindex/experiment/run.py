@@ -36,7 +36,7 @@ from activeindex.experiment.batches import (
     auto_tasks,
     released_name,
 )
-from activeindex.experiment.folder import DETECTION_FILE, RETRIEVAL_FILE
+from activeindex.experiment.folder import DETECTION_FILE, RETRIEVAL_FILE, RUN_FILE
 from activeindex.experiment.places import Originals
 from activeindex.experiment.queries import Query
 from activeindex.experiment.searching import Searcher
@@ -44,8 +44,9 @@ from activeindex.experiment.settings import ExperimentSettings
 from activeindex.experiment.summary import RunSummary
 from activeindex.experiment.times import TIMES_FILE, StageTimes
 from activeindex.extractors import Extractor, extract_folder, read_features
-from activeindex.images import fingerprint, list_images
-from activeindex.running.files import check_written
+from activeindex.images import check_outside, fingerprint, list_images
+from activeindex.indexing import few_features, new_index
+from activeindex.running.files import check_kept, check_written
 from activeindex.running.journal import Journal, check_begun
 from activeindex.running.progress import Progress, Silent
 from activeindex.running.workers import Engine, Workers
@@ -110,6 +111,7 @@ def run_experiment(
     start_bar: StartBar = _no_bar,
     watchers: Sequence[Watcher] = (),
     command: str | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> RunSummary:
     """Runs one arm.
 
@@ -123,6 +125,7 @@ def run_experiment(
         start_bar: Called for a progress bar at the start of each stage.
         watchers: Told of every step of activation and of every activated image.
         command: What was typed, for ``times.jsonl``.
+        tell: Called with what the user should know, a line each.
 
     Returns:
         The tables of the run, computed from its files: ``retr_df.csv``, ``icd_df.csv``,
@@ -138,6 +141,9 @@ def run_experiment(
     workers = workers or Workers()
     paths = list_images(settings.data_dir)
     others = _other_images(settings)
+    check_outside(settings.output_dir, settings.data_dir)
+    index = settings.index
+    new_index(index.idx_factory, extractor.dimension, index.quant)  # Refused before hours of work.
     check_begun(settings.output_dir, "run", _settings(settings), _FREE)
     times = StageTimes(settings.output_dir / TIMES_FILE, command, extractor.device)
     with times.stage("originals", len(paths)), start_bar("originals", len(paths), 0) as progress:
@@ -154,6 +160,8 @@ def run_experiment(
     with times.stage("index", len(originals.values)), start_bar("index", 1, 0) as progress:
         arm = build_arm(settings.index, extractor, originals)
         progress.advance()
+    if few := few_features(arm.training_features, arm.index):
+        tell(f"warning: {few}")
     if not settings.index.force:
         check_released(settings.data_dir, arm.quantiser, extractor)
     if settings.active:
@@ -165,6 +173,7 @@ def run_experiment(
     )
     with journal:
         if journal.finished:
+            _check_kept(settings, len(paths))
             return RunSummary.read(settings.output_dir)
         times.commit()
         searcher = Searcher(
@@ -186,6 +195,13 @@ def run_experiment(
         counts = {"references": arm.references, "images": len(paths), "other_queries": len(others)}
         journal.finish(counts)
     return RunSummary.read(settings.output_dir)
+
+
+def _check_kept(settings: ExperimentSettings, count: int) -> None:
+    images = range(count if settings.save_imgs else 0)
+    files = [name for name in _files(settings) if name != _LOG_FILE]  # It may be empty.
+    for name in (*files, *(released_name(settings, image) for image in images)):
+        check_kept(settings.output_dir / name, settings.output_dir / RUN_FILE)
 
 
 def _other_images(settings: ExperimentSettings) -> list[Path]:

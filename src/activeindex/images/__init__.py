@@ -20,7 +20,13 @@ from activeindex.images.encoding import (
     write_bytes,
     write_png,
 )
-from activeindex.images.folder import EXTENSIONS, OTHER_IMAGES, fingerprint, list_images
+from activeindex.images.folder import (
+    EXTENSIONS,
+    OTHER_IMAGES,
+    check_outside,
+    fingerprint,
+    list_images,
+)
 from activeindex.images.levels import (
     Pixels,
     from_levels,
@@ -55,6 +61,7 @@ __all__ = [
     "Pixels",
     "Quality",
     "check_encodable",
+    "check_outside",
     "decode",
     "encode",
     "fingerprint",

@@ -68,6 +68,18 @@ def fingerprint(folder: Path, paths: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
+def check_outside(output_dir: Path, folder: Path) -> None:
+    """Checks that outputs do not go among the images: at the next start they would be some.
+
+    Raises:
+        InputError: If ``output_dir`` is ``folder`` or below it.
+    """
+    if output_dir.resolve().is_relative_to(folder.resolve()):
+        raise InputError(
+            f"output folder {output_dir}: expected one outside the images' folder {folder}"
+        )
+
+
 def _walk(folder: Path, prefix: str) -> Iterator[str]:
     with os.scandir(folder) as entries:
         for entry in entries:

@@ -13,15 +13,14 @@ from activeindex.indexing.quantiser import Features, Quantiser
 from activeindex.indexing.search import Neighbours, add, search, set_nprobe, set_search_parameters
 from activeindex.indexing.trained import TrainedIndex, load_or_train, train_folder
 from activeindex.indexing.training import (
-    FEATURES_PER_CENTROID,
     METRICS,
     Metric,
-    most_centroids,
+    few_features,
+    new_index,
     train_index,
 )
 
 __all__ = [
-    "FEATURES_PER_CENTROID",
     "METRICS",
     "Faces",
     "Features",
@@ -32,9 +31,10 @@ __all__ = [
     "QuantiserIdentity",
     "TrainedIndex",
     "add",
+    "few_features",
     "index_path",
     "load_or_train",
-    "most_centroids",
+    "new_index",
     "read_index",
     "search",
     "set_nprobe",

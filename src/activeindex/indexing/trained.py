@@ -19,7 +19,13 @@ from activeindex.indexing.manifest import Manifest, library_versions
 from activeindex.indexing.nuisances import check_wanted
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.training import Metric, train_index
-from activeindex.running.files import check_there, file_hash, output_error, whole_file
+from activeindex.running.files import (
+    check_there,
+    check_writable,
+    file_hash,
+    output_error,
+    whole_file,
+)
 
 INDEX_FILE = "index.faiss"
 MANIFEST_FILE = "manifest.json"
@@ -169,6 +175,7 @@ def train_folder(
         there = TrainedIndex.read(folder)
         _check_made_of(there, recipe, "give another output_dir")
         return there
+    check_writable(folder.parent)
     index = recipe.train()
     Quantiser(index)  # Refused before anything is written.
     beside = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
@@ -215,6 +222,7 @@ def load_or_train(
         if not any_origin:
             _check_made_of(trained, recipe, "give another idx_dir")
         return trained
+    check_writable(idx_dir)
     index = recipe.train()
     # The manifest comes first: an index without one would pass for trained by another program.
     _write(path, path.with_suffix(".json"), index, recipe)

@@ -26,7 +26,7 @@ _INDEXES_WITHIN = ("index", "storage", "base_index", "refine_index", "quantizer"
 _QUANTISERS_WITHIN = ("pq", "refine_pq", "rq", "q1")
 _OF_ROTATION = 256
 
-FEATURES_PER_CENTROID: int = faiss.ClusteringParameters().min_points_per_centroid
+_FEATURES_PER_CENTROID: int = faiss.ClusteringParameters().min_points_per_centroid
 """Training features per centroid that FAISS advises at least."""
 
 _LOCATION = re.compile(r"^Error in .* at \S+:\d+: (Error: )?")
@@ -138,7 +138,21 @@ def _clustered(part: Any) -> Iterator[Any]:
             yield from _clustered(within)
 
 
-def most_centroids(index: faiss.Index) -> int:
+def few_features(count: int, index: faiss.Index) -> str | None:
+    """What to say of an index that was trained on fewer features than FAISS advises; None if not.
+
+    Args:
+        count: Of the training features.
+        index: The index.
+    """
+    centroids = _most_centroids(index)
+    advised = _FEATURES_PER_CENTROID * centroids
+    if count >= advised:
+        return None
+    return f"{count:,} features for {centroids:,} centroids; {advised:,} advised"
+
+
+def _most_centroids(index: faiss.Index) -> int:
     """How many centroids the largest clustering of an index has; 0 where none is known."""
     transforms, _ = unwrapped(index)
     # A rotation is trained with a product quantiser of 8 bits, which it does not keep.

@@ -182,3 +182,38 @@ def check_written(path: Path) -> None:
         raise InputError(
             f"output_dir: expected a folder that every worker writes to, {path} is not there"
         )
+
+
+def check_kept(path: Path, note: Path) -> None:
+    """Checks that what a finished command wrote is still there.
+
+    Args:
+        path: The file.
+        note: What says that the command is finished.
+
+    Raises:
+        InputError: If it is gone, or empty.
+    """
+    size = path.stat().st_size if path.is_file() else None
+    if not size:
+        found = "nothing" if size is None else "an empty file"
+        raise InputError(
+            f"{path}: expected what was written there before, found {found}; "
+            f"delete {note} to start over"
+        )
+
+
+def check_writable(folder: Path) -> None:
+    """Makes a folder where it is missing, and checks that files can be made in it.
+
+    Raises:
+        OutputError: If they cannot.
+    """
+    import tempfile
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise output_error(folder, error) from error
