@@ -8,6 +8,7 @@ the same command goes on where it was.
 
 import argparse
 import importlib
+import os
 import shlex
 import sys
 from collections.abc import Generator, Sequence
@@ -34,6 +35,7 @@ COMMANDS = {
     "whiten": "fit a whitening on training features, to put behind an extractor",
 }
 
+BROKEN_PIPE = 1
 USER_ERROR = 2
 INTERRUPTED = 130
 TERMINATED = 143
@@ -86,6 +88,11 @@ def run_command(name: str, arguments: Sequence[str] | None = None, prog: str | N
     try:
         with terminable():
             command.run(options)
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Who reads the output has seen enough; Python would still flush it at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     except ActiveIndexError as error:
         if getattr(options, "debug", False):
             raise

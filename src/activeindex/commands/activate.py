@@ -82,6 +82,7 @@ def run(options: argparse.Namespace) -> None:
             index.check_extractor(str(extractor.identity), extractor.dimension)
     names = " and ".join(str(index.identity) for index in indexes)
     tell(f"{counted(total, 'image')}, index {names}, extractor {extractor.identity}")
+    tell.passed_over(options.folder)
     with naming_unreadable(), workers, tell.bar("activate", total) as progress:
         done = activate_folder(
             options.folder,

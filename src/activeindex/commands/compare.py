@@ -5,6 +5,7 @@ is held against the same query of the other.
 """
 
 import argparse
+import sys
 import textwrap
 from pathlib import Path
 
@@ -33,13 +34,14 @@ def run(options: argparse.Namespace) -> None:
 
     first, second = folders
     runs = [RunFolder.open(folder) for folder in folders.values()]
+    width = 100 if sys.stdout.isatty() else None  # Programs want their rows whole.
     parts = []
     if all(run.has_retrieval for run in runs):
         comparison = PairedComparison.between(*(run.hit_table() for run in runs))
-        parts.append(plain_text(paired_table((first, second), comparison)))
+        parts.append(plain_text(paired_table((first, second), comparison), width))
     if all(run.has_detection for run in runs):
         ranked = [run.ranked_pairs() for run in runs]
-        parts.append(plain_text(paired_detection((first, second), ranked[0], ranked[1])))
+        parts.append(plain_text(paired_detection((first, second), ranked[0], ranked[1]), width))
     if not parts:
         parts.append("nothing to compare: no results file is in both runs\n")
     parts.append("\n".join(textwrap.wrap(METHODS, 100)))

@@ -73,6 +73,7 @@ def run(options: argparse.Namespace) -> None:
     extractor = chosen_extractor(options, tell)
     total = len(list_images(options.data_dir))
     tell(f"{counted(total, 'image')}, extractor {extractor.identity}")
+    tell.passed_over(options.data_dir)
     with naming_unreadable(), workers, tell.bar("features", total) as progress:
         extraction = extract_folder(
             extractor,

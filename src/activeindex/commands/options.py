@@ -11,10 +11,11 @@ from typing import TypeVar
 
 from activeindex.errors import UnreadableImageError
 from activeindex.running.cores import default_workers
-from activeindex.running.progress import Bar, Progress, Silent, in_lines
+from activeindex.running.progress import Bar, Progress, Silent, counted, in_lines
 
 _Number = TypeVar("_Number", int, float)
 
+_SHOWN_NAMES = 3
 _TRUE = frozenset({"1", "on", "true", "yes"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
@@ -165,6 +166,17 @@ class Teller:
         else:
             with in_lines(title, total, done) as said:
                 yield said
+
+    def passed_over(self, folder: Path) -> None:
+        """Says which files of a folder are not taken for images."""
+        if self._verbose <= 0:
+            return
+        from activeindex.images import other_files
+
+        names = other_files(folder)
+        if names:
+            shown = ", ".join(names[:_SHOWN_NAMES]) + (" …" if len(names) > _SHOWN_NAMES else "")
+            self(f"{counted(len(names), 'file')} without the name of an image left out: {shown}")
 
     @property
     def seconds(self) -> float:

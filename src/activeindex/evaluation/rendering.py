@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # rich takes a tenth of a second to import, and only renderin
 
 _WIDTH = 100
 _LEAST_WIDTH = 7
+_UNFOLDED = 1 << 12
 _RUNS_ABREAST = 5
 _LONGEST_DIFFERENCE = 24
 
@@ -107,12 +108,21 @@ def recall_text(runs: Mapping[str, RecallTable], measures: Sequence[Measure] = M
     )
 
 
-def plain_text(table: "Table", width: int = _WIDTH) -> str:
-    """A rich table as text without colours, at most ``width`` wide."""
+def plain_text(table: "Table", width: int | None = _WIDTH) -> str:
+    """A rich table as text without colours.
+
+    Args:
+        table: The table.
+        width: Of a line at most, for which cells are folded; None for a line per row however long.
+    """
     from rich.console import Console
 
     console = Console(
-        file=io.StringIO(), width=width, color_system=None, force_terminal=False, no_color=True
+        file=io.StringIO(),
+        width=width or _UNFOLDED,
+        color_system=None,
+        force_terminal=False,
+        no_color=True,
     )
     with console.capture() as captured:
         console.print(table)

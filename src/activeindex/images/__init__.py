@@ -26,6 +26,7 @@ from activeindex.images.folder import (
     check_outside,
     fingerprint,
     list_images,
+    other_files,
 )
 from activeindex.images.levels import (
     Pixels,
@@ -70,6 +71,7 @@ __all__ = [
     "list_images",
     "measure_qualities",
     "measure_quality",
+    "other_files",
     "psnr",
     "psnrs",
     "read_image",

@@ -9,7 +9,10 @@ from pathlib import Path
 from activeindex.errors import InputError
 from activeindex.running.files import check_folder
 
-EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+EXTENSIONS = frozenset(
+    {".apng", ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pgm", ".png"}
+    | {".ppm", ".tif", ".tiff", ".webp"}
+)
 """File names that are taken for images, in any case; other files are passed over."""
 
 OTHER_IMAGES = {
@@ -49,6 +52,14 @@ def list_images(folder: Path, option: str = "data_dir") -> list[Path]:
     return [folder / name for name in names]
 
 
+def other_files(folder: Path) -> list[str]:
+    """The names of the files below ``folder`` that are not taken for images, sorted by path.
+
+    Hidden ones are not among them.
+    """
+    return sorted(_walk(folder, "", images=False))
+
+
 def fingerprint(folder: Path, paths: Sequence[Path]) -> str:
     """A hash that changes when a file is added, removed, renamed or written to.
 
@@ -80,14 +91,16 @@ def check_outside(output_dir: Path, folder: Path) -> None:
         )
 
 
-def _walk(folder: Path, prefix: str) -> Iterator[str]:
+def _walk(folder: Path, prefix: str, *, images: bool = True) -> Iterator[str]:
+    """The names of the images, or of the other files."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
             if entry.is_dir(follow_symlinks=False):
-                yield from _walk(folder / entry.name, f"{prefix}{entry.name}/")
+                below = f"{prefix}{entry.name}/"
+                yield from _walk(folder / entry.name, below, images=images)
                 continue
             extension = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 (a million names)
-            if extension in EXTENSIONS and not entry.is_dir():
+            if (extension in EXTENSIONS) == images and not entry.is_dir():
                 yield prefix + entry.name

@@ -99,7 +99,21 @@ def worker_context(*modules: str) -> BaseContext:
     context = multiprocessing.get_context(method)
     if method == "forkserver":
         context.set_forkserver_preload(["torch", "faiss", "PIL.Image", *modules])
+        _start_server()
     return context
+
+
+def _start_server() -> None:
+    """Starts what forks workers, deaf to Ctrl-C while it imports what they need."""
+    import signal
+    from multiprocessing import forkserver, resource_tracker
+
+    resource_tracker.ensure_running()  # It lets Ctrl-C through again.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_with_parent() -> None:
