@@ -197,3 +197,18 @@ def test_outputs_among_the_images_are_refused(
     )
     assert run(["main", *options]) == 2
     assert "expected one outside the images' folder" in capfd.readouterr().err
+
+
+def test_another_query_that_cannot_be_decoded_is_named_before_anything_is_computed(
+    prepared: Prepared, runs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(prepared.non_matching, tmp_path / "others")
+    bad = sorted((tmp_path / "others").iterdir())[-1]
+    bad.write_bytes(bad.read_bytes()[:500])
+    options = prepared.main_options(
+        **{"query_nonmatch_dir": tmp_path / "others", "output_dir": tmp_path / "out"},
+        **{"idx_dir": runs / "indexes", "verbose": 0},
+    )
+    assert run(["main", *options]) == 2
+    assert f"{bad}: the image cannot be decoded" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()

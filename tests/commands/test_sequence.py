@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from activeindex.commands import run
 from tests.commands.collection import (
     EDITS,
     FACTORY,
@@ -256,3 +257,22 @@ def test_each_run_ends_with_its_table(sequence: Sequence) -> None:
 
 def test_nothing_but_results_is_left(sequence: Sequence) -> None:
     assert list(sequence.root.rglob(".*")) == []
+
+
+@pytest.mark.parametrize("command", ["prepare_disc", "extract_fts"])
+def test_the_seeds_commands_are_found_from_the_root_of_a_clone(command: str) -> None:
+    root = Path(__file__).parents[2]
+    shown = python(command, "--help", cwd=root).stdout
+    assert shown.startswith(f"usage: python -m activeindex.{command} ")
+
+
+def test_features_that_the_seed_calls_pth_are_those_that_are_there(
+    prepared: Prepared, runs: Path, tmp_path: Path
+) -> None:
+    options = prepared.main_options(
+        **{"active": False, "save_imgs": False, "verbose": 0, "eval_icd": False},
+        **{"fts_training_path": prepared.training.with_suffix(".pth")},
+        **{"fts_reference_path": prepared.references.with_suffix(".pth")},
+        **{"output_dir": tmp_path / "out", "idx_dir": runs / "indexes"},
+    )
+    assert run(["main", *options]) == 0

@@ -9,7 +9,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from activeindex.commands.options import add_boolean
+from activeindex.commands.options import add_debug
 from activeindex.commands.runs import named_runs
 
 
@@ -17,7 +17,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     parser.add_argument("first", type=Path, metavar="A", help="output folder, or NAME=FOLDER")
     parser.add_argument("second", type=Path, metavar="B", help="the run that is held against it")
-    add_boolean(parser, "--debug", False, "show the traceback of errors")
+    add_debug(parser)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -21,6 +21,7 @@ from activeindex.commands.options import (
     Teller,
     add_boolean,
     add_edited,
+    add_features,
     add_force,
     add_run_options,
     existing,
@@ -63,8 +64,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="other search-time parameters by FAISS's names, e.g. efSearch=64 or k_factor=4",
     )
     add_force(group)
-    group.add_argument("--fts_training_path", type=Path, required=True, help="trains the index")
-    group.add_argument("--fts_reference_path", type=Path, required=True, help="fills the index")
+    add_features(group, "fts_training_path", "that train the index")
+    add_features(group, "fts_reference_path", "that fill it")
     add_edited(group)
     add_activation_options(parser, "paper")
     add_release_options(parser)

@@ -89,12 +89,26 @@ def add_force(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_features(parser: argparse._ActionsContainer, name: str, purpose: str) -> None:
+    """Adds ``--NAME``, a feature file that has to be given."""
+    parser.add_argument(
+        f"--{name}", type=_feature_file, required=True, help=f"features {purpose} (.pt, .pth, .npy)"
+    )
+
+
+def _feature_file(text: str) -> Path:
+    """Reads the path of a feature file; the seed spells ``fts.pt`` as ``fts.pth``, too."""
+    path = Path(text)
+    spelled = path.with_suffix(".pt")
+    return spelled if path.suffix == ".pth" and spelled.is_file() and not path.exists() else path
+
+
 def add_edited(parser: argparse._ActionsContainer) -> None:
     """Adds ``--fts_edited_path``."""
     parser.add_argument(
         "--fts_edited_path",
         action="extend",
-        type=Path,
+        type=_feature_file,
         nargs="+",
         default=[],
         metavar="FTS",
@@ -133,10 +147,20 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="processes that decode and edit images, and on a CPU compute as well, each with one "
         "thread; 0 for none but this one",
     )
-    group.add_argument(
+    add_saying(group)
+
+
+def add_saying(parser: argparse._ActionsContainer) -> None:
+    """Adds ``--verbose`` and ``--debug``."""
+    parser.add_argument(
         "--verbose", type=int, default=1, metavar="LEVEL", help="0 prints errors only"
     )
-    add_boolean(group, "--debug", False, "show the traceback of errors")
+    add_debug(parser)
+
+
+def add_debug(parser: argparse._ActionsContainer) -> None:
+    """Adds ``--debug``."""
+    add_boolean(parser, "--debug", False, "show the traceback of errors")
 
 
 class Teller:

@@ -8,7 +8,7 @@ queries without a match). No image is copied or changed.
 import argparse
 from pathlib import Path
 
-from activeindex.commands.options import Teller, add_boolean, existing, whole
+from activeindex.commands.options import Teller, add_saying, existing, whole
 from activeindex.running.progress import counted
 
 
@@ -28,8 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--num_queries", type=whole(0), default=40_000, help="queries without a match to draw"
     )
     parser.add_argument("--seed", type=whole(0), default=0, help="which training images are drawn")
-    parser.add_argument("--verbose", type=int, default=1, help="0 prints errors only")
-    add_boolean(parser, "--debug", False, "show the traceback of errors")
+    add_saying(parser)
 
 
 def run(options: argparse.Namespace) -> None:

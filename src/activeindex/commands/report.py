@@ -8,7 +8,7 @@ needs no network and opens from disk.
 import argparse
 from pathlib import Path
 
-from activeindex.commands.options import Teller, add_boolean, existing, whole
+from activeindex.commands.options import Teller, add_saying, existing, whole
 from activeindex.commands.runs import named_runs
 
 
@@ -41,10 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="missed queries shown of each run",
     )
-    parser.add_argument(
-        "--verbose", type=int, default=1, metavar="LEVEL", help="0 prints errors only"
-    )
-    add_boolean(parser, "--debug", False, "show the traceback of errors")
+    add_saying(parser)
 
 
 def run(options: argparse.Namespace) -> None:

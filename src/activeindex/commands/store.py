@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from activeindex.commands.engine_options import IN_PROCESS, add_engine_options, chosen_workers
-from activeindex.commands.options import Teller, add_boolean, add_force
+from activeindex.commands.options import Teller, add_force, add_saying
 from activeindex.errors import InputError
 from activeindex.running.progress import counted
 
@@ -38,10 +38,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             name, help=text, description=text, formatter_class=parser.formatter_class
         )
         made.add_argument("store", metavar="STORE", help="lance://PATH or faiss:PATH")
-        made.add_argument(
-            "--verbose", type=int, default=1, metavar="LEVEL", help="0 prints errors only"
-        )
-        add_boolean(made, "--debug", False, "show the traceback of errors")
+        add_saying(made)
         return made
 
     for name, text in (

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from activeindex.commands.options import add_boolean
+from activeindex.commands.options import add_debug
 from activeindex.commands.runs import named_runs
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "runs", nargs="+", type=Path, metavar="RUN", help="output folder of a run, or NAME=FOLDER"
     )
     parser.add_argument("--csv", type=Path, help="also write recall.csv and detection.csv here")
-    add_boolean(parser, "--debug", False, "show the traceback of errors")
+    add_debug(parser)
 
 
 def run(options: argparse.Namespace) -> None:

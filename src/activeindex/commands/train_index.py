@@ -12,23 +12,18 @@ training images, once or for several seeds.
 import argparse
 from pathlib import Path
 
-from activeindex.commands.options import Teller, add_boolean, add_edited
+from activeindex.commands.options import Teller, add_edited, add_features, add_saying
 from activeindex.running.files import check_file
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the trained index")
-    parser.add_argument(
-        "--fts_training_path", type=Path, required=True, help="features (.pt, .pth or .npy)"
-    )
+    add_features(parser, "fts_training_path", "to train on")
     add_edited(parser)
     parser.add_argument("--idx_factory", default="IVF4096,PQ8x8", help="FAISS factory string")
     parser.add_argument("--quant", default="L2", choices=("L2", "IP"), help="metric")
-    parser.add_argument(
-        "--verbose", type=int, default=1, metavar="LEVEL", help="0 prints errors only"
-    )
-    add_boolean(parser, "--debug", False, "show the traceback of errors")
+    add_saying(parser)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -8,23 +8,18 @@ one than the bare one, so the features are extracted again with it.
 import argparse
 from pathlib import Path
 
-from activeindex.commands.options import Teller, add_boolean, whole
+from activeindex.commands.options import Teller, add_features, add_saying, whole
 from activeindex.running.files import check_file
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     parser.add_argument("out", type=Path, metavar="OUT", help="the file to write, .npz")
-    parser.add_argument(
-        "--fts_training_path", type=Path, required=True, help="features (.pt, .pth or .npy)"
-    )
+    add_features(parser, "fts_training_path", "to train on")
     parser.add_argument(
         "--dimension", type=whole(1), metavar="K", help="directions that are kept; all by default"
     )
-    parser.add_argument(
-        "--verbose", type=int, default=1, metavar="LEVEL", help="0 prints errors only"
-    )
-    add_boolean(parser, "--debug", False, "show the traceback of errors")
+    add_saying(parser)
 
 
 def run(options: argparse.Namespace) -> None:

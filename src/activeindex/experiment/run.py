@@ -39,6 +39,7 @@ from activeindex.experiment.batches import (
 from activeindex.experiment.folder import DETECTION_FILE, RETRIEVAL_FILE, RUN_FILE
 from activeindex.experiment.places import Originals
 from activeindex.experiment.queries import Query
+from activeindex.experiment.readable import check_readable
 from activeindex.experiment.searching import Searcher
 from activeindex.experiment.settings import ExperimentSettings
 from activeindex.experiment.summary import RunSummary
@@ -47,7 +48,7 @@ from activeindex.extractors import Extractor, extract_folder, read_features
 from activeindex.images import check_outside, fingerprint, list_images
 from activeindex.indexing import few_features, new_index
 from activeindex.running.files import check_kept, check_written
-from activeindex.running.journal import Journal, check_begun
+from activeindex.running.journal import Journal, check_begun, is_begun
 from activeindex.running.progress import Progress, Silent
 from activeindex.running.workers import Engine, Workers
 
@@ -146,6 +147,9 @@ def run_experiment(
     new_index(index.idx_factory, extractor.dimension, index.quant)  # Refused before hours of work.
     check_begun(settings.output_dir, "run", _settings(settings), _FREE)
     times = StageTimes(settings.output_dir / TIMES_FILE, command, extractor.device)
+    if others and not is_begun(settings.output_dir, "run"):
+        with start_bar("check other queries", len(others), 0) as progress:
+            check_readable(others, workers, progress)
     with times.stage("originals", len(paths)), start_bar("originals", len(paths), 0) as progress:
         extraction = extract_folder(
             extractor,
