@@ -104,11 +104,10 @@ def test_tensorboard_reads_what_a_run_wrote_for_it(runs: Path) -> None:
     )
     events = reader.EventAccumulator(str(runs / "board"))
     events.Reload()
-    losses = [event.value for event in events.Scalars("activation/loss")]
-    logged = [
-        json.loads(line)["loss"] for line in (runs / "active/log.jsonl").read_text().splitlines()
-    ]
-    assert losses == pytest.approx(logged)
+    logged = [json.loads(line) for line in (runs / "active/log.jsonl").read_text().splitlines()]
+    for name in ("loss", "loss_f", "loss_i", "loss_m"):
+        losses = [event.value for event in events.Scalars(f"activation/{name}")]
+        assert losses == pytest.approx([line[name] for line in logged])
     assert [event.step for event in events.Scalars("image/psnr")] == list(range(len(MATCHED)))
 
 

@@ -1,7 +1,18 @@
+"""As many workers as cores."""
+
 import os
+import subprocess
+import sys
 
-from activeindex.running.cores import default_workers
+import pytest
 
 
-def test_by_default_there_is_a_worker_per_usable_core() -> None:
-    assert default_workers() == len(os.sched_getaffinity(0))
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system binds no process")
+def test_a_process_that_is_bound_to_one_core_has_one_worker() -> None:
+    core = min(os.sched_getaffinity(0))
+    command = (
+        f"import os; os.sched_setaffinity(0, [{core}]);"
+        "from activeindex.running.cores import default_workers; print(default_workers())"
+    )
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, check=True)
+    assert done.stdout == b"1\n"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from activeindex.commands.options import add_debug
 from activeindex.commands.runs import named_runs
+from activeindex.running.progress import counted
 
 if TYPE_CHECKING:
     from activeindex.evaluation import Measure
@@ -58,5 +59,9 @@ def tables_of(
         parts.append(recall_text(recall, measures))
     if detection := {name: run.detection for name, run in runs.items() if run.detection}:
         parts.append(plain_text(detection_comparison(detection)))
-    parts += [f"{name}:\n  {run.distortion}\n" for name, run in runs.items() if run.distortion]
+    for name, run in runs.items():
+        if run.distortion:
+            left = counted(run.distortion.unchanged, "image") + " unchanged"
+            more = f"; {left}" if run.distortion.unchanged else ""
+            parts.append(f"{name}:\n  {run.distortion}{more}\n")
     return "\n".join(parts)

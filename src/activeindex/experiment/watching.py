@@ -31,7 +31,7 @@ class TensorBoard:
     def step(self, step: Step) -> None:
         """Draws the losses of a step."""
         place = step.number * self._iterations + step.iteration
-        for name in ("loss", "loss_f", "loss_i"):
+        for name in ("loss", "loss_f", "loss_i", "loss_m"):
             self._writer.add_scalar(f"activation/{name}", getattr(step, name), place)
 
     def images(self, numbers: Sequence[int], images: Sequence[ActivatedImage]) -> None:

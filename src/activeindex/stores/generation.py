@@ -47,11 +47,9 @@ class SearchOptions:
     where: str | None = None
 
     def __post_init__(self) -> None:
-        for name, value, least in (("k", self.k, 1), ("nprobe", self.nprobe, 1)):
-            if value < least:
+        for name, least in (("k", 1), ("nprobe", 1), ("refine", 0)):
+            if (value := getattr(self, name)) < least:
                 raise InputError(f"{name}: expected {least} or more, found {value}")
-        if self.refine < 0:
-            raise InputError(f"refine: expected 0 or more, found {self.refine}")
 
 
 class Generation(Closing, ABC):
