@@ -134,6 +134,18 @@ def test_folder_of_activated_pictures_is_added_as_it_is(
     assert (line["name"], line["code"]) == (record["name"], record["code"])
 
 
+def test_folder_of_activated_pictures_without_their_records_is_not_added(
+    say: Say, released: Released, store: str, tmp_path: Path
+) -> None:
+    shutil.copytree(released.out, tmp_path / "copy")
+    (tmp_path / "copy" / "activation.jsonl").unlink()
+    say("store", "create", store, "--index", released.index)
+    answer = say("store", "add", store, "copy")
+    assert answer.code == 2
+    assert "copy: expected activation.jsonl beside the features of activated" in answer.err
+    assert say("store", "add", store, "copy/fts.pt").code == 0
+
+
 def test_folder_without_features_is_not_added(say: Say, released: Released, store: str) -> None:
     assert say("store", "create", store, "--index", released.index).code == 0
     answer = say("store", "add", store, released.album)

@@ -14,7 +14,12 @@ from activeindex.activation.records import (
     recorded_extractor,
 )
 from activeindex.errors import InputError
-from activeindex.extractors.feature_files import NAMES_FILE, SUFFIXES, FeatureFile
+from activeindex.extractors.feature_files import (
+    NAMES_FILE,
+    SUFFIXES,
+    FeatureFile,
+    is_of_activation,
+)
 from activeindex.running.files import check_file, check_there, read_lines
 from activeindex.running.progress import Progress, Silent, counted
 from activeindex.stores.generation import Generation
@@ -101,6 +106,11 @@ class Source:
                 "fts.pt, found none"
             )
         records = path / RECORDS_FILE
+        if is_of_activation(found[0]) and not records.is_file():
+            raise InputError(
+                f"FTS {path}: expected {RECORDS_FILE} beside the features of activated images, "
+                f"found none; {found[0]} alone is taken without them, or with --activation"
+            )
         return cls(found[0], path / NAMES_FILE, records if records.is_file() else None)
 
 
