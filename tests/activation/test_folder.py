@@ -235,6 +235,14 @@ def test_a_finished_run_is_not_repeated(tmp_path: Path, photographs: dict[str, P
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == times
 
 
+def test_a_run_that_skipped_every_file_is_finished(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(b"no image")
+    for _ in range(2):
+        done = run(tmp_path / "in", tmp_path / "out", unreadable="skip")
+        assert (done.count, len(done.skipped)) == (0, 1)
+
+
 def test_a_released_image_that_was_lost_since_is_named(
     tmp_path: Path, photographs: dict[str, Pixels]
 ) -> None:

@@ -44,6 +44,12 @@ def test_a_reader_who_has_seen_enough_ends_a_command_in_silence(runs: Path) -> N
     assert process.returncode == 1
 
 
+def test_without_a_standard_output_commands_work(tmp_path: Path) -> None:
+    command = f"exec {sys.executable} -m activeindex models >&-"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize("seconds", [0.3, 1.0])
 def test_ctrl_c_while_workers_start_is_one_line(
     prepared: Prepared, tmp_path: Path, seconds: float

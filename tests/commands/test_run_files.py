@@ -118,7 +118,7 @@ def test_a_run_goes_on_where_it_was_moved_to_and_however_its_inputs_are_named(
     shutil.copytree(runs / "indexes", tmp_path / "indexes")
     monkeypatch.chdir(prepared.root)
     options = prepared.main_options(
-        **{"active": False, "save_imgs": False, "verbose": 0, "batch_size_eval": 7},
+        **{"active": False, "save_imgs": False, "verbose": 0},
         **{"output_dir": tmp_path / "moved", "idx_dir": tmp_path / "indexes"},
     )
     here = [str(option).replace(f"{prepared.root}/", "") for option in options]
@@ -211,3 +211,14 @@ def test_another_query_that_cannot_be_decoded_is_named_before_anything_is_comput
     assert run(["main", *options]) == 2
     assert f"{bad}: the image cannot be decoded" in capfd.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_outputs_among_the_other_queries_are_refused(
+    prepared: Prepared, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(prepared.non_matching, tmp_path / "others")
+    options = prepared.main_options(
+        query_nonmatch_dir=tmp_path / "others", output_dir=tmp_path / "others" / "out"
+    )
+    assert run(["main", *options]) == 2
+    assert "expected one outside the images' folder" in capfd.readouterr().err

@@ -143,7 +143,9 @@ def test_folder_of_activated_pictures_without_their_records_is_not_added(
     answer = say("store", "add", store, "copy")
     assert answer.code == 2
     assert "copy: expected activation.jsonl beside the features of activated" in answer.err
-    assert say("store", "add", store, "copy/fts.pt").code == 0
+    records = released.out / "activation.jsonl"
+    assert say("store", "add", store, "copy", "--activation", records).code == 0
+    assert len(say("store", "get", store, "--where", "psnr > 0").out.splitlines()) == 4
 
 
 def test_folder_without_features_is_not_added(say: Say, released: Released, store: str) -> None:

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from activeindex.errors import InputError
-from activeindex.images import fingerprint, list_images
+from activeindex.images import fingerprint, list_images, other_files
 
 
 def put(folder: Path, *names: str) -> None:
@@ -59,6 +59,14 @@ def test_a_linked_folder_is_not_entered_so_that_a_circle_ends(tmp_path: Path) ->
     put(tmp_path, "a/b.png")
     (tmp_path / "a" / "up").symlink_to(tmp_path)
     assert listed(tmp_path) == ["a/b.png"]
+
+
+def test_what_is_not_taken_for_an_image_can_be_told(tmp_path: Path) -> None:
+    put(tmp_path, "a.png", ".b.png", "notes.txt", "sub/c.heic", "sub/d.jpg")
+    (tmp_path / "linked").symlink_to(tmp_path / "sub")
+    (tmp_path / "album.jpg").symlink_to(tmp_path / "sub")
+    assert other_files(tmp_path) == ["album.jpg", "linked", "notes.txt", "sub/c.heic"]
+    assert listed(tmp_path) == ["a.png", "sub/d.jpg"]
 
 
 def test_the_folder_itself_may_be_a_link(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What is particular to ``lance://``."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +112,17 @@ def test_a_store_of_the_other_engine_or_a_broken_note_is_refused(
     (tmp_path / "s" / "store.json").write_text(json.dumps({"format": 1}))
     with pytest.raises(InputError, match="expected the note of a store"):
         Store(f"faiss:{tmp_path / 's'}")
+
+
+def test_threads_that_ask_at_once_open_a_new_generation_once(
+    tmp_path: Path, trained: TrainedIndex, renewed: TrainedIndex
+) -> None:
+    address = f"lance://{tmp_path / 's'}"
+    with Store.create(address, trained) as writer, Store(address) as reader:
+        writer.add(batch(10))
+        writer.renew(renewed)
+        writer.add(batch(5, prefix="renewed"))
+        with ThreadPoolExecutor(8) as pool:
+            counts = list(pool.map(lambda _: reader.count(), range(8)))
+        assert counts == [15] * 8
+        assert len(reader.generations) == 2

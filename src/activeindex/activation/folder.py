@@ -159,7 +159,8 @@ def activate_folder(
     with Journal(output_dir, "activation", identity, files, told=OTHER_IMAGES) as journal:
         if journal.note is not None:
             progress.advance(len(paths))
-            _check_kept(output_dir)
+            if journal.note["count"]:
+                _check_kept(output_dir)
             return _result(output_dir, journal.note, journal.note["count"])
         # Steps may be of other sizes: a run can go on on another device.
         before = sum(step["images"] for step in journal.steps)

@@ -149,7 +149,7 @@ def recorded_aims(path: Path, record: Mapping[str, Any]) -> list[RecordedAim]:
         InputError: If the record says it in another way than this release.
     """
     aims = (record, *record.get("also", []))
-    with _as_recorded(path, record, "quantiser"):
+    with _as_recorded(path, record, "quantiser, code and distances"):
         return [
             RecordedAim(
                 QuantiserIdentity(**aim["quantiser"]), {key: aim[key] for key in _OF_AN_AIM}

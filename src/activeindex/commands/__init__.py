@@ -9,6 +9,7 @@ the same command goes on where it was.
 import argparse
 import importlib
 import os
+import select
 import shlex
 import sys
 from collections.abc import Generator, Sequence
@@ -88,17 +89,18 @@ def run_command(name: str, arguments: Sequence[str] | None = None, prog: str | N
     try:
         with terminable():
             command.run(options)
-            sys.stdout.flush()
-    except BrokenPipeError:
-        # Who reads the output has seen enough; Python would still flush it at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except ActiveIndexError as error:
         if getattr(options, "debug", False):
             raise
         print(f"{prog}: error: {error}", file=sys.stderr)
         return USER_ERROR
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            # Who read has seen enough; Python would still flush it at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return BROKEN_PIPE
         # What the system refuses (permissions, a vanished disk) is the user's to mend as well.
         if error.strerror is None or getattr(options, "debug", False):
             raise
@@ -111,6 +113,15 @@ def run_command(name: str, arguments: Sequence[str] | None = None, prog: str | N
         print(f"\n{prog}: interrupted; the same command {next_time}", file=sys.stderr)
         return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
     return 0
+
+
+def _nobody_reads() -> bool:
+    """Whether standard output is a pipe whose other end is closed."""
+    if sys.stdout is None or not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    poll.register(sys.stdout, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def with_underscores(arguments: Sequence[str]) -> list[str]:

@@ -121,13 +121,13 @@ def _add(options: argparse.Namespace, store: "Store", tell: Teller) -> None:
     from activeindex.extractors import read_features
     from activeindex.stores import Source, add_features, read_activations, read_names
 
-    source = Source.of(options.features)
+    source = Source.of(options.features, options.activation)
     features = read_features(source.features, "FTS", store.dimension)
     names = read_names(options.names or source.names, len(features.values))
     generation = _chosen(options, store)
     activations = None
-    if (records := options.activation or source.activation) is not None:
-        activations = read_activations(records, store, generation, force=options.force)
+    if source.activation is not None:
+        activations = read_activations(source.activation, store, generation, force=options.force)
     with tell.bar("store", len(names)) as progress:
         added = add_features(
             store,

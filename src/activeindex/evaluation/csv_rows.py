@@ -65,7 +65,7 @@ class CsvRow:
 def csv_line(*values: str | int | float) -> str:
     """A row as text, with its line end."""
     text = io.StringIO()
-    # The csv module quotes the characters of its own line end only: "\\r" has to be among them.
+    # The csv module quotes the characters of its own line end only: "\r" has to be among them.
     csv.writer(text, lineterminator="\r\n").writerow(values)
     return text.getvalue().removesuffix("\r\n") + "\n"
 

@@ -35,15 +35,12 @@ class RunFolder:
         Raises:
             InputError: If there are neither results nor notes, or ``run.json`` is malformed.
         """
-        known = (
-            RETRIEVAL_FILE,
-            DETECTION_FILE,
-            RUN_FILE,
-        )  # The last alone: one that only released.
+        # A run that only released its images has notes alone.
+        known = (RETRIEVAL_FILE, DETECTION_FILE, RUN_FILE)
         if not any((path / file).exists() for file in known):
             raise InputError(
-                f"{path}: expected the results of a run ({RETRIEVAL_FILE} or {DETECTION_FILE}), "
-                "found neither"
+                f"{path}: expected the results of a run ({RETRIEVAL_FILE} or {DETECTION_FILE}), or "
+                f"its notes ({RUN_FILE}), found none"
             )
         notes = path / RUN_FILE
         return cls(path, read_json(notes) if notes.exists() else {})

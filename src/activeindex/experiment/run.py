@@ -56,7 +56,7 @@ _LOG_FILE = "log.jsonl"
 
 _FREE = (
     *("data_dir", "output_dir", "query_nonmatch_dir", "idx_dir"),
-    *("fts_training_path", "fts_reference_path", "fts_edited_path", "batch_size_eval"),
+    *("fts_training_path", "fts_reference_path", "fts_edited_path"),
 )
 """Settings that may change while a run goes on: what lies there is known by its hashes."""
 
@@ -143,9 +143,12 @@ def run_experiment(
     paths = list_images(settings.data_dir)
     others = _other_images(settings)
     check_outside(settings.output_dir, settings.data_dir)
+    if others and settings.evaluation.query_nonmatch_dir:
+        check_outside(settings.output_dir, settings.evaluation.query_nonmatch_dir)
     index = settings.index
     new_index(index.idx_factory, extractor.dimension, index.quant)  # Refused before hours of work.
-    check_begun(settings.output_dir, "run", _settings(settings), _FREE)
+    asked = _asked(settings, others)
+    check_begun(settings.output_dir, "run", asked, _FREE, _OTHER_QUERIES)
     times = StageTimes(settings.output_dir / TIMES_FILE, command, extractor.device)
     if others and not is_begun(settings.output_dir, "run"):
         with start_bar("check other queries", len(others), 0) as progress:
@@ -171,7 +174,7 @@ def run_experiment(
     if settings.active:
         # A target that the index does not have is refused before the run claims output_dir.
         choose_targets(settings.activation.target, originals.values[:1], arm.quantiser)
-    notes = _notes(settings, arm, others)
+    notes = {**asked, **arm.identity}  # What the results depend on.
     journal = Journal(
         settings.output_dir, "run", notes, _files(settings), free=_FREE, told=_OTHER_QUERIES
     )
@@ -225,20 +228,12 @@ def _files(settings: ExperimentSettings) -> tuple[str, ...]:
     )
 
 
-def _settings(settings: ExperimentSettings) -> dict[str, Any]:
+def _asked(settings: ExperimentSettings, others: list[Path]) -> dict[str, Any]:
     """What is known of a run's notes before anything is read."""
     noted: dict[str, Any] = json.loads(json.dumps(asdict(settings), default=str))
-    return {"settings": noted, "version": __version__}
-
-
-def _notes(settings: ExperimentSettings, arm: Arm, others: list[Path]) -> dict[str, Any]:
-    """What the results depend on: a run with other notes is another run."""
     folder = settings.evaluation.query_nonmatch_dir
-    return {
-        **_settings(settings),
-        **arm.identity,
-        "other_images": fingerprint(folder, others) if folder else None,
-    }
+    images = fingerprint(folder, others) if folder and others else None
+    return {"settings": noted, "other_images": images, "version": __version__}
 
 
 def _images_done(journal: Journal, kind: str) -> int:

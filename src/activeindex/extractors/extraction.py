@@ -29,6 +29,7 @@ from activeindex.extractors.feature_files import (
 )
 from activeindex.images import OTHER_IMAGES, fingerprint, list_images, read_rgb, to_square
 from activeindex.running.devices import sent
+from activeindex.running.files import check_kept
 from activeindex.running.journal import Journal, is_begun
 from activeindex.running.progress import Progress, Silent
 from activeindex.running.workers import Engine, Workers
@@ -311,13 +312,15 @@ def extract_folder(
         identity,
         (ROWS_FILE, NAMES_FILE),
         optional=("code_views", "edit_seed"),
-        free=("data_dir", "batch_size"),
+        free=("data_dir",),
         told=OTHER_IMAGES,
     )
     with journal:
         features = output_dir / f"fts{suffix}"
         if journal.note is not None:
             progress.advance(len(paths))
+            for file in (features, output_dir / NAMES_FILE):
+                check_kept(file, output_dir / "fts.json")
             return Extraction(
                 features,
                 output_dir / NAMES_FILE,

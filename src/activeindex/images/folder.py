@@ -26,7 +26,7 @@ _NO_LINE = re.compile("[\n\r\ud800-\udfff]")
 
 
 def list_images(folder: Path, option: str = "data_dir") -> list[Path]:
-    """The image files below ``folder``, its subfolders and linked files included, sorted by path.
+    """The image files below ``folder`` and in its subfolders; linked folders are not entered.
 
     Args:
         folder: The folder to look in.
@@ -53,9 +53,9 @@ def list_images(folder: Path, option: str = "data_dir") -> list[Path]:
 
 
 def other_files(folder: Path) -> list[str]:
-    """The names of the files below ``folder`` that are not taken for images, sorted by path.
+    """The names of what lies below ``folder`` and is not taken for images, sorted by path.
 
-    Hidden ones are not among them.
+    Files without the name of an image and links to folders, which are not entered; no hidden ones.
     """
     return sorted(_walk(folder, "", images=False))
 
@@ -102,5 +102,6 @@ def _walk(folder: Path, prefix: str, *, images: bool = True) -> Iterator[str]:
                 yield from _walk(folder / entry.name, below, images=images)
                 continue
             extension = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 (a million names)
-            if (extension in EXTENSIONS) == images and not entry.is_dir():
+            image = extension in EXTENSIONS and not entry.is_dir()
+            if image == images:
                 yield prefix + entry.name

@@ -69,7 +69,7 @@ class Gallery:
 
     Attributes:
         comparisons: The worst PSNR first.
-        thumbnails: Those after them.
+        thumbnails: Others, likewise.
         left_out: How many images are in neither.
     """
 

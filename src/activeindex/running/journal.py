@@ -238,7 +238,11 @@ class Journal:
 
 
 def check_begun(
-    folder: Path, name: str, known: Mapping[str, Any], free: Collection[str] = ()
+    folder: Path,
+    name: str,
+    known: Mapping[str, Any],
+    free: Collection[str] = (),
+    told: Mapping[str, str] = _SPEAKING,
 ) -> None:
     """Checks what is known of an identity already, before work that a refusal would waste.
 
@@ -247,6 +251,7 @@ def check_begun(
         name: As of :class:`Journal`.
         known: Some keys of the identity.
         free: As of :class:`Journal`.
+        told: As of :class:`Journal`.
 
     Raises:
         InputError: If the folder holds the results of a command with another identity.
@@ -263,7 +268,7 @@ def check_begun(
     else:
         return
     expected = json.loads(json.dumps(known))
-    _check(expected, {key: found.get(key) for key in expected}, left, free, _SPEAKING)
+    _check(expected, {key: found.get(key) for key in expected}, left, free, told)
 
 
 def _check(
@@ -277,7 +282,9 @@ def _check(
     if difference is None:
         return
     name, here, there = difference
-    what = told.get(name, f"results with {name}={there!r}, this command has {name}={here!r}")
+    what = f"results with {name}={there!r}, this command has {name}={here!r}"
+    if None not in (here, there):
+        what = told.get(name, what)
     raise InputError(f"{left.parent}: holds {what}; give another output folder, or delete {left}")
 
 

@@ -106,7 +106,10 @@ class _Crew:
     def _start(self) -> Connection:
         here, there = self._context.Pipe()
         process = self._context.Process(target=_work, args=(self._job, there), daemon=True)  # type: ignore[attr-defined]
-        process.start()
+        try:
+            process.start()
+        except OSError:
+            raise ActiveIndexError(DIED) from None
         self._processes.append(process)
         there.close()  # So that the end of the process is the end of what it says.
         return here

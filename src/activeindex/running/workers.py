@@ -104,11 +104,11 @@ def worker_context(*modules: str) -> BaseContext:
 
 
 def _start_server() -> None:
-    """Starts what forks workers, deaf to Ctrl-C while it imports what they need."""
+    """Starts what forks workers, deaf to Ctrl-C as they are, from before its first import."""
     import signal
     from multiprocessing import forkserver, resource_tracker
 
-    resource_tracker.ensure_running()  # It lets Ctrl-C through again.
+    resource_tracker.ensure_running()  # Started below, it would unblock the signal.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         forkserver.ensure_running()

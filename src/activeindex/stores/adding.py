@@ -88,30 +88,35 @@ class Source:
     activation: Path | None
 
     @classmethod
-    def of(cls, path: Path) -> "Source":
+    def of(cls, path: Path, activation: Path | None = None) -> "Source":
         """What a folder of ``activate`` or ``extract_fts`` holds, or lies beside a feature file.
 
         Records are taken from a folder only: beside a single file they may be of other images.
+
+        Args:
+            path: The folder or the feature file.
+            activation: The records, where they are not those of the folder.
 
         Raises:
             InputError: If there is nothing, or a folder without features.
         """
         check_there(path, "FTS", "features, or the folder of activated images")
         if not path.is_dir():
-            return cls(path, path.with_name(NAMES_FILE), None)
+            return cls(path, path.with_name(NAMES_FILE), activation)
         found = [path / f"fts{suffix}" for suffix in SUFFIXES if (path / f"fts{suffix}").is_file()]
         if not found:
             raise InputError(
                 f"FTS {path}: expected a folder that activate or extract_fts has finished, with "
                 "fts.pt, found none"
             )
-        records = path / RECORDS_FILE
-        if is_of_activation(found[0]) and not records.is_file():
+        if activation is None and (path / RECORDS_FILE).is_file():
+            activation = path / RECORDS_FILE
+        if activation is None and is_of_activation(found[0]):
             raise InputError(
                 f"FTS {path}: expected {RECORDS_FILE} beside the features of activated images, "
                 f"found none; {found[0]} alone is taken without them, or with --activation"
             )
-        return cls(found[0], path / NAMES_FILE, records if records.is_file() else None)
+        return cls(found[0], path / NAMES_FILE, activation)
 
 
 def read_names(path: Path, count: int) -> list[str]:

@@ -36,6 +36,16 @@ class CodeIndex:
             )
         self._ids = np.empty(0, np.int64)
 
+    @property
+    def count(self) -> int:
+        """How many codes there are."""
+        return len(self._ids)
+
+    @property
+    def last(self) -> int:
+        """The largest id; -1 without codes."""
+        return int(self._ids[-1]) if len(self._ids) else -1
+
     def add(self, ids: npt.NDArray[np.int64], codes: npt.NDArray[np.uint8]) -> None:
         """Adds codes ``(n, code_size)`` under ids ``(n,)`` that are larger than those there."""
         if not len(ids):

@@ -122,15 +122,17 @@ class FaissGeneration(Generation):
     def search(self, features: Features, options: SearchOptions) -> Neighbours:
         """The nearest images."""
         with self._reading():
-            return self._searched(features, options)
+            codes = self._filled()
+            allowed = None if options.where is None else self.select(options.where)
+            if options.refine:
+                return self._refined(codes, features, options, allowed)
+        found = codes.search(features, options.k + TIES, options.nprobe, allowed)
+        return ordered(found.distances, found.ids, options.k, largest=self.largest_first)
 
-    def _searched(self, features: Features, options: SearchOptions) -> Neighbours:
-        codes = self._filled()
-        allowed = None if options.where is None else self.select(options.where)
+    def _refined(
+        self, codes: CodeIndex, features: Features, options: SearchOptions, allowed: Ids | None
+    ) -> Neighbours:
         k, largest = options.k, self.largest_first
-        if not options.refine:
-            found = codes.search(features, k + TIES, options.nprobe, allowed)
-            return ordered(found.distances, found.ids, k, largest=largest)
         found = codes.search(features, k * options.refine, options.nprobe, allowed)
         distances = np.empty_like(found.distances)
         for row, ids in enumerate(found.ids):
@@ -154,16 +156,25 @@ class FaissGeneration(Generation):
         self._database.close()
 
     def _filled(self) -> CodeIndex:
+        """The codes as they are in the database now."""
         state = int(self._database.execute("PRAGMA data_version").fetchone()[0])
-        if self._codes is None or state != self._state:  # Others have written.
-            filled = CodeIndex(self.trained)
-            rows = self._database.execute("SELECT id, code FROM codes ORDER BY id")
-            while block := rows.fetchmany(1 << 16):
-                codes = np.frombuffer(b"".join(code for _, code in block), np.uint8)
-                ids = np.fromiter((i for i, _ in block), np.int64, len(block))
-                filled.add(ids, codes.reshape(len(block), -1))
-            self._codes, self._state = filled, state
-        return self._codes
+        codes = self._codes
+        if codes is not None and state == self._state:
+            return codes
+        if codes is not None:  # Others have written: ids only grow, so what is new comes last.
+            old = "SELECT COUNT(*) FROM codes WHERE id <= ?"
+            (count,) = self._database.execute(old, (codes.last,)).fetchone()
+            codes = codes if count == codes.count else None
+        self._codes = codes = codes or CodeIndex(self.trained)
+        rows = self._database.execute(
+            "SELECT id, code FROM codes WHERE id > ? ORDER BY id", (codes.last,)
+        )
+        while block := rows.fetchmany(1 << 16):
+            ids = np.fromiter((i for i, _ in block), np.int64, len(block))
+            joined = np.frombuffer(b"".join(code for _, code in block), np.uint8)
+            codes.add(ids, joined.reshape(len(block), -1))
+        self._state = state
+        return codes
 
     def _asked(self, statement: str, values: Sequence[object]) -> Iterator[tuple[Any, ...]]:
         with self._refusals():

@@ -137,8 +137,8 @@ class LanceGeneration(Generation):
         """Takes in what other processes have written since; returns whether they did."""
         with lance_errors(self._uri):
             behind = bool(self._data.latest_version > self._data.version)
-            if behind:
-                self._data.checkout_latest()
+            if behind:  # Threads that ask right now keep the version that they ask.
+                self._data = self._lance.dataset(self._uri, session=self._data.session())
         return behind
 
     def remove(self, ids: Ids) -> int:

@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
@@ -80,7 +81,7 @@ class Store(Closing):
         self._engine = engine
         self._path = self._address.path
         self._note = self._read_note()
-        self._held = contextlib.ExitStack()
+        self._held, self._refreshing = contextlib.ExitStack(), threading.Lock()
         if engine is not None:
             # Whoever opened the store before `index` would do its work, as that of a killed one.
             self._held.enter_context(only_run(self._path, "store"))
@@ -104,6 +105,7 @@ class Store(Closing):
                     f"{address}: expected no store yet, found one; renew it, or add to it"
                 )
             name = _write_generation(where.path, 1, trained)
+            where.generation(where.path / name, trained).close()  # Made before it is named.
             write_json(
                 where.path / _NOTE,
                 asdict(StoreNote(_FORMAT, where.engine, trained.extractor, (name,), 0)),
@@ -137,8 +139,9 @@ class Store(Closing):
                     f"found {trained.identity} of features of {trained.extractor}"
                 )
             name = _write_generation(self._path, len(self._generations) + 1, trained)
-            self._write_note(generations=(*self._note.generations, name))
+            # Readers open it as soon as it is named.
             self._generations.append(self._open(name))
+            self._write_note(generations=(*self._note.generations, name))
 
     @property
     def generations(self) -> tuple[Generation, ...]:
@@ -398,10 +401,11 @@ class Store(Closing):
 
     def _refresh(self) -> list[Generation]:
         """The generations that are there now: others may have begun some."""
-        self._note = self._read_note()
-        for name in self._note.generations[len(self._generations) :]:
-            self._generations.append(self._open(name))
-        return self._generations
+        with self._refreshing:
+            self._note = self._read_note()
+            for name in self._note.generations[len(self._generations) :]:
+                self._generations.append(self._open(name))
+            return self._generations
 
     def _read_note(self) -> StoreNote:
         path = self._path / _NOTE
