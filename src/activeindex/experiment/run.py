@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -142,13 +142,8 @@ def run_experiment(
     workers = workers or Workers()
     paths = list_images(settings.data_dir)
     others = _other_images(settings)
-    check_outside(settings.output_dir, settings.data_dir)
-    if others and settings.evaluation.query_nonmatch_dir:
-        check_outside(settings.output_dir, settings.evaluation.query_nonmatch_dir)
-    index = settings.index
-    new_index(index.idx_factory, extractor.dimension, index.quant)  # Refused before hours of work.
     asked = _asked(settings, others)
-    check_begun(settings.output_dir, "run", asked, _FREE, _OTHER_QUERIES)
+    _check_possible(settings, extractor, asked)
     times = StageTimes(settings.output_dir / TIMES_FILE, command, extractor.device)
     if others and not is_begun(settings.output_dir, "run"):
         with start_bar("check other queries", len(others), 0) as progress:
@@ -202,6 +197,17 @@ def run_experiment(
         counts = {"references": arm.references, "images": len(paths), "other_queries": len(others)}
         journal.finish(counts)
     return RunSummary.read(settings.output_dir)
+
+
+def _check_possible(
+    settings: ExperimentSettings, extractor: Extractor, asked: Mapping[str, Any]
+) -> None:
+    """Refuses what cannot be, before hours of work are in vain."""
+    for folder in (settings.data_dir, settings.evaluation.query_nonmatch_dir):
+        if folder is not None:
+            check_outside(settings.output_dir, folder)
+    new_index(settings.index.idx_factory, extractor.dimension, settings.index.quant)
+    check_begun(settings.output_dir, "run", asked, _FREE, _OTHER_QUERIES)
 
 
 def _check_kept(settings: ExperimentSettings, count: int) -> None:
