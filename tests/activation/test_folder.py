@@ -176,7 +176,7 @@ def test_an_unfinished_activation_is_not_overwritten_by_an_extraction(
         run(tmp_path / "in", tmp_path / "out", progress=Stop())
     with pytest.raises(InputError, match=r"out: expected one without activated images, found an"):
         extract_folder(LinearExtractor(), tmp_path / "in", tmp_path / "out")
-    assert run(tmp_path / "in", tmp_path / "out").before == 16
+    assert run(tmp_path / "in", tmp_path / "out").before == 20
 
 
 def test_images_that_differ_only_in_their_extension_keep_apart(
@@ -217,13 +217,13 @@ def test_a_killed_run_ends_with_the_files_of_an_undisturbed_one(
 ) -> None:
     put(tmp_path / "in", photographs, *[f"{number:02d}.png" for number in range(40)])
     run(tmp_path / "in", tmp_path / "whole")
-    for image in (21, 40):  # in the middle of a batch, and before the last one is committed
+    for image in (21, 40):  # Each before it is committed.
         command = [sys.executable, "-c", VICTIM, str(ROOT), str(tmp_path / "in")]
         killed = subprocess.run([*command, str(tmp_path / "out"), str(image)], check=False)
         assert killed.returncode == -signal.SIGKILL
         assert not (tmp_path / "out" / RECORDS_FILE).exists()
     done = run(tmp_path / "in", tmp_path / "out")
-    assert (done.count, done.before) == (40, 32)
+    assert (done.count, done.before) == (40, 39)
     assert files(tmp_path / "out") == files(tmp_path / "whole")
 
 
@@ -233,6 +233,17 @@ def test_a_finished_run_is_not_repeated(tmp_path: Path, photographs: dict[str, P
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
     assert run(tmp_path / "in", tmp_path / "out") == replace(first, before=2)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == times
+
+
+def test_what_was_activated_before_an_unreadable_file_is_kept(
+    tmp_path: Path, photographs: dict[str, Pixels]
+) -> None:
+    put(tmp_path / "in", photographs, "a.png", "b.png", "d.png")
+    (tmp_path / "in" / "c.png").write_bytes(b"no image")
+    with pytest.raises(UnreadableImageError, match=r"c\.png"):
+        run(tmp_path / "in", tmp_path / "out")
+    done = run(tmp_path / "in", tmp_path / "out", unreadable="skip")
+    assert (done.count, done.before, len(done.skipped)) == (3, 2, 1)
 
 
 def test_a_run_that_skipped_every_file_is_finished(tmp_path: Path) -> None:
@@ -262,7 +273,6 @@ def test_a_released_image_that_was_lost_since_is_named(
     ("options", "message"),
     [
         ({"seed": 1}, "holds results with seed=0, this command has seed=1"),
-        ({"unreadable": "skip"}, "holds results with unreadable='refuse', this command has"),
     ],
 )
 def test_other_settings_are_refused_by_name(

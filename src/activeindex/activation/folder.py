@@ -52,8 +52,6 @@ from activeindex.running.progress import Progress, Silent
 from activeindex.running.workers import Engine, Workers
 
 _FEATURES = "fts.pt"
-_BATCH = 16
-"""Images between two points that a killed run goes on from; more where more go together."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ def activate_folder(
 
     Transparency, greyness, EXIF and ICC profile are kept; the pixels are stored upright, and the
     orientation in EXIF says so. Killed at any moment and started again with the same arguments, it
-    goes on after the last whole batch.
+    goes on after the last image, on an accelerator after the last group of them.
 
     Args:
         data_dir: The images; sorted by path.
@@ -156,7 +154,11 @@ def activate_folder(
             "those of extract_fts; give another output folder"
         )
     files = (RECORDS_FILE, ROWS_FILE, NAMES_FILE)
-    with Journal(output_dir, "activation", identity, files, told=OTHER_IMAGES) as journal:
+    # What was not refused so far would not have been skipped, either.
+    free = ("unreadable",)
+    with Journal(
+        output_dir, "activation", identity, files, free=free, told=OTHER_IMAGES
+    ) as journal:
         if journal.note is not None:
             progress.advance(len(paths))
             if journal.note["count"]:
@@ -172,7 +174,7 @@ def activate_folder(
             for number, (path, output) in enumerate(zip(paths, outputs, strict=True))
         ][done:]
         results = workers.run(_Job(recorder, output_dir.absolute(), (figures,)), items)
-        size = max(_BATCH, together_on(extractor.device))
+        size = together_on(extractor.device)  # A killed run loses no more than what goes together.
         for first in range(0, len(items), size):
             batch = items[first : first + size]
             skipped: list[str] = []

@@ -312,7 +312,7 @@ def extract_folder(
         identity,
         (ROWS_FILE, NAMES_FILE),
         optional=("code_views", "edit_seed"),
-        free=("data_dir",),
+        free=("data_dir", "unreadable"),
         told=OTHER_IMAGES,
     )
     with journal:

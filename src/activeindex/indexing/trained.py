@@ -173,7 +173,7 @@ def train_folder(
     recipe = _Recipe(features, factory, metric, edited)
     if folder.exists():
         there = TrainedIndex.read(folder)
-        _check_made_of(there, recipe, "give another output_dir")
+        _check_made_of(there, recipe, "give another folder")
         return there
     check_writable(folder.parent)
     index = recipe.train()
@@ -262,5 +262,5 @@ def _check_made_of(trained: TrainedIndex, recipe: _Recipe, advice: str) -> None:
         if None not in (found, wanted) and found != wanted:
             raise InputError(
                 f"{trained.path}: expected an index trained with {name} {wanted}, found {found}; "
-                f"{advice}, or the same features"
+                f"{advice}, or what it was trained with"
             )
