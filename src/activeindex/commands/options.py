@@ -11,11 +11,10 @@ from typing import TypeVar
 
 from activeindex.errors import UnreadableImageError
 from activeindex.running.cores import default_workers
-from activeindex.running.progress import Bar, Progress, Silent, counted, in_lines
+from activeindex.running.progress import Bar, Progress, Silent, counted, in_lines, listed
 
 _Number = TypeVar("_Number", int, float)
 
-_SHOWN_NAMES = 3
 _TRUE = frozenset({"1", "on", "true", "yes"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 
@@ -199,8 +198,8 @@ class Teller:
 
         names = other_files(folder)
         if names:
-            shown = ", ".join(names[:_SHOWN_NAMES]) + (" …" if len(names) > _SHOWN_NAMES else "")
-            self(f"{counted(len(names), 'file')} without the name of an image left out: {shown}")
+            many = counted(len(names), "file")
+            self(f"{many} without the name of an image left out: {listed(names)}")
 
     @property
     def seconds(self) -> float:

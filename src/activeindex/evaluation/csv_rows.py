@@ -7,7 +7,7 @@ and further ones. Every fault is told with its line and, where there is one, its
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -62,12 +62,17 @@ class CsvRow:
             ) from None
 
 
-def csv_line(*values: str | int | float) -> str:
+def csv_line(*values: str | int | float | None) -> str:
     """A row as text, with its line end."""
     text = io.StringIO()
     # The csv module quotes the characters of its own line end only: "\r" has to be among them.
     csv.writer(text, lineterminator="\r\n").writerow(values)
     return text.getvalue().removesuffix("\r\n") + "\n"
+
+
+def csv_text(lines: Iterable[Sequence[str | int | float | None]]) -> str:
+    """Rows as text."""
+    return "".join(csv_line(*line) for line in lines)
 
 
 def read_rows(path: Path, needed: Sequence[str | tuple[str, ...]]) -> Iterator[CsvRow]:

@@ -1,13 +1,13 @@
 """Recall and copy detection as rich tables, plain text and CSV; several runs side by side."""
 
-import csv
 import io
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from activeindex.errors import InputError
+from activeindex.evaluation.csv_rows import csv_text
 from activeindex.evaluation.tables import (
     MEASURES,
     PUBLISHED_EDITS,
@@ -143,7 +143,7 @@ def write_recall(path: Path, runs: Mapping[str, RecallTable]) -> None:
             param = "" if row.attack_param is None else row.attack_param
             values = (row.value(measure) for measure in MEASURES)
             lines.append((name, row.attack, param, row.queries, *values))
-    _write_csv(path, lines)
+    write_text(path, csv_text(lines))
 
 
 def write_detection(path: Path, runs: Mapping[str, DetectionSummary]) -> None:
@@ -156,13 +156,7 @@ def write_detection(path: Path, runs: Mapping[str, DetectionSummary]) -> None:
     ]
     for name, run in runs.items():
         lines.append((name, run.micro_ap, run.matching, run.non_matching, run.pairs))
-    _write_csv(path, lines)
-
-
-def _write_csv(path: Path, lines: Iterable[Sequence[str | int | float]]) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    write_text(path, text.getvalue())
+    write_text(path, csv_text(lines))
 
 
 def _averaged(tables: Sequence[RecallTable]) -> list[tuple[str, set[Edit]]]:

@@ -1,7 +1,5 @@
 """The queries that are still missed: what was asked, what came instead, and what should have."""
 
-import csv
-import io
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from activeindex.evaluation import attack_name
+from activeindex.evaluation.csv_rows import csv_text
 from activeindex.evaluation.tables import edit_label
 from activeindex.report.pictures import Embedded, Pictures, embed, embedded_thumbnail, thumbnail
 from activeindex.report.runs import EUCLIDEAN, Miss, ReportedRun
@@ -137,19 +136,17 @@ class Failures:
 
 def failures_csv(runs: Sequence[Failures]) -> str:
     """Every missed query of every run as CSV text."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
+    lines: list[tuple[str | int | float, ...]] = [
         (
             *("run", "attack", "attack_param", "image_index", "image", "rank"),
             *("returned_id", "returned", "returned_distance", "true_distance"),
         )
-    )
+    ]
     for failures in runs:
         for miss in failures.misses:
             row = failures.describe(miss)
             distances = (row.returned_distance, row.true_distance)
-            writer.writerow(
+            lines.append(
                 (
                     row.run,
                     miss.edit[0],
@@ -162,4 +159,4 @@ def failures_csv(runs: Sequence[Failures]) -> str:
                     *("" if math.isnan(value) else f"{value:.5f}" for value in distances),
                 )
             )
-    return text.getvalue()
+    return csv_text(lines)

@@ -1,7 +1,5 @@
 """The tables of a report, for the page, as CSV and as LaTeX."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +8,7 @@ import numpy as np
 
 from activeindex.evaluation import PUBLISHED_EDITS
 from activeindex.evaluation.comparison import HitTable
+from activeindex.evaluation.csv_rows import csv_text
 from activeindex.evaluation.intervals import Interval, wilson_interval
 from activeindex.evaluation.tables import Edit, edit_label
 from activeindex.report.runs import ReportedRun
@@ -194,13 +193,6 @@ def _blank_of(value: float | None) -> float | str:
 def _flat(cell: Cell) -> tuple[float | str, ...]:
     ends = cell.interval or ("", "")
     return _blank_of(cell.value), *ends
-
-
-def csv_text(lines: Sequence[Sequence[Any]]) -> str:
-    """Lines as CSV."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    return text.getvalue()
 
 
 _ESCAPES = str.maketrans(

@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
@@ -19,6 +19,11 @@ _BETWEEN_LINES = 60.0
 def counted(count: int, noun: str) -> str:
     """How many of a thing: ``1 image``, ``2 images``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """The first of some names."""
+    return ", ".join(names[:most]) + (" …" if len(names) > most else "")
 
 
 class Progress(Protocol):

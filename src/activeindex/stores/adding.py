@@ -21,7 +21,7 @@ from activeindex.extractors.feature_files import (
     is_of_activation,
 )
 from activeindex.running.files import check_file, check_there, read_lines
-from activeindex.running.progress import Progress, Silent, counted
+from activeindex.running.progress import Progress, Silent, counted, listed
 from activeindex.stores.generation import Generation
 from activeindex.stores.parts import Part
 from activeindex.stores.records import same_code
@@ -29,8 +29,6 @@ from activeindex.stores.store import Store
 
 ROWS = 1 << 16
 """Images that are added together; a killed run has added whole parts."""
-
-_NAMED = 3
 
 
 @dataclass
@@ -59,18 +57,14 @@ class Added:
         if self.others:
             text += (
                 f", {len(self.others)} of them for another file or with another code "
-                f"({_listed(self.others)}): remove these before they are added again"
+                f"({listed(self.others)}): remove these before they are added again"
             )
         if self.moved:
             text += (
                 f"; {len(self.moved)} have another code than they were activated for "
-                f"({_listed(self.moved)})"
+                f"({listed(self.moved)})"
             )
         return text
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (" …" if len(names) > _NAMED else "")
 
 
 @dataclass(frozen=True)
