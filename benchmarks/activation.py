@@ -22,15 +22,24 @@ import torch
 from baseline import activate_plainly, plain_network
 from torch.utils.flop_counter import FlopCounterMode
 
-from activeindex.activation import PRESETS, Preset, activate, read_pixels
-from activeindex.extractors import Extractor, features_of, load_extractor, read_features
-from activeindex.images import Pixels, list_images, measure_quality, resize_square, to_tensor
-from activeindex.indexing import Quantiser, train_index
+from activeindex.activation.activate import activate
+from activeindex.activation.folder import read_pixels
+from activeindex.activation.presets import PRESETS, Preset
+from activeindex.extractors.base import Extractor
+from activeindex.extractors.feature_files import read_features
+from activeindex.extractors.features import features_of
+from activeindex.extractors.named import load_extractor
+from activeindex.images.folder import list_images
+from activeindex.images.levels import Pixels, to_tensor
+from activeindex.images.quality import measure_quality
+from activeindex.images.resizing import resize_square
+from activeindex.indexing.quantiser import Quantiser
+from activeindex.indexing.training import train_index
 
 PASSES = 10
 """Of the baseline."""
 
-Arm = Callable[[Sequence[Pixels]], list[Pixels]]
+FilledIndex = Callable[[Sequence[Pixels]], list[Pixels]]
 
 
 def main() -> None:
@@ -49,7 +58,7 @@ def main() -> None:
     trained = train_index(training, "IVF64,PQ8x8", "L2")
     quantiser = Quantiser(trained)
     images = [read_pixels(path) for path in list_images(options.data_dir)[: options.images]]
-    arms: dict[str, Arm] = {
+    arms: dict[str, FilledIndex] = {
         "baseline": lambda pixels: activate_plainly(
             pixels, network, size, faiss.clone_index(trained)
         )

@@ -26,31 +26,22 @@ import torch.nn.functional as F
 from baseline import MEAN, STD, activate_plainly
 
 from activation import forward_flops
-from activeindex.activation import (
-    PRECISIONS,
-    PRESETS,
-    ActivationResult,
-    Precision,
-    activate,
-    read_pixels,
-)
-from activeindex.extractors import (
-    Extractor,
-    ExtractorIdentity,
-    features_of,
-    load_extractor,
-    read_features,
-)
-from activeindex.extractors.network import NetworkExtractor
-from activeindex.images import (
-    Picture,
-    Pixels,
-    list_images,
-    resize_square,
-    to_pixels,
-    to_tensor,
-)
-from activeindex.indexing import Quantiser, train_index
+from activeindex.activation.activate import activate
+from activeindex.activation.folder import read_pixels
+from activeindex.activation.presets import PRESETS
+from activeindex.activation.results import ActivationResult
+from activeindex.activation.settings import PRECISIONS, Precision
+from activeindex.extractors.adapt import NetworkExtractor
+from activeindex.extractors.base import Extractor, ExtractorIdentity
+from activeindex.extractors.feature_files import read_features
+from activeindex.extractors.features import features_of
+from activeindex.extractors.named import load_extractor
+from activeindex.images.folder import list_images
+from activeindex.images.levels import Pixels, to_pixels, to_tensor
+from activeindex.images.picture import Picture
+from activeindex.images.resizing import resize_square
+from activeindex.indexing.quantiser import Quantiser
+from activeindex.indexing.training import train_index
 
 ITERATIONS, BATCH, SIZE = 10, 64, 288
 

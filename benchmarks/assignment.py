@@ -15,7 +15,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from activeindex.stores.lance_model import LanceModel, lance_library, vectors
+from activeindex.stores.lance.model import LanceModel, lance_library, vectors
 
 Array = npt.NDArray[np.float32]
 

@@ -14,10 +14,12 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from activeindex.activation import jnd_map
-from activeindex.edits import FIXED_LIST, edit_generator
-from activeindex.extractors import load_extractor
-from activeindex.images import Pixels, resize_square, to_pixels, to_tensor
+from activeindex.activation.jnd import jnd_map
+from activeindex.edits.edited import edit_generator
+from activeindex.edits.lists import FIXED_LIST
+from activeindex.extractors.named import load_extractor
+from activeindex.images.levels import Pixels, to_pixels, to_tensor
+from activeindex.images.resizing import resize_square
 
 MEAN = torch.tensor((0.485, 0.456, 0.406)).view(3, 1, 1)
 STD = torch.tensor((0.229, 0.224, 0.225)).view(3, 1, 1)

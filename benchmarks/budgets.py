@@ -17,17 +17,18 @@ from pathlib import Path
 
 import numpy as np
 
-from activeindex.activation import (
-    PAPER,
-    Budget,
-    ReleaseSettings,
-    activate_folder,
-    read_pixels,
-    read_records,
-)
-from activeindex.extractors import Extractor, read_features
-from activeindex.images import FileFormat, list_images, measure_quality
-from activeindex.indexing import Quantiser, train_index
+from activeindex.activation.activate import PAPER
+from activeindex.activation.budget import Budget
+from activeindex.activation.folder import activate_folder, read_pixels
+from activeindex.activation.records import read_records
+from activeindex.activation.release import ReleaseSettings
+from activeindex.extractors.base import Extractor
+from activeindex.extractors.feature_files import read_features
+from activeindex.images.encoding import FileFormat
+from activeindex.images.folder import list_images
+from activeindex.images.quality import measure_quality
+from activeindex.indexing.quantiser import Quantiser
+from activeindex.indexing.training import train_index
 from extractors import lite0
 
 PNG, JPEG95, JPEG90, WEBP95 = (

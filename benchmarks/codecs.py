@@ -21,37 +21,36 @@ import torch
 from kornia.enhance import jpeg_codec_differentiable
 from PIL import Image
 
-from activeindex.activation import PAPER, Budget, Release, ReleaseSettings
+from activeindex.activation.activate import PAPER
+from activeindex.activation.budget import Budget
 from activeindex.activation.distortion import initial_distortion
+from activeindex.activation.loop import OptimizationState, optimise
 from activeindex.activation.objective import Objective
-from activeindex.activation.optimisation import Moving, optimise
-from activeindex.activation.shown import Shown
-from activeindex.extractors import Extractor, features_of, read_features
-from activeindex.images import (
-    PNG,
-    FileFormat,
-    Pixels,
-    decode,
-    list_images,
-    read_picture,
-    resize_square,
-    to_pixels,
-    to_tensor,
-)
-from activeindex.indexing import Quantiser, train_index
+from activeindex.activation.release import Release, ReleaseSettings
+from activeindex.activation.render import BudgetedRenderer
+from activeindex.extractors.base import Extractor
+from activeindex.extractors.feature_files import read_features
+from activeindex.extractors.features import features_of
+from activeindex.images.encoding import PNG, FileFormat, decode
+from activeindex.images.folder import list_images
+from activeindex.images.levels import Pixels, to_pixels, to_tensor
+from activeindex.images.picture import read_picture
+from activeindex.images.resizing import resize_square
+from activeindex.indexing.quantiser import Quantiser
+from activeindex.indexing.training import train_index
 from extractors import lite0
 
 QUALITY = 90
 
 
-class Outside(Shown):
+class Outside(BudgetedRenderer):
     """The optimisation sees neither codec nor budget."""
 
     def __call__(self, distortion: torch.Tensor) -> torch.Tensor:
         return self.original + distortion
 
 
-class Kornias(Shown):
+class Kornias(BudgetedRenderer):
     """Forward as the package does, backward through kornia's codec."""
 
     def __call__(self, distortion: torch.Tensor) -> torch.Tensor:
@@ -76,7 +75,7 @@ def halved(pixels: Pixels) -> Pixels:
 
 
 def measure(
-    kind: type[Shown],
+    kind: type[BudgetedRenderer],
     settings: ReleaseSettings,
     paths: list[Path],
     extractor: Extractor,
@@ -88,7 +87,7 @@ def measure(
         feature = features_of(extractor, resize_square(release.original, extractor.input_size))
         objective = Objective.of(feature, [quantiser], PAPER)
         start = initial_distortion(release.original.shape, torch.Generator().manual_seed(0))
-        moving = Moving(kind([release]), objective, PAPER, start)
+        moving = OptimizationState(kind([release]), objective, PAPER, start)
         optimise([moving], extractor, PAPER)
         made = moving.result()
         if kind is Through420:
@@ -119,11 +118,11 @@ def main() -> None:
     print("| file | in the loop | PSNR | distance to target |\n|---|---|---|---|")
     for name, how, kind, settings in (
         ("JPEG 4:4:4", "nothing", Outside, jpeg),
-        ("JPEG 4:4:4", "Pillow's codec, gradient unchanged", Shown, jpeg),
+        ("JPEG 4:4:4", "Pillow's codec, gradient unchanged", BudgetedRenderer, jpeg),
         ("JPEG 4:4:4", "Pillow's codec, gradient of kornia's", Kornias, jpeg),
         ("JPEG 4:2:0", "Pillow's codec, gradient unchanged", Through420, jpeg),
         ("PNG, 42 dB", "nothing", Outside, png),
-        ("PNG, 42 dB", "the budget", Shown, png),
+        ("PNG, 42 dB", "the budget", BudgetedRenderer, png),
     ):
         row = measure(kind, settings, paths, extractor, quantiser)
         print(f"| {name} | {how} | {row} |", flush=True)

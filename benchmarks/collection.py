@@ -14,14 +14,21 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from activeindex.activation import ActivationResult, Preset, activate, read_pixels
-from activeindex.edits import FIXED_LIST
+from activeindex.activation.activate import activate
+from activeindex.activation.folder import read_pixels
+from activeindex.activation.presets import Preset
+from activeindex.activation.results import ActivationResult
+from activeindex.edits.lists import FIXED_LIST
 from activeindex.experiment.queries import QueryTask, make_queries
-from activeindex.extractors import Extractor, features_of_files, load_extractor, read_features
-from activeindex.extractors.feature_files import read_copies
-from activeindex.images import Pixels, list_images, to_tensor
-from activeindex.indexing import Quantiser, add, search, set_nprobe
-from activeindex.running.workers import Workers
+from activeindex.extractors.base import Extractor
+from activeindex.extractors.feature_files import read_copies, read_features
+from activeindex.extractors.features import features_of_files
+from activeindex.extractors.named import load_extractor
+from activeindex.images.folder import list_images
+from activeindex.images.levels import Pixels, to_tensor
+from activeindex.indexing.quantiser import Quantiser
+from activeindex.indexing.search import add, search, set_nprobe
+from activeindex.runtime.workers import LocalEngine
 
 Array = npt.NDArray[np.float32]
 Hits = npt.NDArray[np.bool_]
@@ -58,7 +65,7 @@ class Collection:
     """
 
     extractor: Extractor
-    workers: Workers
+    workers: LocalEngine
     training: Array
     copies: list[Array]
     references: Array
@@ -71,7 +78,7 @@ class Collection:
     def of(cls, options: argparse.Namespace) -> Self:
         """What options of :func:`add_options` say."""
         extractor = load_extractor(options.model_name, options.resize_size).to(options.device)
-        workers, paths = Workers(1), list_images(options.data_dir)
+        workers, paths = LocalEngine(1), list_images(options.data_dir)
         training = read_features(options.fts_training_path, "fts_training_path")
         numbers = np.arange(HALVES.index(options.half), len(paths), 2)[: options.images]
         return cls(
@@ -112,12 +119,12 @@ class Collection:
         return edited_features(images, extractor or self.extractor, self.workers)
 
 
-def features_of_all(paths: Sequence[Path], extractor: Extractor, workers: Workers) -> Array:
+def features_of_all(paths: Sequence[Path], extractor: Extractor, workers: LocalEngine) -> Array:
     """The features ``(n, d)`` of files."""
     return np.concatenate(list(features_of_files(extractor, paths, 64, workers)))
 
 
-def edited_features(images: Iterable[Pixels], extractor: Extractor, workers: Workers) -> Array:
+def edited_features(images: Iterable[Pixels], extractor: Extractor, workers: LocalEngine) -> Array:
     """``(edits * n, d)``: the fixed list of edits, each of all images."""
     listed = list(images)
     tasks = [QueryTask(p, edit, n) for edit in FIXED_LIST for n, p in enumerate(listed)]

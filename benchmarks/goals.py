@@ -19,9 +19,10 @@ import faiss
 import numpy as np
 import torch
 
-from activeindex.activation import PRESETS
 from activeindex.activation.objective import Objective
-from activeindex.indexing import Quantiser, train_index
+from activeindex.activation.presets import PRESETS
+from activeindex.indexing.quantiser import Quantiser
+from activeindex.indexing.training import train_index
 
 TOGETHER, DIMENSION, THREADS = 64, 512, 8
 

@@ -19,7 +19,7 @@ import faiss
 import numpy as np
 from large_index import DIMENSION, LISTS, filled
 
-from activeindex.indexing import Quantiser
+from activeindex.indexing.quantiser import Quantiser
 
 SIZES = (100, 1_000, 10_000, 100_000, 1_000_000)
 BATCH = 16

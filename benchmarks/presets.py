@@ -23,10 +23,13 @@ import numpy.typing as npt
 import torch
 from collection import Collection, Hits, add_options, filled, hits
 
-from activeindex.activation import PRESETS, Budget, Preset, ReleaseSettings
-from activeindex.extractors import code_features
-from activeindex.images import Pixels, resize_square, to_tensor
-from activeindex.indexing import train_index
+from activeindex.activation.budget import Budget
+from activeindex.activation.presets import PRESETS, Preset
+from activeindex.activation.release import ReleaseSettings
+from activeindex.extractors.features import code_features
+from activeindex.images.levels import Pixels, to_tensor
+from activeindex.images.resizing import resize_square
+from activeindex.indexing.training import train_index
 
 Quality = npt.NDArray[np.float64]
 

@@ -19,13 +19,16 @@ import faiss
 import torch
 from baseline import activate_plainly, plain_network
 
-from activeindex.activation import PRESETS, activate_folder, read_pixels
-from activeindex.extractors import load_extractor, read_features
-from activeindex.images import list_images
-from activeindex.indexing import Quantiser, train_index
-from activeindex.running.cores import default_workers
-from activeindex.running.processes import Processes
-from activeindex.running.workers import Engine, Workers
+from activeindex.activation.folder import activate_folder, read_pixels
+from activeindex.activation.presets import PRESETS
+from activeindex.extractors.feature_files import read_features
+from activeindex.extractors.named import load_extractor
+from activeindex.images.folder import list_images
+from activeindex.indexing.quantiser import Quantiser
+from activeindex.indexing.training import train_index
+from activeindex.runtime.cores import default_workers
+from activeindex.runtime.processes import ProcessEngine
+from activeindex.runtime.workers import Engine, LocalEngine
 
 
 def main() -> None:
@@ -69,8 +72,8 @@ def main() -> None:
     }
     for preset in options.presets:
         for name, engine in (
-            ("one process", lambda: Workers(cores)),
-            ("a process for each core", lambda: Processes(cores)),
+            ("one process", lambda: LocalEngine(cores)),
+            ("a process for each core", lambda: ProcessEngine(cores)),
         ):
             arms[f"`{preset}`, {name}"] = lambda p=preset, e=engine: folder(p, e)
     best: dict[str, float] = {}

@@ -23,25 +23,20 @@ import numpy.typing as npt
 import torch
 from collection import Collection, add_options, features_of_all, filled, hits
 
-from activeindex.activation import PRESETS, activate
-from activeindex.extractors import (
-    Extractor,
-    features_of,
-    load_extractor,
-    read_features,
-)
-from activeindex.images import (
-    FileFormat,
-    Picture,
-    Pixels,
-    decode,
-    encode,
-    psnr,
-    resize_square,
-    to_pixels,
-    to_tensor,
-)
-from activeindex.indexing import Quantiser, search, train_index
+from activeindex.activation.activate import activate
+from activeindex.activation.presets import PRESETS
+from activeindex.extractors.base import Extractor
+from activeindex.extractors.feature_files import read_features
+from activeindex.extractors.features import features_of
+from activeindex.extractors.named import load_extractor
+from activeindex.images.encoding import FileFormat, decode, encode
+from activeindex.images.levels import Pixels, to_pixels, to_tensor
+from activeindex.images.picture import Picture
+from activeindex.images.quality import psnr
+from activeindex.images.resizing import resize_square
+from activeindex.indexing.quantiser import Quantiser
+from activeindex.indexing.search import search
+from activeindex.indexing.training import train_index
 from extractors import lite0
 
 FACTORY, OTHER = "IVF64,PQ8x8", "OPQ8_64,IVF64,PQ8x8"

@@ -22,12 +22,16 @@ import torch
 from collection import Collection, add_options, edited_features, filled
 from presets import interval
 
-from activeindex.activation import PRESETS
-from activeindex.edits import FIXED_LIST
-from activeindex.extractors import Extractor, features_of
-from activeindex.extractors.edited_views import fixed_views
-from activeindex.images import Pixels, resize_square, to_tensor
-from activeindex.indexing import Features, Quantiser, search, train_index
+from activeindex.activation.presets import PRESETS
+from activeindex.edits.differentiable import fixed_views
+from activeindex.edits.lists import FIXED_LIST
+from activeindex.extractors.base import Extractor
+from activeindex.extractors.features import features_of
+from activeindex.images.levels import Pixels, to_tensor
+from activeindex.images.resizing import resize_square
+from activeindex.indexing.quantiser import Features, Quantiser
+from activeindex.indexing.search import search
+from activeindex.indexing.training import train_index
 
 VIEWS = 16
 

@@ -53,8 +53,8 @@ def address(options: argparse.Namespace, engine: str) -> str:
 
 
 def train(options: argparse.Namespace) -> dict[str, Any]:
-    from activeindex.extractors import read_features
-    from activeindex.indexing import train_folder
+    from activeindex.extractors.feature_files import read_features
+    from activeindex.indexing.artefact import train_folder
 
     training = options.work / "training.npy"
     # Of other images than those that are stored, from the same clusters.
@@ -67,8 +67,9 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def fill(options: argparse.Namespace, engine: str) -> dict[str, Any]:
-    from activeindex.indexing import TrainedIndex
-    from activeindex.stores import Batch, Store
+    from activeindex.indexing.artefact import TrainedIndex
+    from activeindex.stores.records import Batch
+    from activeindex.stores.store import Store
 
     trained = TrainedIndex.read(options.work / "quantiser")
     total = {"wall": 0.0, "cpu": 0.0}
@@ -85,7 +86,7 @@ def fill(options: argparse.Namespace, engine: str) -> dict[str, Any]:
 
 
 def search(options: argparse.Namespace, engine: str) -> dict[str, Any]:
-    from activeindex.stores import Store
+    from activeindex.stores.store import Store
 
     stored = block(0, options.dimension)[: options.queries]
     queries = copies(stored)
@@ -124,7 +125,7 @@ def search(options: argparse.Namespace, engine: str) -> dict[str, Any]:
 
 def worker(options: argparse.Namespace) -> dict[str, Any]:
     """What a process that activates images holds besides the extractor."""
-    from activeindex.indexing import TrainedIndex
+    from activeindex.indexing.artefact import TrainedIndex
 
     before = resident()
     quantiser = TrainedIndex.read(options.work / "quantiser").quantiser

@@ -22,8 +22,8 @@ ENGINES = {"in-process": (), "ray": ("--engine", "ray")}
 
 def prepare(options: argparse.Namespace) -> None:
     """A trained quantiser, and a feature file with names."""
-    from activeindex.extractors import read_features
-    from activeindex.indexing import train_folder
+    from activeindex.extractors.feature_files import read_features
+    from activeindex.indexing.artefact import train_folder
 
     work = options.work
     work.mkdir(parents=True, exist_ok=True)

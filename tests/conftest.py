@@ -12,19 +12,20 @@ import pytest
 from hypothesis import settings
 
 from activeindex.errors import InputError
-from activeindex.extractors import Extractor, load_extractor
-from activeindex.images import Pixels
+from activeindex.extractors.base import Extractor
+from activeindex.extractors.named import load_extractor
+from activeindex.images.levels import Pixels
 
 if TYPE_CHECKING:
-    from activeindex.running.ray_workers import RayWorkers
-    from tests.running.ray_cluster import Cluster
+    from activeindex.runtime.ray_workers import RayWorkers
+    from tests.runtime.ray_cluster import Cluster
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("activeindex", deadline=None)
 settings.load_profile("activeindex")
 
 
-_LONG = ("tests/experiment/test_run.py", "tests/commands/test_killed.py")
+_LONG = ("tests/experiment/test_run.py", "tests/cli/test_killed.py")
 """Files that take minutes: begun first, so that no process is alone with one at the end."""
 
 
@@ -95,7 +96,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 def ray_cluster() -> "Iterator[Cluster]":
     """A Ray cluster of two CPUs on this machine, in processes of its own."""
     pytest.importorskip("ray.data", reason="needs activeindex[ray]")
-    from tests.running.ray_cluster import cluster
+    from tests.runtime.ray_cluster import cluster
 
     with cluster() as started:
         yield started
@@ -104,8 +105,8 @@ def ray_cluster() -> "Iterator[Cluster]":
 @pytest.fixture(scope="module")
 def ray_two(ray_cluster: "Cluster") -> "Iterator[RayWorkers]":
     """Two workers of one CPU each on that cluster."""
-    from activeindex.running.ray_workers import RayWorkers
-    from tests.running.ray_cluster import at_most
+    from activeindex.runtime.ray_workers import RayWorkers
+    from tests.runtime.ray_cluster import at_most
 
     with at_most(600), RayWorkers(ray_cluster.address, count=2, cpus=1) as workers:
         yield workers

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from activeindex.extractors.lite0 import MEAN, STD
+from activeindex.extractors.lite0.trunk import MEAN, STD
 from training.views import Bank
 
 _SPARE = 40 << 30

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from activeindex.report.charts import Series, line_chart
-from activeindex.running.files import write_text
+from activeindex.report.charts.curves import Series, line_chart
+from activeindex.runtime.files import write_text
 from training.log import Log
 
 _CURVES = (

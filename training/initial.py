@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from activeindex.errors import InputError
-from activeindex.extractors import Whitening
-from activeindex.extractors.lite0 import Descriptor
+from activeindex.extractors.lite0.descriptor import Descriptor
+from activeindex.extractors.whitening import Whitening
 from training.batches import Batches, normalised
 from training.precision import autocast
 from training.pretrained import pretrained_trunk

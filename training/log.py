@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from activeindex.running.files import write_text
+from activeindex.runtime.files import write_text
 
 
 class Log:

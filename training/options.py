@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from activeindex.errors import ActiveIndexError
-from activeindex.running.cores import default_workers
-from activeindex.running.devices import on_device
+from activeindex.runtime.cores import default_workers
+from activeindex.runtime.devices import on_device
 from training.run import run
 from training.schedule import Curriculum
 from training.settings import Settings

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from activeindex.errors import MissingExtraError
-from activeindex.extractors.lite0 import EfficientNetLite0
+from activeindex.extractors.lite0.trunk import EfficientNetLite0
 
 
 def pretrained_path() -> Path:

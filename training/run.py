@@ -11,16 +11,12 @@ from typing import Any
 
 import torch
 
-from activeindex.extractors.lite0 import (
-    DescriptorFile,
-    folded,
-    read_descriptor,
-    write_descriptor,
-)
-from activeindex.images import list_images
-from activeindex.running.files import file_hash, read_json, write_json
-from activeindex.running.progress import Bar
-from activeindex.running.workers import Workers
+from activeindex.extractors.lite0.descriptor import folded
+from activeindex.extractors.lite0.files import DescriptorFile, read_descriptor, write_descriptor
+from activeindex.images.folder import list_images
+from activeindex.runtime.files import file_hash, read_json, write_json
+from activeindex.runtime.progress import Bar
+from activeindex.runtime.workers import LocalEngine
 from training.batches import Batches
 from training.initial import check_enough, initial_network
 from training.log import Log
@@ -75,7 +71,7 @@ def run(
     count = len(list_images(data_dir)[: settings.limit])
     split = Split.of(count, settings.held_out, settings.seed)
     check_enough(len(split.training), settings.bank.views, settings.dimension)
-    with Workers(workers) as pool, Bar("edited views", None) as bar:
+    with LocalEngine(workers) as pool, Bar("edited views", None) as bar:
         bank = build_bank(
             data_dir, bank_path, settings.bank, pool, limit=settings.limit, progress=bar
         )

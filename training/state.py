@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from activeindex.errors import InputError, reason_of
-from activeindex.extractors.lite0 import Descriptor
-from activeindex.running.files import whole_file
+from activeindex.extractors.lite0.descriptor import Descriptor
+from activeindex.runtime.files import whole_file
 
 
 class State:

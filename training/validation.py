@@ -2,7 +2,7 @@
 
 import torch
 
-from activeindex.extractors.lite0 import Descriptor
+from activeindex.extractors.lite0.descriptor import Descriptor
 from training.batches import Batches, normalised
 from training.precision import autocast
 

@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from activeindex.edits import random_composition
+from activeindex.edits.composition import random_composition
 from activeindex.errors import InputError
-from activeindex.images import fingerprint, list_images, read_rgb, to_pixels, to_square
-from activeindex.running.files import read_json, write_json
-from activeindex.running.progress import Progress, Silent
-from activeindex.running.workers import Workers
+from activeindex.images.decoding import read_rgb
+from activeindex.images.folder import fingerprint, list_images
+from activeindex.images.levels import to_pixels
+from activeindex.images.resizing import to_square
+from activeindex.runtime.files import read_json, write_json
+from activeindex.runtime.progress import Progress, Silent
+from activeindex.runtime.workers import LocalEngine
 
 Bank = npt.NDArray[np.uint8]
 """``(N, K + 1, 3, S, S)``, 8-bit RGB: slot 0 is the image itself, the others are edited."""
@@ -73,7 +76,7 @@ def build_bank(
     folder: Path,
     out: Path,
     settings: BankSettings,
-    workers: Workers | None = None,
+    workers: LocalEngine | None = None,
     *,
     limit: int | None = None,
     progress: Progress | None = None,
@@ -114,7 +117,7 @@ def build_bank(
     progress.advance(int(done.sum()))
     work = functools.partial(_write_row, part=part, settings=settings)
     missing = [(number, path) for number, path in enumerate(paths) if not done[number]]
-    for number in (workers or Workers()).map(work, missing):
+    for number in (workers or LocalEngine()).map(work, missing):
         done[number] = 1
         progress.advance()
     out.with_suffix(".json").unlink(missing_ok=True)  # Never an old note beside a new bank.

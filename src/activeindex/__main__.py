@@ -2,7 +2,7 @@
 
 import sys
 
-from activeindex.commands import run
+from activeindex.cli import run
 
 if __name__ == "__main__":
     sys.exit(run())

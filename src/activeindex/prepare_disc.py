@@ -2,7 +2,7 @@
 
 import sys
 
-from activeindex.commands import run_command
+from activeindex.cli import run_command
 
 if __name__ == "__main__":
     sys.exit(run_command("prepare_disc"))

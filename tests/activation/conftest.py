@@ -2,9 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from activeindex.extractors import Extractor, features_of
-from activeindex.images import Pixels, resize_square, to_tensor
-from activeindex.indexing import Quantiser, train_index
+from activeindex.extractors.base import Extractor
+from activeindex.extractors.features import features_of
+from activeindex.images.levels import Pixels, to_tensor
+from activeindex.images.resizing import resize_square
+from activeindex.indexing.quantiser import Quantiser
+from activeindex.indexing.training import train_index
 
 
 @pytest.fixture(scope="session")

@@ -13,20 +13,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from activeindex.activation import (
-    PAPER,
-    PRECISIONS,
-    TARGETS,
-    ActivationResult,
-    ActivationSettings,
-    Step,
-    activate,
-)
-from activeindex.activation.activate import grouped
+from activeindex.activation.activate import PAPER, activate, grouped
+from activeindex.activation.loop import Step
+from activeindex.activation.results import ActivationResult
+from activeindex.activation.settings import PRECISIONS, TARGETS, ActivationSettings
 from activeindex.errors import InputError, NoTargetError, ShapeError
-from activeindex.extractors import Extractor, features_of
-from activeindex.images import Pixels, measure_quality, resize_square, to_pixels, to_tensor
-from activeindex.indexing import Quantiser, train_index
+from activeindex.extractors.base import Extractor
+from activeindex.extractors.features import features_of
+from activeindex.images.levels import Pixels, to_pixels, to_tensor
+from activeindex.images.quality import measure_quality
+from activeindex.images.resizing import resize_square
+from activeindex.indexing.quantiser import Quantiser
+from activeindex.indexing.training import train_index
 from tests.extractors.linear import MEAN, STD, LinearExtractor, linear_features, linear_quantiser
 
 Array = npt.NDArray[np.float64]

@@ -7,18 +7,16 @@ import pytest
 import torch
 from PIL import Image
 
-from activeindex.activation import DEEP, activate
+from activeindex.activation.activate import activate
+from activeindex.activation.presets import DEEP
+from activeindex.edits.differentiable import fixed_views
 from activeindex.errors import InputError
-from activeindex.extractors import (
-    Extractor,
-    code_features,
-    extract_folder,
-    features_of,
-    read_features,
-)
-from activeindex.extractors.edited_views import fixed_views
-from activeindex.images import Pixels, from_levels, resize_square, to_pixels, to_square
-from activeindex.indexing import Features, Quantiser
+from activeindex.extractors.base import Extractor
+from activeindex.extractors.feature_files import read_features
+from activeindex.extractors.features import code_features, extract_folder, features_of
+from activeindex.images.levels import Pixels, from_levels, to_pixels
+from activeindex.images.resizing import resize_square, to_square
+from activeindex.indexing.quantiser import Features, Quantiser
 
 VIEWS = 8
 

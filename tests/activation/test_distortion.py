@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from activeindex.activation import ActivationSettings
 from activeindex.activation.distortion import (
     CHANNEL_WEIGHTS,
     in_pixels,
     initial_distortion,
     shape_distortion,
 )
+from activeindex.activation.settings import ActivationSettings
 
 ONLY = ActivationSettings(use_tanh=False, scale_channels=False, use_attenuation=False)
 

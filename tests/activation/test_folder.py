@@ -12,23 +12,23 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms
 
-from activeindex.activation import (
-    PAPER,
-    RECORDS_FILE,
-    Budget,
-    FolderActivation,
-    ReleaseSettings,
-    activate,
-    activate_folder,
-    check_released,
-    read_pixels,
-)
+from activeindex.activation.activate import PAPER, activate
+from activeindex.activation.budget import Budget
+from activeindex.activation.folder import FolderActivation, activate_folder, read_pixels
+from activeindex.activation.records import RECORDS_FILE, check_released
+from activeindex.activation.release import ReleaseSettings
 from activeindex.errors import InputError, UnreadableImageError
-from activeindex.extractors import Extractor, extract_folder, read_features
-from activeindex.images import FileFormat, Pixels, measure_quality, to_tensor
-from activeindex.indexing import Quantiser, QuantiserIdentity, train_index
-from activeindex.running.processes import Processes
-from activeindex.running.workers import Engine, Workers
+from activeindex.extractors.base import Extractor
+from activeindex.extractors.feature_files import read_features
+from activeindex.extractors.features import extract_folder
+from activeindex.images.encoding import FileFormat
+from activeindex.images.levels import Pixels, to_tensor
+from activeindex.images.quality import measure_quality
+from activeindex.indexing.identity import QuantiserIdentity
+from activeindex.indexing.quantiser import Quantiser
+from activeindex.indexing.training import train_index
+from activeindex.runtime.processes import ProcessEngine
+from activeindex.runtime.workers import Engine, LocalEngine
 from tests.extractors.linear import LinearExtractor, linear_features, linear_quantiser
 
 ROOT = Path(__file__).parents[2]
@@ -120,7 +120,7 @@ def test_features_whose_codes_are_to_be_stored_are_written_beside_the_images(
     put(tmp_path / "in", photographs, "a.jpg", "sub/b.png")
     done = run(tmp_path / "in", tmp_path / "out")
     extraction = extract_folder(
-        LinearExtractor(), tmp_path / "in", tmp_path / "fts", workers=Workers()
+        LinearExtractor(), tmp_path / "in", tmp_path / "fts", workers=LocalEngine()
     )
     assert done.features is not None
     assert done.features.name == extraction.features.name
@@ -296,7 +296,7 @@ def test_added_images_are_not_mixed_into_an_old_run(
         run(tmp_path / "in", tmp_path / "out")
 
 
-@pytest.mark.parametrize("engine", [None, Processes(2)])
+@pytest.mark.parametrize("engine", [None, ProcessEngine(2)])
 def test_a_damaged_image_is_refused_or_skipped_by_name(
     tmp_path: Path, photographs: dict[str, Pixels], engine: Engine | None
 ) -> None:
@@ -325,7 +325,7 @@ def test_a_damaged_image_may_be_the_first_one(
 def test_workers_change_nothing(tmp_path: Path, photographs: dict[str, Pixels]) -> None:
     put(tmp_path / "in", photographs, "a.png", "b.jpg", "c.png")
     run(tmp_path / "in", tmp_path / "out")
-    with Workers(2) as workers:
+    with LocalEngine(2) as workers:
         run(tmp_path / "in", tmp_path / "other", workers=workers)
     assert files(tmp_path / "out") == files(tmp_path / "other")
 

@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from activeindex.activation import PAPER, activate_folder
-from activeindex.extractors import Extractor
-from activeindex.images import Pixels
-from activeindex.indexing import Quantiser
-from activeindex.running.ray_workers import RayWorkers
-from tests.commands.collection import contents
-from tests.running.ray_cluster import Cluster, Killer, one_thread
+from activeindex.activation.activate import PAPER
+from activeindex.activation.folder import activate_folder
+from activeindex.extractors.base import Extractor
+from activeindex.images.levels import Pixels
+from activeindex.indexing.quantiser import Quantiser
+from activeindex.runtime.ray_workers import RayWorkers
+from tests.cli.collection import contents
+from tests.runtime.ray_cluster import Cluster, Killer, one_thread
 
 FEW = PAPER.replace(iterations=2)
 

@@ -5,10 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activeindex.activation import jnd_map
-from activeindex.activation.jnd import contrast_masking, luminance_adaptation
+from activeindex.activation.jnd import contrast_masking, jnd_map, luminance_adaptation
 from activeindex.errors import ShapeError
-from activeindex.images import Pixels, to_tensor
+from activeindex.images.levels import Pixels, to_tensor
 
 
 def grey(levels: torch.Tensor) -> torch.Tensor:

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from activeindex.activation import ActivationSettings
 from activeindex.activation.losses import feature_loss, total_loss
+from activeindex.activation.settings import ActivationSettings
 
 FEATURES = torch.tensor([[3.0, 4.0], [1.0, 0.0], [2.0, 2.0]])
 TARGETS = torch.tensor([[4.0, 3.0], [-1.0, 0.0], [5.0, 5.0]])

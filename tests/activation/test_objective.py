@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from activeindex.activation.objective import Goal
+from activeindex.activation.objective import IndexObjective
 from activeindex.activation.presets import DEEP
-from activeindex.indexing import Quantiser
+from activeindex.indexing.quantiser import Quantiser
 from tests.indexing.trained import features, trained
 
 
@@ -15,7 +15,7 @@ from tests.indexing.trained import features, trained
 def test_the_middle_of_its_list_is_not_deep_for_an_image(factory: str) -> None:
     quantiser = Quantiser(trained(factory))
     for row in features(5, seed=1):
-        goal = Goal.of(row[None], quantiser, DEEP.settings)
+        goal = IndexObjective.of(row[None], quantiser, DEEP.settings)
         centroid = torch.from_numpy(quantiser.coarse_centroids(row[None]))
         at_centroid, at_target = (goal.margin_loss(x).item() for x in (centroid, goal.target))
         # Behind every face of the list, but nearer to a neighbour there than to its own code.
@@ -27,7 +27,7 @@ def test_how_deep_is_enough_is_told_by_the_faces_of_the_list_alone() -> None:
     quantiser, feature = Quantiser(trained("IVF16,PQ8x8np")), features(1, seed=1)
     faces = quantiser.faces(feature)
     assert faces is not None
-    goal = Goal.of(feature, quantiser, DEEP.settings)
+    goal = IndexObjective.of(feature, quantiser, DEEP.settings)
     depth = faces.depth(torch.from_numpy(feature)).abs().mean().item()
     assert goal.width.item() == pytest.approx(DEEP.settings.margin_width * depth)
 
@@ -37,10 +37,10 @@ def test_the_face_of_a_code_near_the_centroid_is_further_inwards(factory: str) -
     """Near means within four widths of the margin: the same codes are far for a narrow one."""
     quantiser = Quantiser(trained(factory))
     for row in features(5, seed=1):
-        face = quantiser.code_face(row[None])
+        face = quantiser.centroid_half_space(row[None])
         assert face is not None
         wide, narrow = (
-            Goal.of(row[None], quantiser, DEEP.settings.replace(margin_width=width))
+            IndexObjective.of(row[None], quantiser, DEEP.settings.replace(margin_width=width))
             for width in (0.5, 0.02)
         )
         assert wide.faces is not None
@@ -61,7 +61,7 @@ def test_a_code_at_the_centroid_has_no_face() -> None:
     beside = centroid.copy()
     beside[0, 0] += 1e-4
     for feature in (centroid, beside):
-        goal, faces = Goal.of(feature, quantiser, settings), quantiser.faces(feature)
+        goal, faces = IndexObjective.of(feature, quantiser, settings), quantiser.faces(feature)
         assert goal.faces is not None
         assert faces is not None
         assert goal.faces.offsets.shape == faces.offsets.shape
@@ -69,7 +69,7 @@ def test_a_code_at_the_centroid_has_no_face() -> None:
 
 @pytest.mark.parametrize("factory", ["LSHr", "PCA16,LSH"])
 def test_every_bit_that_is_about_to_flip_counts_however_near_the_others_are(factory: str) -> None:
-    goal = Goal.of(features(1, seed=1), Quantiser(trained(factory)), DEEP.settings)
+    goal = IndexObjective.of(features(1, seed=1), Quantiser(trained(factory)), DEEP.settings)
     assert goal.faces is not None
     # A coordinate for each bit, as the normals are orthonormal.
     normals, offsets = goal.faces.normals[0], goal.faces.offsets[0]

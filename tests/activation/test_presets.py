@@ -4,10 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from activeindex.activation import DEEP, PRESETS, ActivationResult, Budget, Preset, activate
-from activeindex.extractors import Extractor, features_of
-from activeindex.images import Pixels, resize_square, to_tensor
-from activeindex.indexing import Features, Quantiser, train_index
+from activeindex.activation.activate import activate
+from activeindex.activation.budget import Budget
+from activeindex.activation.presets import DEEP, PRESETS, Preset
+from activeindex.activation.results import ActivationResult
+from activeindex.extractors.base import Extractor
+from activeindex.extractors.features import features_of
+from activeindex.images.levels import Pixels, to_tensor
+from activeindex.images.resizing import resize_square
+from activeindex.indexing.quantiser import Features, Quantiser
+from activeindex.indexing.training import train_index
 
 
 def least_depths(
@@ -17,11 +23,11 @@ def least_depths(
     depths = []
     for changed, original in zip(pixels, originals, strict=True):
         first = feature(original, extractor)
-        faces, code_face = quantiser.faces(first), quantiser.code_face(first)
+        faces, centroid_half_space = quantiser.faces(first), quantiser.centroid_half_space(first)
         assert faces is not None
-        assert code_face is not None
+        assert centroid_half_space is not None
         now = torch.from_numpy(feature(to_tensor(changed), extractor))
-        depths.append(faces.with_those_of(code_face).depth(now).min().item())
+        depths.append(faces.with_those_of(centroid_half_space).depth(now).min().item())
     return np.array(depths)
 
 
@@ -107,7 +113,7 @@ def test_the_margin_does_not_depend_on_the_unit_of_the_features(
 def test_a_budget_of_ones_own_takes_the_place_of_the_presets(
     images: list[torch.Tensor], small_sscd: Extractor, quantiser: Quantiser
 ) -> None:
-    from activeindex.activation import ReleaseSettings
+    from activeindex.activation.release import ReleaseSettings
 
     release = ReleaseSettings(budget=Budget(psnr=46.0))
     result = activate(images[:1], small_sscd, quantiser, DEEP.settings, release=release)

@@ -10,19 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from activeindex.activation import Budget, Release, Releases, ReleaseSettings
-from activeindex.activation.shown import Shown
+from activeindex.activation.budget import Budget
+from activeindex.activation.release import Release, Releases, ReleaseSettings
+from activeindex.activation.render import BudgetedRenderer
 from activeindex.errors import InputError
-from activeindex.images import (
-    FORMATS,
-    FileFormat,
-    Picture,
-    Pixels,
-    measure_quality,
-    read_picture,
-    to_pixels,
-    write_bytes,
-)
+from activeindex.images.encoding import FORMATS, FileFormat, write_bytes
+from activeindex.images.levels import Pixels, to_pixels
+from activeindex.images.picture import Picture, read_picture
+from activeindex.images.quality import measure_quality
 
 CPU = torch.device("cpu")
 SIZE = 64
@@ -199,7 +194,7 @@ def test_the_optimisation_sees_what_will_be_written(
     picture = Picture(piece(photographs), alpha)
     release = Release(picture, ReleaseSettings(form, Budget(psnr=34.0)), CPU)
     distortion = noise(0.05).requires_grad_()
-    shown = Shown([release])
+    shown = BudgetedRenderer([release])
     for _ in range(4):
         seen = shown(distortion)
     file = shown.released.write(distortion.detach())[0]

@@ -2,7 +2,9 @@ import dataclasses
 
 import pytest
 
-from activeindex.activation import PAPER, PRESETS, ActivationSettings
+from activeindex.activation.activate import PAPER
+from activeindex.activation.presets import PRESETS
+from activeindex.activation.settings import ActivationSettings
 from activeindex.errors import InputError
 
 

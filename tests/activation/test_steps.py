@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from activeindex.activation.optimisers import build_optimiser
+from activeindex.activation.optimizers import build_optimiser
 from activeindex.activation.steps import NormedMomentum
 from activeindex.errors import InputError
 

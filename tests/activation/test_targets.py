@@ -7,7 +7,7 @@ import pytest
 from activeindex.activation.settings import Target
 from activeindex.activation.targets import choose_targets
 from activeindex.errors import NoTargetError
-from activeindex.indexing import Quantiser
+from activeindex.indexing.quantiser import Quantiser
 from tests.indexing.trained import features, trained
 
 FEATURES = features(20, seed=1)

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
-from activeindex.activation import ActivatedImage, LiveFigures, Step
-from activeindex.images import Quality
+from activeindex.activation.loop import Step
+from activeindex.activation.results import ActivatedImage
+from activeindex.activation.watching import LiveFigures
+from activeindex.images.quality import Quality
 
 
-class Shown:
+class BudgetedRenderer:
     """A progress bar that keeps the last figures that it was asked to show."""
 
     def __init__(self) -> None:
@@ -28,7 +30,7 @@ def activated(psnr: float) -> ActivatedImage:
 
 
 def test_running_loss_psnr_and_rate_are_shown() -> None:
-    shown = Shown()
+    shown = BudgetedRenderer()
     figures = LiveFigures(shown)
     for number, losses in enumerate([(-0.4, -0.8), (-0.2, -0.6)]):
         for iteration, loss in enumerate(losses):

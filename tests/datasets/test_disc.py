@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from activeindex.datasets import PreparedDisc, prepare_disc
+from activeindex.datasets.disc import PreparedDisc, prepare_disc
 from activeindex.errors import ActiveIndexError, InputError
 
 NAMES = ("references_10k", "references_990k", "queries_40k")

@@ -14,9 +14,9 @@ from activeindex.demo.photographs import (
     write_references,
 )
 from activeindex.errors import MissingExtraError
-from activeindex.images import list_images
-from activeindex.running.progress import Silent
-from tests.commands.collection import contents, python
+from activeindex.images.folder import list_images
+from activeindex.runtime.progress import Silent
+from tests.cli.collection import contents, python
 
 
 def test_every_photograph_is_there_and_decodes() -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from activeindex.edits import assets, meme_format, overlay_emoji
+from activeindex.edits import assets
+from activeindex.edits.overlays import overlay_emoji
+from activeindex.edits.texts import meme_format
 from activeindex.errors import InputError, MissingExtraError
 
 from .images import RED, plain

@@ -4,8 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from activeindex.edits import blur, gaussian_blur
-from activeindex.edits.blurs import gaussian_kernel
+from activeindex.edits.blurs import blur, gaussian_blur, gaussian_kernel
 from activeindex.errors import InputError
 
 from .images import array, noise, plain, random_images

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from activeindex.edits import edit_generator, random_composition
-from activeindex.edits.composition import draw_plan
+from activeindex.edits.composition import draw_plan, random_composition
+from activeindex.edits.edited import edit_generator
 from activeindex.edits.families import FAMILIES
 from activeindex.errors import InputError
 

@@ -1,6 +1,6 @@
 import pytest
 
-from activeindex.edits import EditedImage, edit_generator
+from activeindex.edits.edited import EditedImage, edit_generator
 from activeindex.errors import InputError
 
 from .images import RED, plain

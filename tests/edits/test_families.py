@@ -6,9 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from activeindex.edits import EditNotApplicableError, edit_generator, families, shuffle_pixels
+from activeindex.edits import families
 from activeindex.edits.assets import screenshot_template
+from activeindex.edits.checks import EditNotApplicableError
+from activeindex.edits.edited import edit_generator
 from activeindex.edits.families import FAMILIES
+from activeindex.edits.pixels import shuffle_pixels
 
 from .images import RED, WHITE, array, noise, plain, random_images
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from activeindex.edits import (
-    EditNotApplicableError,
+from activeindex.edits.checks import EditNotApplicableError
+from activeindex.edits.geometric import (
     center_crop,
     change_aspect_ratio,
     crop,

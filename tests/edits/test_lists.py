@@ -1,4 +1,5 @@
-from activeindex.edits import EDIT_NAMES, FIXED_LIST, LONG_LIST, OFFERED
+from activeindex.edits.lists import FIXED_LIST, LONG_LIST, OFFERED
+from activeindex.edits.named import EDIT_NAMES
 
 
 def values(name: str) -> list[float | int | None]:

@@ -1,16 +1,11 @@
 import pytest
 from PIL import Image
 
-from activeindex.edits import (
-    FIXED_LIST,
-    LONG_LIST,
-    OFFERED,
-    Edit,
-    edit_by_name,
-    edit_generator,
-    random_composition,
-    rotate,
-)
+from activeindex.edits.composition import random_composition
+from activeindex.edits.edited import edit_generator
+from activeindex.edits.lists import FIXED_LIST, LONG_LIST, OFFERED
+from activeindex.edits.named import Edit, edit_by_name
+from activeindex.edits.warps import rotate
 from activeindex.errors import InputError
 
 from .images import RED, noise, plain

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from PIL import Image
 
-from activeindex.edits import EditNotApplicableError, overlay_emoji, overlay_onto_screenshot
 from activeindex.edits.assets import emojis, screenshot_template
+from activeindex.edits.checks import EditNotApplicableError
+from activeindex.edits.overlays import overlay_emoji, overlay_onto_screenshot
 from activeindex.errors import InputError
 
 from .images import BLACK, BLUE, GREEN, RED, array, image_of, plain, random_images

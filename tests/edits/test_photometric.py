@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from activeindex.edits import (
+from activeindex.edits.photometric import (
     adjust_brightness,
     adjust_contrast,
     adjust_saturation,

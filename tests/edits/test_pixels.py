@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from activeindex.edits import (
-    EditNotApplicableError,
+from activeindex.edits.checks import EditNotApplicableError
+from activeindex.edits.pixels import (
     convert_color,
     enhance_edges,
     jpeg,

@@ -4,8 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from activeindex.edits import EditNotApplicableError, meme_format, overlay_text
 from activeindex.edits.assets import assets_folder, fonts
+from activeindex.edits.checks import EditNotApplicableError
+from activeindex.edits.texts import meme_format, overlay_text
 from activeindex.errors import InputError
 
 from .images import BLUE, RED, array, plain

@@ -6,12 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from activeindex.edits import (
-    EditNotApplicableError,
-    perspective_transform,
-    rotate,
-    rotate_and_crop,
-)
+from activeindex.edits.checks import EditNotApplicableError
+from activeindex.edits.warps import perspective_transform, rotate, rotate_and_crop
 from activeindex.errors import InputError, ShapeError
 
 from .images import BLACK, BLUE, CYAN, GREEN, RED, WHITE, YELLOW, array, image_of, pixels, plain

@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 
 from activeindex.errors import InputError
-from activeindex.evaluation import (
+from activeindex.evaluation.comparison import HitTable, PairedComparison
+from activeindex.evaluation.copy_detection import (
     DetectionResult,
-    RetrievalColumns,
-    RetrievalResult,
+    ScoredPairs,
     micro_average_precision,
 )
-from activeindex.evaluation.comparison import HitTable, PairedComparison
-from activeindex.evaluation.copy_detection import ScoredPairs
+from activeindex.evaluation.csv_files import RetrievalColumns
 from activeindex.evaluation.detection_intervals import RankedPairs, paired_difference
+from activeindex.evaluation.retrieval import RetrievalResult
 
 NEIGHBOURS = 5
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from activeindex.errors import InputError, ShapeError
-from activeindex.evaluation import (
+from activeindex.evaluation.copy_detection import (
     DetectionResult,
     ScoredPairs,
     micro_average_precision,

@@ -7,16 +7,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from activeindex.errors import InputError
-from activeindex.evaluation import (
+from activeindex.evaluation.copy_detection import DetectionResult
+from activeindex.evaluation.csv_files import (
     DETECTION_HEADER,
     RETRIEVAL_HEADER,
-    DetectionResult,
     RetrievalColumns,
-    RetrievalResult,
     format_row,
     read_detection,
     read_retrieval,
 )
+from activeindex.evaluation.retrieval import RetrievalResult
 
 
 def written(folder: Path, text: str) -> Path:

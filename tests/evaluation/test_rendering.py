@@ -6,17 +6,14 @@ from pathlib import Path
 import pytest
 
 from activeindex.errors import InputError
-from activeindex.evaluation import (
-    PUBLISHED_EDITS,
-    DetectionSummary,
-    RecallRow,
-    RecallTable,
+from activeindex.evaluation.rendering import (
     detection_comparison,
     plain_text,
     recall_text,
     write_detection,
     write_recall,
 )
+from activeindex.evaluation.tables import PUBLISHED_EDITS, DetectionSummary, RecallRow, RecallTable
 
 
 def table(**recalls: float) -> RecallTable:

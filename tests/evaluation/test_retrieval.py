@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from activeindex.errors import InputError, ShapeError
-from activeindex.evaluation import RetrievalResult, attack_name
+from activeindex.evaluation.retrieval import RetrievalResult, attack_name
 
 
 def search(image_index: int, ids: list[int]) -> RetrievalResult:

@@ -4,17 +4,10 @@ import numpy as np
 import pytest
 
 from activeindex.errors import InputError
-from activeindex.evaluation import (
-    DETECTION_HEADER,
-    PUBLISHED_EDITS,
-    RETRIEVAL_HEADER,
-    DetectionResult,
-    DetectionSummary,
-    RecallRow,
-    RecallTable,
-    RetrievalResult,
-    format_row,
-)
+from activeindex.evaluation.copy_detection import DetectionResult
+from activeindex.evaluation.csv_files import DETECTION_HEADER, RETRIEVAL_HEADER, format_row
+from activeindex.evaluation.retrieval import RetrievalResult
+from activeindex.evaluation.tables import PUBLISHED_EDITS, DetectionSummary, RecallRow, RecallTable
 
 
 def found_at(rank: int, attack: str, param: float | None = None, k: int = 20) -> RetrievalResult:

@@ -7,19 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from activeindex.activation import ActivationSettings, Budget, ReleaseSettings
-from activeindex.datasets import prepare_disc
+from activeindex.activation.budget import Budget
+from activeindex.activation.release import ReleaseSettings
+from activeindex.activation.settings import ActivationSettings
+from activeindex.datasets.disc import prepare_disc
 from activeindex.errors import InputError, NoTargetError
-from activeindex.experiment import (
-    EvaluationSettings,
-    ExperimentSettings,
-    IndexSettings,
-    RunSummary,
-    run_experiment,
-)
-from activeindex.extractors import Extractor, extract_folder, load_extractor
-from activeindex.images import FileFormat, Picture, decode, encode, psnr, read_picture
-from activeindex.running.workers import Workers
+from activeindex.experiment.run import run_experiment
+from activeindex.experiment.settings import EvaluationSettings, ExperimentSettings, IndexSettings
+from activeindex.experiment.summary import RunSummary
+from activeindex.extractors.base import Extractor
+from activeindex.extractors.features import extract_folder
+from activeindex.extractors.named import load_extractor
+from activeindex.images.encoding import FileFormat, decode, encode
+from activeindex.images.picture import Picture, read_picture
+from activeindex.images.quality import psnr
+from activeindex.runtime.workers import LocalEngine
 
 IMAGES, NON_MATCHING, REFERENCES, TRAINING = 16, 20, 400, 600
 
@@ -30,7 +32,7 @@ class Collection:
 
     root: Path
     extractor: Extractor
-    workers: Workers
+    workers: LocalEngine
 
     def settings(self, output: Path, factory: str = "IVF16,PQ8x8np") -> ExperimentSettings:
         return ExperimentSettings(
@@ -64,7 +66,7 @@ def collection(disc: Path, tmp_path_factory: pytest.TempPathFactory) -> Collecti
     link(root / "others", unmatched)
     link(root / "references", other[:REFERENCES])
     link(root / "training", sorted((disc / "train").rglob("*.jpg"))[:TRAINING])
-    extractor, workers = load_extractor("lite0_copy", 128), Workers(2)
+    extractor, workers = load_extractor("lite0_copy", 128), LocalEngine(2)
     for name in ("references", "training"):
         extract_folder(extractor, root / name, root / f"{name}_fts", workers=workers)
     return Collection(root, extractor, workers)

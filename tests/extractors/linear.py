@@ -4,8 +4,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from activeindex.extractors import Extractor, ExtractorIdentity
-from activeindex.indexing import Quantiser, train_index
+from activeindex.extractors.base import Extractor, ExtractorIdentity
+from activeindex.indexing.quantiser import Quantiser
+from activeindex.indexing.training import train_index
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

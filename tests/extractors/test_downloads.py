@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from activeindex.errors import InputError
-from activeindex.extractors.weights import download, no_bar
-from activeindex.running.progress import Silent
+from activeindex.extractors.weights.downloading import download, no_bar
+from activeindex.runtime.progress import Silent
 from tests.extractors.file_server import BODY, NEW_BODY, FileServer, left_in, one_line
 
 

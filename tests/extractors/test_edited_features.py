@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 
 from activeindex.errors import InputError
-from activeindex.extractors import Extractor, extract_folder, read_features
-from activeindex.images import Pixels
+from activeindex.extractors.base import Extractor
+from activeindex.extractors.feature_files import read_features
+from activeindex.extractors.features import extract_folder
+from activeindex.images.levels import Pixels
 from tests.extractors.linear import LinearExtractor
 
 

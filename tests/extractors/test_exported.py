@@ -11,8 +11,11 @@ from torch import nn
 from torch.export import Dim
 
 from activeindex.errors import InputError
-from activeindex.extractors import Extractor, Pooling, load_extractor
-from activeindex.images import Pixels, resize_square, to_tensor
+from activeindex.extractors.base import Extractor
+from activeindex.extractors.named import load_extractor
+from activeindex.extractors.pooling import Pooling
+from activeindex.images.levels import Pixels, to_tensor
+from activeindex.images.resizing import resize_square
 from tests.extractors.programs import (
     SIDE,
     Attention,

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from activeindex.errors import InputError
-from activeindex.extractors import load_extractor
+from activeindex.extractors.named import load_extractor
 from tests.extractors.programs import SIDE, Views, save, seeded
 
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from activeindex.extractors import Extraction, Extractor, extract_folder
-from activeindex.images import Pixels
-from activeindex.running.ray_workers import RayWorkers
-from tests.commands.collection import contents
-from tests.running.ray_cluster import Cluster, Killer, one_thread
+from activeindex.extractors.base import Extractor
+from activeindex.extractors.features import Extraction, extract_folder
+from activeindex.images.levels import Pixels
+from activeindex.runtime.ray_workers import RayWorkers
+from tests.cli.collection import contents
+from tests.runtime.ray_cluster import Cluster, Killer, one_thread
 
 COUNT = 40
 BATCH = 4

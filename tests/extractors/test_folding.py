@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from activeindex.extractors import ExtractorIdentity
-from activeindex.extractors.network import NetworkExtractor
+from activeindex.extractors.adapt import NetworkExtractor
+from activeindex.extractors.base import ExtractorIdentity
 
 IDENTITY = ExtractorIdentity("residual", "0", 64)
 

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from activeindex.errors import InputError, ShapeError
-from activeindex.extractors import Pooling
-from activeindex.extractors.pooling import gem
+from activeindex.extractors.pooling import Pooling, gem
 
 
 def test_gem_of_a_map_worked_out_by_hand() -> None:

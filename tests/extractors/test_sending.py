@@ -8,7 +8,10 @@ import pytest
 import torch
 
 from activeindex.errors import InputError
-from activeindex.extractors import Extractor, Pooling, features_of, load_extractor
+from activeindex.extractors.base import Extractor
+from activeindex.extractors.features import features_of
+from activeindex.extractors.named import load_extractor
+from activeindex.extractors.pooling import Pooling
 from tests.extractors.linear import LinearExtractor
 from training.pretrained import pretrained_trunk
 

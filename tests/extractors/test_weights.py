@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from activeindex.errors import InputError
-from activeindex.extractors import CARDS, load_extractor
-from activeindex.extractors.cards import ModelCard
-from activeindex.extractors.weights import cached_path
+from activeindex.extractors.cards import CARDS, ModelCard
+from activeindex.extractors.named import load_extractor
+from activeindex.extractors.weights.cache import cached_path
 from tests.extractors.file_server import FileServer, left_in, one_line
 
 

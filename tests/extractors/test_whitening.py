@@ -8,14 +8,12 @@ import pytest
 import torch
 
 from activeindex.errors import InputError, ShapeError
-from activeindex.extractors import (
-    Extractor,
-    Whitening,
-    features_of,
-    load_extractor,
-)
-from activeindex.extractors.whitening import WhitenedExtractor
-from activeindex.images import Pixels, resize_square, to_tensor
+from activeindex.extractors.base import Extractor
+from activeindex.extractors.features import features_of
+from activeindex.extractors.named import load_extractor
+from activeindex.extractors.whitening import WhitenedExtractor, Whitening
+from activeindex.images.levels import Pixels, to_tensor
+from activeindex.images.resizing import resize_square
 
 Array = npt.NDArray[np.float32]
 

@@ -12,7 +12,8 @@ from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
 from activeindex.errors import InputError, UnreadableImageError
-from activeindex.images import Pixels, read_image, read_rgb, to_pixels, to_tensor
+from activeindex.images.decoding import read_image, read_rgb
+from activeindex.images.levels import Pixels, to_pixels, to_tensor
 
 WHITE, RED, BLUE = (255, 255, 255), (255, 0, 0), (0, 0, 255)
 

@@ -3,7 +3,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from activeindex.images import Pixels, read_rgb, write_png
+from activeindex.images.decoding import read_rgb
+from activeindex.images.encoding import write_png
+from activeindex.images.levels import Pixels
 
 
 def test_a_written_photograph_comes_back_bit_for_bit(

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from activeindex.errors import InputError
-from activeindex.images import fingerprint, list_images, other_files
+from activeindex.images.folder import fingerprint, list_images, other_files
 
 
 def put(folder: Path, *names: str) -> None:

@@ -8,18 +8,10 @@ import pytest
 from PIL import ExifTags, Image, ImageCms
 
 from activeindex.errors import InputError, UnencodableError
-from activeindex.images import (
-    FORMATS,
-    PNG,
-    FileFormat,
-    Picture,
-    Pixels,
-    decode,
-    encode,
-    read_picture,
-    read_rgb,
-    write_bytes,
-)
+from activeindex.images.decoding import read_rgb
+from activeindex.images.encoding import FORMATS, PNG, FileFormat, decode, encode, write_bytes
+from activeindex.images.levels import Pixels
+from activeindex.images.picture import Picture, read_picture
 
 TURNED = Image.Transpose.ROTATE_90
 ORIENTATION = 6

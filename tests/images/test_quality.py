@@ -5,7 +5,8 @@ import pytest
 from skimage.metrics import structural_similarity
 
 from activeindex.errors import ShapeError
-from activeindex.images import Pixels, measure_quality
+from activeindex.images.levels import Pixels
+from activeindex.images.quality import measure_quality
 
 
 def test_an_identical_image_is_perfect(photographs: dict[str, Pixels]) -> None:

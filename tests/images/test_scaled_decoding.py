@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
 from activeindex.errors import UnreadableImageError
-from activeindex.images import Pixels, read_rgb
+from activeindex.images.decoding import read_rgb
+from activeindex.images.levels import Pixels
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,9 @@ import faiss
 import numpy as np
 import pytest
 
-from activeindex.indexing import Quantiser, add, search
-from activeindex.indexing.layers import unwrapped
+from activeindex.indexing.quantiser import Quantiser
+from activeindex.indexing.search import add, search
+from activeindex.indexing.unwrap import unwrapped
 from tests.indexing.trained import Array, copy_of, features, newly_trained, trained
 
 FLAT = ["Flat", "SQ4", "SQ6", "SQ8", "SQfp16", "SQbf16", "SQ8_direct_signed", "ZnLattice8x4_6"]

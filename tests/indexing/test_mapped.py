@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from activeindex.errors import InputError
-from activeindex.indexing import Metric, Quantiser, add, read_index, search, set_nprobe
+from activeindex.indexing.index_files import read_index
+from activeindex.indexing.quantiser import Quantiser
+from activeindex.indexing.search import add, search, set_nprobe
+from activeindex.indexing.training import Metric
 from tests.indexing.trained import copy_of, features, trained
 
 

@@ -11,10 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from activeindex.errors import NoTargetError, ShapeError
-from activeindex.extractors import Extractor, features_of
-from activeindex.images import Pixels, resize_square, to_tensor
-from activeindex.indexing import Metric, Quantiser, QuantiserIdentity, train_index
-from activeindex.indexing.layers import transforms_of
+from activeindex.extractors.base import Extractor
+from activeindex.extractors.features import features_of
+from activeindex.images.levels import Pixels, to_tensor
+from activeindex.images.resizing import resize_square
+from activeindex.indexing.identity import QuantiserIdentity
+from activeindex.indexing.quantiser import Quantiser
+from activeindex.indexing.training import Metric, train_index
+from activeindex.indexing.unwrap import transforms_of
 from tests.indexing.trained import FACTORIES, KINDS, Array, copy_of, features, trained
 
 

@@ -2,14 +2,9 @@ import numpy as np
 import pytest
 
 from activeindex.errors import InputError, ShapeError
-from activeindex.indexing import (
-    Quantiser,
-    add,
-    search,
-    set_nprobe,
-    set_search_parameters,
-    train_index,
-)
+from activeindex.indexing.quantiser import Quantiser
+from activeindex.indexing.search import add, search, set_nprobe, set_search_parameters
+from activeindex.indexing.training import train_index
 from tests.indexing.trained import copy_of, features, trained
 
 

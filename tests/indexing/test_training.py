@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from activeindex.errors import InputError, ShapeError
-from activeindex.indexing import Metric, few_features, train_index
+from activeindex.indexing.training import Metric, few_features, train_index
 from tests.indexing.trained import KINDS, features, trained
 
 

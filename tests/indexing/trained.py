@@ -6,7 +6,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from activeindex.indexing import Metric, train_index
+from activeindex.indexing.training import Metric, train_index
 
 Array = npt.NDArray[np.float32]
 

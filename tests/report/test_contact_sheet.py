@@ -4,8 +4,8 @@ import itertools
 
 import numpy as np
 
-from activeindex.images import Pixels
-from activeindex.report import Comparison, contact_sheet
+from activeindex.images.levels import Pixels
+from activeindex.report.contact_sheet import Comparison, contact_sheet
 
 GREY_OF_NO_CHANGE = 128
 

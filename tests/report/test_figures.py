@@ -7,16 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from activeindex.evaluation import (
-    DETECTION_HEADER,
-    PLACES_HEADER,
-    RETRIEVAL_HEADER,
-    DetectionResult,
-    QueryPlace,
-    RetrievalResult,
-    format_row,
-)
+from activeindex.evaluation.copy_detection import DetectionResult
+from activeindex.evaluation.csv_files import DETECTION_HEADER, RETRIEVAL_HEADER, format_row
 from activeindex.evaluation.published import matching_published
+from activeindex.evaluation.query_records import PLACES_HEADER, QueryRecord
+from activeindex.evaluation.retrieval import RetrievalResult
 from activeindex.report import figures
 from activeindex.report.runs import ReportedRun, read_runs
 from activeindex.report.tables import recall_latex, recall_table
@@ -39,7 +34,7 @@ def write_run(
             row = RetrievalResult.from_search(0, REFERENCES + number, attack, param, distances, ids)
             rows.append(format_row(row))
             kept = number < hits
-            place = QueryPlace("retrieval", row.image_index, attack, param, kept, 0.5, 1.25)
+            place = QueryRecord("retrieval", row.image_index, attack, param, kept, 0.5, 1.25)
             places.append(place.line())
     copies = [DETECTION_HEADER]
     for query in range(2 * IMAGES):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from activeindex.activation import ActivationSettings
-from activeindex.commands import main
-from activeindex.experiment import EvaluationSettings, ExperimentSettings, IndexSettings
+from activeindex.activation.settings import ActivationSettings
+from activeindex.cli import main
+from activeindex.experiment.settings import EvaluationSettings, ExperimentSettings, IndexSettings
 from activeindex.report.provenance import command_of, latency_of, settings_of
 from activeindex.report.runs import ReportedRun, read_runs
 

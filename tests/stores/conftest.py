@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from activeindex.indexing import TrainedIndex, train_folder
-from activeindex.stores import Batch, Store
+from activeindex.indexing.artefact import TrainedIndex, train_folder
+from activeindex.stores.records import Batch
+from activeindex.stores.store import Store
 from tests.indexing.trained import Array, features
 
 EXTRACTOR = "sscd (0123456789ab) at 288 px"

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from activeindex.extractors import read_features
-from activeindex.running.workers import Workers
-from activeindex.stores import Store, add_features, adding
+from activeindex.extractors.feature_files import read_features
+from activeindex.runtime.workers import LocalEngine
+from activeindex.stores import adding
+from activeindex.stores.adding import add_features
+from activeindex.stores.store import Store
 from tests.stores.conftest import batch
 
 EACH = 50
@@ -39,7 +41,7 @@ def add_elsewhere(address: str) -> None:
     adding.ROWS = EACH
     images = batch(EACH * PARTS)
     import_module("lance_ray")  # Which takes seconds.
-    with tempfile.TemporaryDirectory() as folder, Store(address, Workers()) as store:
+    with tempfile.TemporaryDirectory() as folder, Store(address, LocalEngine()) as store:
         np.save(Path(folder) / "fts.npy", images.features)
         features = read_features(Path(folder) / "fts.npy", "FTS")
         print("ready", flush=True)

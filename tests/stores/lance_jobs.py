@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from activeindex.running.workers import Workers
-from activeindex.stores.lance_fragments import FragmentJob
-from activeindex.stores.lance_model import LanceModel
-from activeindex.stores.lance_segments import SegmentJob
-from activeindex.stores.parts import Part, Written
+from activeindex.runtime.workers import LocalEngine
+from activeindex.stores.ingest import Part, Written
+from activeindex.stores.lance.fragments import FragmentJob
+from activeindex.stores.lance.model import LanceModel
+from activeindex.stores.lance.segments import SegmentJob
 
 
 def die_once(uri: str, name: str) -> None:
@@ -24,7 +24,9 @@ def die_once(uri: str, name: str) -> None:
 class DyingFragmentJob(FragmentJob):
     """Its process is killed when the images from 300 on are written, and not given back."""
 
-    def __call__(self, items: Sequence[tuple[int, Part]], workers: Workers) -> Iterator[Written]:
+    def __call__(
+        self, items: Sequence[tuple[int, Part]], workers: LocalEngine
+    ) -> Iterator[Written]:
         for (first, _), written in zip(items, super().__call__(items, workers), strict=True):
             if first == 300:
                 die_once(self.uri, "died-writing")
@@ -34,7 +36,7 @@ class DyingFragmentJob(FragmentJob):
 class DyingSegmentJob(SegmentJob):
     """Its process is killed when the segment of fragment 3 is made, and not given back."""
 
-    def __call__(self, items: Sequence[Sequence[int]], workers: Workers) -> Iterator[Any]:
+    def __call__(self, items: Sequence[Sequence[int]], workers: LocalEngine) -> Iterator[Any]:
         for fragments, segment in zip(items, super().__call__(items, workers), strict=True):
             if 3 in fragments:
                 die_once(self.uri, "died-indexing")
@@ -44,7 +46,7 @@ class DyingSegmentJob(SegmentJob):
 class ForgetfulJob(SegmentJob):
     """Is given a model and drops that of fragment 1, as lance-ray does."""
 
-    def __call__(self, items: Sequence[Sequence[int]], workers: Workers) -> Iterator[Any]:
+    def __call__(self, items: Sequence[Sequence[int]], workers: LocalEngine) -> Iterator[Any]:
         for fragments in items:
             model = self.model
             if 1 in fragments:

@@ -9,9 +9,13 @@ import numpy.typing as npt
 import pytest
 
 from activeindex.errors import ActiveIndexError, InputError
-from activeindex.extractors import read_features
-from activeindex.indexing import Quantiser, TrainedIndex, train_index
-from activeindex.stores import Batch, Store, add_features, read_activations, read_names
+from activeindex.extractors.feature_files import read_features
+from activeindex.indexing.artefact import TrainedIndex
+from activeindex.indexing.quantiser import Quantiser
+from activeindex.indexing.training import train_index
+from activeindex.stores.adding import add_features, read_activations, read_names
+from activeindex.stores.records import Batch
+from activeindex.stores.store import Store
 from tests.indexing.trained import Array, features
 from tests.indexing.trained import trained as index_of
 from tests.stores.conftest import batch

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from activeindex.indexing import TrainedIndex
-from activeindex.stores import Store
+from activeindex.indexing.artefact import TrainedIndex
+from activeindex.stores.store import Store
 from tests.stores.conftest import ENGINES, batch, queries
 from tests.stores.killing import EACH
 

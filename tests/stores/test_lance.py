@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from activeindex.errors import ActiveIndexError, InputError
-from activeindex.indexing import TrainedIndex, train_folder
-from activeindex.stores import Store
-from activeindex.stores.lance_generation import LanceGeneration
+from activeindex.indexing.artefact import TrainedIndex, train_folder
+from activeindex.stores.lance.generation import LanceGeneration
+from activeindex.stores.store import Store
 from tests.indexing.trained import Array, features
 from tests.stores.conftest import Training, batch, queries
 

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from activeindex.errors import ActiveIndexError, InputError, MissingExtraError
-from activeindex.extractors import read_features
-from activeindex.extractors.feature_files import FeatureFile
-from activeindex.indexing import TrainedIndex
-from activeindex.running.ray_workers import RayWorkers
-from activeindex.running.workers import Engine, Workers
-from activeindex.stores import Added, Store, add_features, adding
-from activeindex.stores.lance_segments import SegmentJob
+from activeindex.extractors.feature_files import FeatureFile, read_features
+from activeindex.indexing.artefact import TrainedIndex
+from activeindex.runtime.ray_workers import RayWorkers
+from activeindex.runtime.workers import Engine, LocalEngine
+from activeindex.stores import adding
+from activeindex.stores.adding import Added, add_features
+from activeindex.stores.lance.segments import SegmentJob
+from activeindex.stores.store import Store
 from tests.stores.conftest import batch, queries
 from tests.stores.lance_jobs import (
     DyingFragmentJob,
@@ -29,7 +30,7 @@ pytest.importorskip("lance_ray", reason="needs activeindex[lance-ray]")
 
 PARTS = 6
 EACH = 100
-JOBS = "activeindex.stores.lance_generation"
+JOBS = "activeindex.stores.lance.generation"
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ def test_what_was_added_is_told_alike(
 ) -> None:
     with Store(address_of(tmp_path / "here", trained)) as store:
         expected = add(store, images)
-    with Store(address_of(tmp_path / "there", trained), Workers()) as store:
+    with Store(address_of(tmp_path / "there", trained), LocalEngine()) as store:
         found = add(store, images)
     assert (found.count, found.activated) == (PARTS * EACH, len(images.activations))
     assert found.moved == [name for name in images.activations if name.endswith("9.jpg")]
@@ -189,8 +190,8 @@ def test_more_is_added_to_what_was_written_elsewhere(
     tmp_path: Path, trained: TrainedIndex, images: Images
 ) -> None:
     here = fill(tmp_path / "here", trained, images, None)
-    there = fill(tmp_path / "there", trained, images, Workers(), 3)
-    fill(tmp_path / "there", trained, images, Workers(), 5)
+    there = fill(tmp_path / "there", trained, images, LocalEngine(), 3)
+    fill(tmp_path / "there", trained, images, LocalEngine(), 5)
     fill(tmp_path / "there", trained, images, None)
     check_same(here, there)
 
@@ -201,7 +202,7 @@ def test_names_that_are_there_already_are_left_as_they_are(
     """Those of the store, and those of a part before."""
     names = [*images.names[: 2 * EACH], *images.names[EACH - 10 : 2 * EACH - 10]]
     answers = []
-    for name, engine in (("here", None), ("there", Workers())):
+    for name, engine in (("here", None), ("there", LocalEngine())):
         with Store(address_of(tmp_path / name, trained), engine) as store:
             store.add(batch(30, 9, "part1"))
             added = add(store, replace(images, names=names), 3)
@@ -215,12 +216,12 @@ def test_adding_that_was_stopped_goes_on_after_the_last_part(
 ) -> None:
     here = fill(tmp_path / "here", trained, images, None)
     address = address_of(tmp_path / "there", trained)
-    with Store(address, Workers()) as store:
+    with Store(address, LocalEngine()) as store:
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt):
                 add(store, images, PARTS, Stop())
             assert store.count() == EACH  # The second one stops at what is there.
-    with Store(address, Workers()) as store:
+    with Store(address, LocalEngine()) as store:
         added = add(store, images)
         assert (added.count, added.there) == ((PARTS - 1) * EACH, EACH)
         store.index()
@@ -232,11 +233,11 @@ def test_indexing_that_was_stopped_goes_on_after_the_last_part(
 ) -> None:
     here = fill(tmp_path / "here", trained, images, None)
     address = address_of(tmp_path / "there", trained)
-    with Store(address, Workers()) as store:
+    with Store(address, LocalEngine()) as store:
         add(store, images)
         with pytest.raises(KeyboardInterrupt):
             store.index(Stop())
-    with Store(address, Workers()) as store:
+    with Store(address, LocalEngine()) as store:
         counted = Counted()
         store.index(counted)
     assert counted.done == PARTS - 1
@@ -248,7 +249,7 @@ def test_images_are_left_to_their_writer_until_it_closes_and_then_indexed_by_the
 ) -> None:
     here = fill(tmp_path / "here", trained, images, None)
     address = address_of(tmp_path / "there", trained)
-    with Store(address, Workers()) as store:
+    with Store(address, LocalEngine()) as store:
         add(store, images)
         with Store(address) as reader:
             assert reader.count() == PARTS * EACH
@@ -276,7 +277,7 @@ def test_a_feature_file_that_a_worker_does_not_have_is_told_in_a_line(
     features = replace(
         images.features, path=images.originals / path, values=np.zeros(shape, np.float32)
     )
-    with Store(address_of(tmp_path / "there", trained), Workers()) as store:
+    with Store(address_of(tmp_path / "there", trained), LocalEngine()) as store:
         with pytest.raises(InputError, match=message):
             add_features(store, features, images.names)
         assert store.count() == 0
@@ -285,10 +286,10 @@ def test_a_feature_file_that_a_worker_does_not_have_is_told_in_a_line(
 def test_without_lance_ray_its_extra_is_named(
     tmp_path: Path, trained: TrainedIndex, images: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("activeindex.stores.lance_fragments.find_spec", lambda name: None)
+    monkeypatch.setattr("activeindex.stores.lance.fragments.find_spec", lambda name: None)
     extra = r'pip install "activeindex\[lance-ray\]"'
     with (
-        Store(address_of(tmp_path / "there", trained), Workers()) as store,
+        Store(address_of(tmp_path / "there", trained), LocalEngine()) as store,
         pytest.raises(MissingExtraError, match=extra),
     ):
         add(store, images)
@@ -301,7 +302,7 @@ def test_a_part_of_another_model_is_noticed_and_taken_back(
     with monkeypatch.context() as forgetful:
         forgetful.setattr(f"{JOBS}.SegmentJob", ForgetfulJob)
         with pytest.raises(ActiveIndexError, match="Lance made another one; put back as it was"):
-            fill(tmp_path / "there", trained, images, Workers())
+            fill(tmp_path / "there", trained, images, LocalEngine())
         (segment,) = index_of(tmp_path / "there").segments
         assert list(segment.fragment_ids) == [0]
     check_same(here, f"lance://{tmp_path / 'there'}")
@@ -327,4 +328,4 @@ def test_a_data_set_that_a_worker_does_not_have_is_told_in_a_line(
 def test_a_faiss_store_has_nothing_to_index(tmp_path: Path, trained: TrainedIndex) -> None:
     Store.create(f"faiss:{tmp_path / 's'}", trained).close()
     with pytest.raises(InputError, match=r"^engine: expected a store lance://PATH, .* faiss:"):
-        Store(f"faiss:{tmp_path / 's'}", Workers())
+        Store(f"faiss:{tmp_path / 's'}", LocalEngine())

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from activeindex.errors import InputError, ShapeError
-from activeindex.indexing import TrainedIndex, search, set_nprobe, train_folder
-from activeindex.running.locking import only_run
-from activeindex.stores import Batch, Store
+from activeindex.indexing.artefact import TrainedIndex, train_folder
+from activeindex.indexing.search import search, set_nprobe
+from activeindex.runtime.locking import only_run
+from activeindex.stores.records import Batch
+from activeindex.stores.store import Store
 from tests.indexing.trained import copy_of, features
 from tests.stores.conftest import EXTRACTOR, Training, batch, queries
 

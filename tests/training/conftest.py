@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from activeindex.demo.photographs import OTHERS, PROTECTED, find_photograph
-from activeindex.images import read_rgb
+from activeindex.images.decoding import read_rgb
 
 
 @pytest.fixture(scope="session")

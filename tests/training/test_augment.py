@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from activeindex.images import Pixels, resize_square, to_tensor
+from activeindex.images.levels import Pixels, to_tensor
+from activeindex.images.resizing import resize_square
 from training.augment import augment
 from training.strength import STRONG, WEAK, Strength
 

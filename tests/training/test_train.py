@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from activeindex.errors import InputError
-from activeindex.extractors import load_extractor
+from activeindex.extractors.named import load_extractor
 from training.batches import Batches
 from training.initial import check_enough, initial_network
 from training.schedule import Curriculum, Schedule

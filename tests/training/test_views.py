@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from activeindex.errors import InputError
-from activeindex.images import list_images, read_rgb
-from activeindex.running.workers import Workers
+from activeindex.images.decoding import read_rgb
+from activeindex.images.folder import list_images
+from activeindex.runtime.workers import LocalEngine
 from training import views
 from training.views import BankSettings, build_bank
 
@@ -16,7 +17,7 @@ SETTINGS = BankSettings(views=2, size=48)
 
 def test_the_bank_does_not_depend_on_the_number_of_workers(folder: Path, tmp_path: Path) -> None:
     alone = build_bank(folder, tmp_path / "alone.npy", SETTINGS, limit=8)
-    with Workers(2) as workers:
+    with LocalEngine(2) as workers:
         shared = build_bank(folder, tmp_path / "shared.npy", SETTINGS, workers, limit=8)
     assert alone.shape == (8, 3, 3, 48, 48)
     assert np.array_equal(alone, shared)

@@ -13,22 +13,25 @@ import numpy as np
 import torch
 
 from activeindex.activation.distortion import initial_distortion
+from activeindex.activation.loop import OptimizationState, Step, optimise
 from activeindex.activation.objective import Objective
-from activeindex.activation.optimisation import Moving, Step, optimise
-from activeindex.activation.optimisers import moves_rows_alone
+from activeindex.activation.optimizers import moves_rows_alone
 from activeindex.activation.release import Release, ReleasedFile, Releases, ReleaseSettings
-from activeindex.activation.results import ActivatedImage, ActivationResult, Aim
+from activeindex.activation.render import BudgetedRenderer
+from activeindex.activation.results import ActivatedImage, ActivationResult, IndexOutcome
 from activeindex.activation.settings import ActivationSettings
-from activeindex.activation.shown import Shown
+from activeindex.edits.differentiable import image_generator
 from activeindex.errors import InputError, ShapeError
-from activeindex.extractors import Extractor, code_features, features_of
-from activeindex.extractors.edited_views import image_generator
-from activeindex.images import Picture, from_levels, resize_square, stack_levels, to_pixels
-from activeindex.indexing import Features, Quantiser
-from activeindex.running.aside import aside
-from activeindex.running.cores import default_workers
-from activeindex.running.devices import own_stream
-from activeindex.running.each import Each, InThreads, one_by_one, threads_kept
+from activeindex.extractors.base import Extractor
+from activeindex.extractors.features import code_features, features_of
+from activeindex.images.levels import from_levels, stack_levels, to_pixels
+from activeindex.images.picture import Picture
+from activeindex.images.resizing import resize_square
+from activeindex.indexing.quantiser import Features, Quantiser
+from activeindex.runtime.cores import default_workers
+from activeindex.runtime.devices import own_stream
+from activeindex.runtime.parallel import Mapper, ThreadMapper, one_by_one, threads_kept
+from activeindex.runtime.threads import iterate_in_thread
 
 _Item = TypeVar("_Item")
 
@@ -132,7 +135,7 @@ def activate_groups(
     activation = _Activation(extractor, quantisers, settings, release, seed)
     if together_on(extractor.device) == 1:
         return map(activation, groups)
-    return aside(_ahead(activation, groups))
+    return iterate_in_thread(_ahead(activation, groups))
 
 
 def _ahead(
@@ -241,9 +244,9 @@ class _Activation:
             return self._activated(group, one_by_one)
         threads = min(_THREADS, default_workers())
         with own_stream(self._extractor.device) as join:
-            return self._activated(group, InThreads(threads, join))
+            return self._activated(group, ThreadMapper(threads, join))
 
-    def _activated(self, group: Group, each: Each) -> list[ActivatedImage]:
+    def _activated(self, group: Group, each: Mapper) -> list[ActivatedImage]:
         images = self._begun(group, each)
         stacks = [(stack, self._moving(stack, each)) for stack in self._stacks(images)]
         moving = [moved for _, moved in stacks]
@@ -263,7 +266,7 @@ class _Activation:
         with self._telling:
             on_step(step)
 
-    def _begun(self, group: Group, each: Each) -> list[_Image]:
+    def _begun(self, group: Group, each: Mapper) -> list[_Image]:
         device = self._extractor.device
         releases = each(lambda one: Release(one, self._released_as, device), group.pictures)
         originals = [release.original for release in releases]
@@ -301,11 +304,11 @@ class _Activation:
                 stacks.setdefault(size if stackable else position, []).append(image)
         return list(stacks.values())
 
-    def _moving(self, stack: Sequence[_Image], each: Each) -> Moving:
+    def _moving(self, stack: Sequence[_Image], each: Mapper) -> OptimizationState:
         objective = Objective.of_several([image.objective for image in stack])
         starts, generators = zip(*each(self._start, stack), strict=True)
-        return Moving(
-            Shown([image.release for image in stack], each),
+        return OptimizationState(
+            BudgetedRenderer([image.release for image in stack], each),
             objective.to(self._extractor.device),
             self._settings,
             torch.cat(starts),
@@ -323,7 +326,7 @@ class _Activation:
             passes=image.passes,
             feature=image.coded[0],
             aims=tuple(
-                Aim(quantiser.encode(image.coded).tobytes(), float(far), float(near))
+                IndexOutcome(quantiser.encode(image.coded).tobytes(), float(far), float(near))
                 for quantiser, far, near in zip(
                     self._quantisers,
                     np.linalg.norm(feature - targets, axis=1),

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from activeindex.errors import InputError
-from activeindex.images import Quality, largest_changes, psnrs, ssims
+from activeindex.images.quality import Quality, largest_changes, psnrs, ssims
 
 _NEARLY_NOTHING = 1e-6
 """An SSIM that every image has."""

@@ -18,14 +18,14 @@ from activeindex.activation.activate import (
     grouped,
     together_on,
 )
-from activeindex.activation.optimisation import Step
+from activeindex.activation.loop import Step
 from activeindex.activation.records import RECORDS_FILE, Recorder, check_released, read_records
 from activeindex.activation.release import ReleaseSettings
 from activeindex.activation.results import ActivatedImage
 from activeindex.activation.settings import ActivationSettings
-from activeindex.activation.watching import LiveFigures, Noted, Watcher
+from activeindex.activation.watching import LiveFigures, RecordedEvents, Watcher
 from activeindex.errors import InputError, UnencodableError, UnreadableImageError
-from activeindex.extractors import Extractor, OnUnreadable
+from activeindex.extractors.base import Extractor
 from activeindex.extractors.feature_files import (
     NAMES_FILE,
     ROWS_FILE,
@@ -33,23 +33,17 @@ from activeindex.extractors.feature_files import (
     write_features,
     write_note,
 )
-from activeindex.images import (
-    OTHER_IMAGES,
-    Picture,
-    Pixels,
-    check_encodable,
-    check_outside,
-    fingerprint,
-    list_images,
-    read_picture,
-    read_rgb,
-    write_bytes,
-)
-from activeindex.indexing import Features, Quantiser
-from activeindex.running.files import check_kept, check_written
-from activeindex.running.journal import Journal, is_begun
-from activeindex.running.progress import Progress, Silent
-from activeindex.running.workers import Engine, Workers
+from activeindex.extractors.features import OnUnreadable
+from activeindex.images.decoding import read_rgb
+from activeindex.images.encoding import check_encodable, write_bytes
+from activeindex.images.folder import OTHER_IMAGES, check_outside, fingerprint, list_images
+from activeindex.images.levels import Pixels
+from activeindex.images.picture import Picture, read_picture
+from activeindex.indexing.quantiser import Features, Quantiser
+from activeindex.runtime.files import check_kept, check_written
+from activeindex.runtime.journal import Journal, is_begun
+from activeindex.runtime.progress import Progress, Silent
+from activeindex.runtime.workers import Engine, LocalEngine
 
 _FEATURES = "fts.pt"
 
@@ -133,7 +127,7 @@ def activate_folder(
     if not force:
         for each in quantisers:
             check_released(data_dir, each, extractor)
-    progress, workers = progress or Silent(), workers or Workers()
+    progress, workers = progress or Silent(), workers or LocalEngine()
     paths = list_images(data_dir)
     suffix = release.format.suffix
     outputs = _output_names([path.relative_to(data_dir) for path in paths], suffix)
@@ -245,12 +239,12 @@ class _Released:
     record: bytes
     feature: Features
     warnings: list[str]
-    noted: Noted
+    noted: RecordedEvents
 
 
 @dataclass(frozen=True)
 class _Job:
-    """Activates images and writes them; see :class:`~activeindex.running.workers.Job`.
+    """Activates images and writes them; see :class:`~activeindex.runtime.workers.Job`.
 
     Watchers stay in the process that they are in; workers elsewhere note what they would be told.
     """
@@ -263,7 +257,7 @@ class _Job:
         return {**self.__dict__, "watchers": ()}
 
     def __call__(
-        self, items: Sequence[_Item], workers: Workers
+        self, items: Sequence[_Item], workers: LocalEngine
     ) -> Iterator[_Released | UnreadableImageError]:
         recorder = self.recorder
         reads = self._read(items, workers)
@@ -292,7 +286,7 @@ class _Job:
             for error in read.errors:
                 yield next(released) if error is None else error
 
-    def _read(self, items: Sequence[_Item], workers: Workers) -> Iterator["_Read"]:
+    def _read(self, items: Sequence[_Item], workers: LocalEngine) -> Iterator["_Read"]:
         pictures = workers.map(_try_read, [item.source for item in items])
         for group in grouped(
             zip(items, pictures, strict=True),
@@ -306,7 +300,7 @@ class _Job:
                     _check(item.source, picture, self.recorder.release)
                     found.append((item, picture))
                 errors.append(None if isinstance(picture, Picture) else picture)
-            noted = Noted()
+            noted = RecordedEvents()
             yield _Read(found, errors, self.watchers or (noted,), noted)
 
     def _written(self, read: "_Read", images: Sequence[ActivatedImage]) -> list[_Released]:
@@ -324,7 +318,7 @@ class _Job:
             )
             warnings = _warnings(item.source, picture, image, recorder.release)
             # What was noted of several images together goes with the first of them.
-            noted = Noted() if found else read.noted
+            noted = RecordedEvents() if found else read.noted
             found.append(_Released(record, image.feature, warnings, noted))
         return found
 
@@ -336,7 +330,7 @@ class _Read:
     pictures: Sequence[tuple[_Item, Picture]]
     errors: Sequence[UnreadableImageError | None]
     watchers: tuple[Watcher, ...]
-    noted: Noted
+    noted: RecordedEvents
 
 
 def _tell(watchers: Sequence[Watcher], step: Step) -> None:

@@ -29,7 +29,7 @@ def margin_loss(depth: torch.Tensor, width: torch.Tensor) -> torch.Tensor:
     so that a feature is not pulled to the centre of its cell and from its reconstruction.
 
     Args:
-        depth: ``(B, m)``; see :class:`~activeindex.indexing.Faces`.
+        depth: ``(B, m)``; see :class:`~activeindex.indexing.HalfSpaces`.
         width: ``(B, 1)``, in the same unit.
     """
     return F.softplus(torch.logsumexp(-depth / width, dim=1))
@@ -42,7 +42,7 @@ def bits_loss(depth: torch.Tensor, width: torch.Tensor) -> torch.Tensor:
     each counts by itself, where :func:`margin_loss` would leave the others to the nearest.
 
     Args:
-        depth: ``(B, bits)``; see :class:`~activeindex.indexing.Faces`.
+        depth: ``(B, bits)``; see :class:`~activeindex.indexing.HalfSpaces`.
         width: ``(B, 1)``, in the same unit.
     """
     return F.softplus(-depth / width).mean(dim=1)

@@ -9,7 +9,8 @@ import torch
 from activeindex.activation.losses import bits_loss, feature_loss, margin_loss, total_loss
 from activeindex.activation.settings import ActivationSettings
 from activeindex.activation.targets import choose_targets
-from activeindex.indexing import Faces, Features, Quantiser
+from activeindex.indexing.quantiser import Features, Quantiser
+from activeindex.indexing.voronoi import HalfSpaces
 
 _CLEAR = 4.0
 """Widths at which a reconstruction lies far enough behind the face of its code."""
@@ -42,7 +43,7 @@ class Losses:
 
 
 @dataclass(frozen=True)
-class Goal:
+class IndexObjective:
     """Where one index wants features.
 
     Attributes:
@@ -52,7 +53,7 @@ class Goal:
     """
 
     target: torch.Tensor
-    faces: Faces | None
+    faces: HalfSpaces | None
     width: torch.Tensor
 
     @classmethod
@@ -73,14 +74,14 @@ class Goal:
         faces = [goal.faces for goal in goals if goal.faces is not None]
         return cls(
             torch.cat([goal.target for goal in goals]),
-            Faces.of_several(faces) if faces else None,
+            HalfSpaces.of_several(faces) if faces else None,
             torch.cat([goal.width for goal in goals]),
         )
 
-    def to(self, device: torch.device) -> "Goal":
+    def to(self, device: torch.device) -> "IndexObjective":
         """The same with its tensors on a device."""
         faces = self.faces and self.faces.to(device)
-        return Goal(self.target.to(device), faces, self.width.to(device))
+        return IndexObjective(self.target.to(device), faces, self.width.to(device))
 
     def margin_loss(self, features: torch.Tensor) -> torch.Tensor:
         """The margin loss ``(B,)`` of features ``(B, d)``; 0 without faces."""
@@ -91,10 +92,10 @@ class Goal:
 
 
 def _with_code_face(
-    faces: Faces, feature: Features, quantiser: Quantiser, width: torch.Tensor
-) -> Faces:
+    faces: HalfSpaces, feature: Features, quantiser: Quantiser, width: torch.Tensor
+) -> HalfSpaces:
     """The faces of a feature's list, and that of its own code in it where there is one."""
-    face = quantiser.code_face(feature)
+    face = quantiser.centroid_half_space(feature)
     if face is None:
         return faces
     depth = face.depth(torch.from_numpy(quantiser.reconstruct(feature)))
@@ -115,7 +116,7 @@ class Objective:
         settings: Which losses, with which weights.
     """
 
-    goals: tuple[Goal, ...]
+    goals: tuple[IndexObjective, ...]
     settings: ActivationSettings
 
     @classmethod
@@ -128,13 +129,15 @@ class Objective:
             NoTargetError: If an index has no target of the kind asked for.
             ShapeError: If the feature has another dimension than an index.
         """
-        return cls(tuple(Goal.of(feature, each, settings) for each in quantisers), settings)
+        return cls(
+            tuple(IndexObjective.of(feature, each, settings) for each in quantisers), settings
+        )
 
     @classmethod
     def of_several(cls, objectives: Sequence[Self]) -> Self:
         """The objectives of several images with the same indexes and settings, in one."""
         goals = zip(*(each.goals for each in objectives), strict=True)
-        return cls(tuple(map(Goal.of_several, goals)), objectives[0].settings)
+        return cls(tuple(map(IndexObjective.of_several, goals)), objectives[0].settings)
 
     def to(self, device: torch.device) -> "Objective":
         """The same with its tensors on a device."""

@@ -12,9 +12,10 @@ from activeindex.activation.release import ReleaseSettings
 from activeindex.activation.results import ActivatedImage
 from activeindex.activation.settings import ActivationSettings
 from activeindex.errors import InputError
-from activeindex.extractors import Extractor, ExtractorIdentity
-from activeindex.indexing import Quantiser, QuantiserIdentity
-from activeindex.running.files import file_hash, read_json_lines
+from activeindex.extractors.base import Extractor, ExtractorIdentity
+from activeindex.indexing.identity import QuantiserIdentity
+from activeindex.indexing.quantiser import Quantiser
+from activeindex.runtime.files import file_hash, read_json_lines
 
 RECORDS_FILE = "activation.jsonl"
 _OF_AN_AIM = ("quantiser", "code", "distance_before", "distance_after")
@@ -126,7 +127,7 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
 
 
 @dataclass(frozen=True)
-class RecordedAim:
+class RecordedOutcome:
     """What an image was activated for: one index of those in its record.
 
     Attributes:
@@ -138,7 +139,7 @@ class RecordedAim:
     reached: Mapping[str, Any]
 
 
-def recorded_aims(path: Path, record: Mapping[str, Any]) -> list[RecordedAim]:
+def recorded_outcomes(path: Path, record: Mapping[str, Any]) -> list[RecordedOutcome]:
     """The indexes that an image was activated for; none where they were not known.
 
     Args:
@@ -151,7 +152,7 @@ def recorded_aims(path: Path, record: Mapping[str, Any]) -> list[RecordedAim]:
     aims = (record, *record.get("also", []))
     with _as_recorded(path, record, "quantiser, code and distances"):
         return [
-            RecordedAim(
+            RecordedOutcome(
                 QuantiserIdentity(**aim["quantiser"]), {key: aim[key] for key in _OF_AN_AIM}
             )
             for aim in aims
@@ -160,7 +161,7 @@ def recorded_aims(path: Path, record: Mapping[str, Any]) -> list[RecordedAim]:
 
 
 def recorded_extractor(path: Path, record: Mapping[str, Any]) -> ExtractorIdentity | None:
-    """The extractor through which an image was activated; see :func:`recorded_aims`."""
+    """The extractor through which an image was activated; see :func:`recorded_outcomes`."""
     with _as_recorded(path, record, "extractor"):
         return ExtractorIdentity(**record["extractor"]) if record.get("extractor") else None
 
@@ -194,7 +195,7 @@ def check_released(folder: Path, quantiser: Quantiser, extractor: Extractor) -> 
         return
     here, through = quantiser.identity, extractor.identity
     for record in read_records(path):
-        recorded = [aim.quantiser for aim in recorded_aims(path, record)]
+        recorded = [aim.quantiser for aim in recorded_outcomes(path, record)]
         if recorded and here is not None and here.sha256 not in [each.sha256 for each in recorded]:
             _refuse(path, record, "for the quantiser", " and ".join(map(str, recorded)), str(here))
         weights = recorded_extractor(path, record)

@@ -9,23 +9,11 @@ import torch
 
 from activeindex.activation.amplitudes import Amplitudes, Kept, Rows, largest_amplitudes
 from activeindex.activation.budget import NO_BUDGET, Budget, kept
-from activeindex.images import (
-    PNG,
-    FileFormat,
-    Picture,
-    Pixels,
-    Quality,
-    decode,
-    encode,
-    from_levels,
-    measure_qualities,
-    measure_quality,
-    psnr,
-    ssim,
-    stack_levels,
-    to_levels,
-)
-from activeindex.running.each import Each, one_by_one
+from activeindex.images.encoding import PNG, FileFormat, decode, encode
+from activeindex.images.levels import Pixels, from_levels, stack_levels, to_levels
+from activeindex.images.picture import Picture
+from activeindex.images.quality import Quality, measure_qualities, measure_quality, psnr, ssim
+from activeindex.runtime.parallel import Mapper, one_by_one
 
 
 @dataclass(frozen=True)
@@ -156,7 +144,7 @@ class Releases:
         linf: The largest change in pixel units, ``(B, 1, 1, 1)``; None if it is not bounded.
     """
 
-    def __init__(self, releases: Sequence[Release], each: Each = one_by_one) -> None:
+    def __init__(self, releases: Sequence[Release], each: Mapper = one_by_one) -> None:
         self._releases, self._each = tuple(releases), each
         self.lossless = releases[0].format.lossless
         self.original = torch.cat([release.original for release in releases])

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from activeindex.images import Pixels, Quality
-from activeindex.running.progress import counted
+from activeindex.images.levels import Pixels
+from activeindex.images.quality import Quality
+from activeindex.runtime.progress import counted
 
 
 @dataclass(frozen=True)
-class Aim:
+class IndexOutcome:
     """What an image is moved towards in one index.
 
     Attributes:
@@ -45,7 +46,7 @@ class ActivatedImage:
     quality: Quality
     budget_met: bool
     passes: int
-    aims: tuple[Aim, ...]
+    aims: tuple[IndexOutcome, ...]
     feature: npt.NDArray[np.float32]
 
     @property

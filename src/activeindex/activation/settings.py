@@ -4,8 +4,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal, Self, get_args
 
+from activeindex.edits.differentiable import check_fixed_views
 from activeindex.errors import InputError
-from activeindex.extractors.edited_views import check_fixed_views
 
 Target = Literal["pq_recons", "ori_ft", "ivf_cluster", "ivf_cluster_half"]
 FeatureLoss = Literal["cossim", "mse"]
@@ -38,7 +38,7 @@ class ActivationSettings:
         scaling: Strength of the distortion, in units of the JND map.
         margin_weight: Weight of the margin loss: how deep the feature lies in the cell of its code,
             and how far on the code's side of the middle of its inverted list
-            (:mod:`activeindex.indexing.faces`); 0 for none. It has no effect on an index without
+            (:mod:`activeindex.indexing.voronoi`); 0 for none. It has no effect on an index without
             cells.
         margin_width: How deep is deep enough, as a share of the original's mean depth.
         edited_views: Views of each image after a random edit that go through the extractor and

@@ -4,8 +4,8 @@ import numpy as np
 import numpy.typing as npt
 
 from activeindex.activation.settings import Target
-from activeindex.extractors.extraction import as_long_as
-from activeindex.indexing import Quantiser
+from activeindex.extractors.features import match_norms
+from activeindex.indexing.quantiser import Quantiser
 
 
 def choose_targets(
@@ -19,7 +19,7 @@ def choose_targets(
     match target:
         case "pq_recons":
             targets = quantiser.reconstruct(features)
-            return as_long_as(features, targets) if quantiser.direction_only else targets
+            return match_norms(features, targets) if quantiser.direction_only else targets
         case "ori_ft":
             return features
         case "ivf_cluster":

@@ -9,9 +9,9 @@ from typing import Protocol
 
 import numpy as np
 
-from activeindex.activation.optimisation import Step
+from activeindex.activation.loop import Step
 from activeindex.activation.results import ActivatedImage
-from activeindex.running.progress import Progress
+from activeindex.runtime.progress import Progress
 
 _WINDOW = 64
 """Images that a running mean is over."""
@@ -72,7 +72,7 @@ class LiveFigures:
 
 
 @dataclass(frozen=True)
-class Noted:
+class RecordedEvents:
     """A watcher in another process than those that are to be told.
 
     Attributes:

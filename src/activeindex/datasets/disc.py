@@ -15,9 +15,9 @@ from pathlib import Path
 from activeindex.datasets.ground_truth import read_ground_truth
 from activeindex.datasets.links import LinkedFolder, check_replaceable, write_links
 from activeindex.errors import ActiveIndexError, InputError
-from activeindex.running.files import check_folder
-from activeindex.running.locking import only_run
-from activeindex.running.progress import Progress, Silent
+from activeindex.runtime.files import check_folder
+from activeindex.runtime.locking import only_run
+from activeindex.runtime.progress import Progress, Silent
 
 _EXTENSIONS = (".jpg", ".jpeg", ".png")
 _GROUND_TRUTH = "dev_queries_groundtruth.csv"

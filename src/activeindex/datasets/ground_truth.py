@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from activeindex.errors import InputError
-from activeindex.running.files import check_file
+from activeindex.runtime.files import check_file
 
 _QUERY = re.compile(r"Q\d+")
 _REFERENCE = re.compile(r"R\d+")

@@ -12,8 +12,10 @@ import numpy as np
 from PIL import Image
 
 from activeindex.errors import MissingExtraError
-from activeindex.images import Pixels, read_rgb, write_png
-from activeindex.running.progress import Progress
+from activeindex.images.decoding import read_rgb
+from activeindex.images.encoding import write_png
+from activeindex.images.levels import Pixels
+from activeindex.runtime.progress import Progress
 
 _FOLDERS = {"skimage": "data", "sklearn": "datasets/images"}
 

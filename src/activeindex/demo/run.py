@@ -6,24 +6,17 @@ from pathlib import Path
 import numpy as np
 
 from activeindex.demo.photographs import write_protected, write_references
-from activeindex.experiment import (
-    EvaluationSettings,
-    ExperimentSettings,
-    IndexSettings,
-    RunSummary,
-    run_experiment,
-)
-from activeindex.experiment.run import StartBar
-from activeindex.extractors import Extractor, extract_folder
-from activeindex.images import list_images, read_rgb, write_png
-from activeindex.report import (
-    SECTIONS,
-    Comparison,
-    ReportOptions,
-    contact_sheet,
-    write_report,
-)
-from activeindex.running.workers import Engine
+from activeindex.experiment.run import StartBar, run_experiment
+from activeindex.experiment.settings import EvaluationSettings, ExperimentSettings, IndexSettings
+from activeindex.experiment.summary import RunSummary
+from activeindex.extractors.base import Extractor
+from activeindex.extractors.features import extract_folder
+from activeindex.images.decoding import read_rgb
+from activeindex.images.encoding import write_png
+from activeindex.images.folder import list_images
+from activeindex.report.contact_sheet import Comparison, contact_sheet
+from activeindex.report.page import SECTIONS, ReportOptions, write_report
+from activeindex.runtime.workers import Engine
 
 _REFERENCES = 1200
 _IDX_FACTORY = "IVF32,PQ8x8np"

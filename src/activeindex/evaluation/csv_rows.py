@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from activeindex.errors import InputError
-from activeindex.running.files import check_file
+from activeindex.runtime.files import check_file
 
 if TYPE_CHECKING:
     import _csv

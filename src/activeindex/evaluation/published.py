@@ -15,7 +15,7 @@ COLLECTION = "DISC21, 10,000 images among 1,000,000"
 EXTRACTOR = "sscd_disc_mixup"
 INPUT_SIZE = 288
 
-Arm = Literal["passive", "active"]
+FilledIndex = Literal["passive", "active"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class PublishedRun:
 
     index: str
     """The index as the table names it."""
-    arm: Arm
+    arm: FilledIndex
     r_at_1: dict[Edit, float]
     """By the edits of :data:`~activeindex.evaluation.PUBLISHED_EDITS`."""
     average: float
@@ -43,7 +43,7 @@ _FACTORIES = {
 """Factory strings that each index of the table answers to."""
 
 # Columns in the order of PUBLISHED_EDITS.
-_R_AT_1: dict[tuple[str, Arm], tuple[tuple[float, ...], float]] = {
+_R_AT_1: dict[tuple[str, FilledIndex], tuple[tuple[float, ...], float]] = {
     ("IVF4096,PQ8x8", "passive"): (
         (1, 0.73, 0.38, 0.74, 0.29, 0.63, 0.52, 0.70, 0.08, 0.16, 0.15, 0.75, 0.11, 0.13),
         0.46,
@@ -94,7 +94,7 @@ PUBLISHED: tuple[PublishedRun, ...] = tuple(
 
 
 def matching_published(
-    idx_factory: object, extractor: object, nprobe: object, arm: Arm
+    idx_factory: object, extractor: object, nprobe: object, arm: FilledIndex
 ) -> PublishedRun | None:
     """The published line of a run's setting; None if there is none.
 

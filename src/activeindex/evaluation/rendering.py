@@ -16,7 +16,7 @@ from activeindex.evaluation.tables import (
     Measure,
     RecallTable,
 )
-from activeindex.running.files import write_text
+from activeindex.runtime.files import write_text
 
 if TYPE_CHECKING:  # rich takes a tenth of a second to import, and only rendering needs it.
     from rich.table import Table

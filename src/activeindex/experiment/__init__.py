@@ -4,22 +4,3 @@ One run is one arm, passive or active. :func:`run_experiment` trains or reuses t
 references and the originals, releases the images of the set (activated in the active arm), edits
 them and searches for them; :class:`RunSummary` is what it comes to.
 """
-
-from activeindex.experiment.run import run_experiment
-from activeindex.experiment.settings import (
-    EvaluationSettings,
-    ExperimentSettings,
-    IndexSettings,
-)
-from activeindex.experiment.summary import RunSummary
-from activeindex.experiment.watching import TensorBoard, watching
-
-__all__ = [
-    "EvaluationSettings",
-    "ExperimentSettings",
-    "IndexSettings",
-    "RunSummary",
-    "TensorBoard",
-    "run_experiment",
-    "watching",
-]

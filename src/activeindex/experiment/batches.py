@@ -6,21 +6,21 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from activeindex.activation import (
-    ActivatedImage,
-    Recorder,
-    Step,
-    Watcher,
-    activate,
-    read_pixels,
-)
-from activeindex.activation.watching import Noted
-from activeindex.edits import FIXED_LIST, LONG_LIST, Edit
+from activeindex.activation.activate import activate
+from activeindex.activation.folder import read_pixels
+from activeindex.activation.loop import Step
+from activeindex.activation.records import Recorder
+from activeindex.activation.results import ActivatedImage
+from activeindex.activation.watching import RecordedEvents, Watcher
+from activeindex.edits.lists import FIXED_LIST, LONG_LIST
+from activeindex.edits.named import Edit
 from activeindex.experiment.queries import Query, QueryTask, make_queries
 from activeindex.experiment.settings import ExperimentSettings
 from activeindex.experiment.times import Stopwatch
-from activeindex.images import Picture, Pixels, decode, encode, to_tensor, write_bytes
-from activeindex.running.workers import Workers
+from activeindex.images.encoding import decode, encode, write_bytes
+from activeindex.images.levels import Pixels, to_tensor
+from activeindex.images.picture import Picture
+from activeindex.runtime.workers import LocalEngine
 
 _AUTO = Edit("auto")
 
@@ -51,12 +51,12 @@ class ReleasedBatch:
     edits: list[Query]
     copies: list[Query]
     stages: list[tuple[str, int, float]]
-    noted: Noted
+    noted: RecordedEvents
 
 
 @dataclass(frozen=True)
 class ReleaseJob:
-    """Releases batches and makes queries of them; see :class:`activeindex.running.workers.Job`.
+    """Releases batches and makes queries of them; see :class:`activeindex.runtime.workers.Job`.
 
     Attributes:
         settings: Of the experiment.
@@ -71,7 +71,7 @@ class ReleaseJob:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "watchers": ()}
 
-    def __call__(self, items: Sequence[Batch], workers: Workers) -> Iterator[ReleasedBatch]:
+    def __call__(self, items: Sequence[Batch], workers: LocalEngine) -> Iterator[ReleasedBatch]:
         """Yields what each batch comes to."""
         pixels = workers.map(read_pixels, chain.from_iterable(batch.paths for batch in items))
         for batch in items:
@@ -79,7 +79,7 @@ class ReleaseJob:
             with watch.stage("read", len(batch.numbers)):
                 originals = [next(pixels) for _ in batch.numbers]
             steps: list[Step] = []
-            noted = Noted()
+            noted = RecordedEvents()
             watchers = self.watchers or (noted,)
             images = self._activate(originals, batch.numbers, steps, watchers, watch)
             with watch.stage("save", len(batch.numbers)):
@@ -156,7 +156,7 @@ class ReleaseJob:
         return records
 
     def _edits(
-        self, released: list[Pixels], numbers: range, workers: Workers, watch: Stopwatch
+        self, released: list[Pixels], numbers: range, workers: LocalEngine, watch: Stopwatch
     ) -> list[Query]:
         if not self.settings.evaluation.eval_retrieval:
             return []
@@ -169,7 +169,7 @@ class ReleaseJob:
         return QueryJob(self.recorder, self.settings).queries(tasks, workers, watch)
 
     def _copies(
-        self, released: list[Pixels], numbers: range, workers: Workers, watch: Stopwatch
+        self, released: list[Pixels], numbers: range, workers: LocalEngine, watch: Stopwatch
     ) -> list[Query]:
         if not self.settings.evaluation.eval_icd:
             return []
@@ -180,7 +180,7 @@ class ReleaseJob:
 
 @dataclass(frozen=True)
 class QueryJob:
-    """Makes queries of images; see :class:`activeindex.running.workers.Job`.
+    """Makes queries of images; see :class:`activeindex.runtime.workers.Job`.
 
     Attributes:
         recorder: Has the extractor.
@@ -191,7 +191,7 @@ class QueryJob:
     settings: ExperimentSettings
 
     def __call__(
-        self, items: Sequence[Sequence[QueryTask]], workers: Workers
+        self, items: Sequence[Sequence[QueryTask]], workers: LocalEngine
     ) -> Iterator[tuple[list[Query], list[tuple[str, int, float]]]]:
         """Yields the queries of each batch, and how long they took."""
         for tasks in items:
@@ -199,7 +199,7 @@ class QueryJob:
             yield self.queries(tasks, workers, watch), watch.stages
 
     def queries(
-        self, tasks: Sequence[QueryTask], workers: Workers, watch: Stopwatch
+        self, tasks: Sequence[QueryTask], workers: LocalEngine, watch: Stopwatch
     ) -> list[Query]:
         """The queries of one batch of tasks."""
         extractor, size = self.recorder.extractor, self.settings.evaluation.batch_size_eval

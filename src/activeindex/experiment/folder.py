@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from activeindex.errors import InputError
-from activeindex.evaluation import Metric, RetrievalColumns, read_detection
 from activeindex.evaluation.comparison import HitTable
+from activeindex.evaluation.copy_detection import Metric
+from activeindex.evaluation.csv_files import RetrievalColumns, read_detection
 from activeindex.evaluation.detection_intervals import RankedPairs
-from activeindex.running.files import read_json
+from activeindex.runtime.files import read_json
 
 RETRIEVAL_FILE = "retr_df.csv"
 DETECTION_FILE = "icd_df.csv"

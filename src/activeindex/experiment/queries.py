@@ -10,11 +10,15 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from activeindex.edits import Edit, EditedImage, edit_generator
+from activeindex.edits.edited import EditedImage, edit_generator
+from activeindex.edits.named import Edit
 from activeindex.errors import ActiveIndexError
-from activeindex.extractors import Extractor, features_of
-from activeindex.images import Pixels, read_rgb, to_square
-from activeindex.running.workers import Workers
+from activeindex.extractors.base import Extractor
+from activeindex.extractors.features import features_of
+from activeindex.images.decoding import read_rgb
+from activeindex.images.levels import Pixels
+from activeindex.images.resizing import to_square
+from activeindex.runtime.workers import LocalEngine
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def make_queries(
     extractor: Extractor,
     batch_size: int,
     seed: int,
-    workers: Workers,
+    workers: LocalEngine,
 ) -> Iterator[list[Query]]:
     """Yields the queries of tasks, ``batch_size`` of them at a time, in order.
 

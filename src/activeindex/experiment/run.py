@@ -9,26 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from activeindex import __version__
-from activeindex.activation import (
-    RECORDS_FILE,
-    LiveFigures,
-    Recorder,
-    Watcher,
-    check_released,
-)
+from activeindex.activation.records import RECORDS_FILE, Recorder, check_released
 from activeindex.activation.targets import choose_targets
-from activeindex.evaluation import (
-    DETECTION_HEADER,
-    NO_MATCH,
-    PLACES_FILE,
-    PLACES_HEADER,
-    RETRIEVAL_HEADER,
-    DetectionResult,
-    QueryPlace,
-    RetrievalResult,
-    format_row,
-)
-from activeindex.experiment.arm import Arm, build_arm
+from activeindex.activation.watching import LiveFigures, Watcher
+from activeindex.evaluation.copy_detection import NO_MATCH, DetectionResult
+from activeindex.evaluation.csv_files import DETECTION_HEADER, RETRIEVAL_HEADER, format_row
+from activeindex.evaluation.query_records import PLACES_FILE, PLACES_HEADER, QueryRecord
+from activeindex.evaluation.retrieval import RetrievalResult
 from activeindex.experiment.batches import (
     Batch,
     QueryJob,
@@ -36,21 +23,24 @@ from activeindex.experiment.batches import (
     auto_tasks,
     released_name,
 )
+from activeindex.experiment.build_index import FilledIndex, build_index
+from activeindex.experiment.cell_retention import Originals
 from activeindex.experiment.folder import DETECTION_FILE, RETRIEVAL_FILE, RUN_FILE
-from activeindex.experiment.places import Originals
 from activeindex.experiment.queries import Query
-from activeindex.experiment.readable import check_readable
 from activeindex.experiment.searching import Searcher
 from activeindex.experiment.settings import ExperimentSettings
 from activeindex.experiment.summary import RunSummary
 from activeindex.experiment.times import TIMES_FILE, StageTimes
-from activeindex.extractors import Extractor, extract_folder, read_features
-from activeindex.images import check_outside, fingerprint, list_images
-from activeindex.indexing import few_features, new_index
-from activeindex.running.files import check_kept, check_written
-from activeindex.running.journal import Journal, check_begun, is_begun
-from activeindex.running.progress import Progress, Silent
-from activeindex.running.workers import Engine, Workers
+from activeindex.experiment.validate_images import check_readable
+from activeindex.extractors.base import Extractor
+from activeindex.extractors.feature_files import read_features
+from activeindex.extractors.features import extract_folder
+from activeindex.images.folder import check_outside, fingerprint, list_images
+from activeindex.indexing.training import few_features, new_index
+from activeindex.runtime.files import check_kept, check_written
+from activeindex.runtime.journal import Journal, check_begun, is_begun
+from activeindex.runtime.progress import Progress, Silent
+from activeindex.runtime.workers import Engine, LocalEngine
 
 _LOG_FILE = "log.jsonl"
 
@@ -79,7 +69,7 @@ class _Run:
 
     settings: ExperimentSettings
     extractor: Extractor
-    arm: Arm
+    arm: FilledIndex
     searcher: Searcher
     workers: Engine
     journal: Journal
@@ -139,7 +129,7 @@ def run_experiment(
         UnreadableImageError: At the first image that cannot be decoded.
         NoTargetError: If images cannot be aimed at this index.
     """
-    workers = workers or Workers()
+    workers = workers or LocalEngine()
     paths = list_images(settings.data_dir)
     others = _other_images(settings)
     asked = _asked(settings, others)
@@ -160,7 +150,7 @@ def run_experiment(
         )
     originals = read_features(extraction.features, "originals", extractor.dimension)
     with times.stage("index", len(originals.values)), start_bar("index", 1, 0) as progress:
-        arm = build_arm(settings.index, extractor, originals)
+        arm = build_index(settings.index, extractor, originals)
         progress.advance()
     if few := few_features(arm.training_features, arm.index):
         tell(f"warning: {few}")
@@ -335,5 +325,5 @@ def _search_others(
         progress.advance(len(queries))
 
 
-def _write_place(run: _Run, place: QueryPlace) -> None:
+def _write_place(run: _Run, place: QueryRecord) -> None:
     run.journal.write(PLACES_FILE, place.line().encode())

@@ -8,12 +8,12 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from activeindex.evaluation import NO_MATCH, QueryPlace
-from activeindex.evaluation.query_places import Test
-from activeindex.experiment.places import Originals
+from activeindex.evaluation.copy_detection import NO_MATCH
+from activeindex.evaluation.query_records import QueryRecord, Test
+from activeindex.experiment.cell_retention import Originals
 from activeindex.experiment.queries import Query
 from activeindex.experiment.times import StageTimes
-from activeindex.indexing import search
+from activeindex.indexing.search import search
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class Found:
         query: The edited image.
         distances: ``(k,)``, best first.
         ids: ``(k,)``, -1 where nothing was found.
-        cell_kept: As in a ``QueryPlace``.
+        cell_kept: As in a ``QueryRecord``.
         distance: To the reconstruction of the original's code.
         other_distance: To that of another image's code.
     """
@@ -36,10 +36,10 @@ class Found:
     distance: float
     other_distance: float | None
 
-    def place(self, test: Test, image_index: int, label: str) -> QueryPlace:
+    def place(self, test: Test, image_index: int, label: str) -> QueryRecord:
         """The row of ``queries.csv``."""
         matching = image_index != NO_MATCH
-        return QueryPlace(
+        return QueryRecord(
             test,
             image_index,
             label,

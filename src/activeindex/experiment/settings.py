@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from activeindex.activation import ActivationSettings, ReleaseSettings
+from activeindex.activation.release import ReleaseSettings
+from activeindex.activation.settings import ActivationSettings
 from activeindex.errors import InputError
-from activeindex.indexing import METRICS, Metric
+from activeindex.indexing.training import METRICS, Metric
 
 
 def _at_least(least: int, **values: int) -> None:

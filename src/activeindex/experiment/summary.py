@@ -6,10 +6,14 @@ from typing import Any, Self
 
 import numpy as np
 
-from activeindex.activation import RECORDS_FILE, read_records
-from activeindex.activation.records import is_unchanged, was_only_encoded
+from activeindex.activation.records import (
+    RECORDS_FILE,
+    is_unchanged,
+    read_records,
+    was_only_encoded,
+)
 from activeindex.errors import InputError
-from activeindex.evaluation import DetectionSummary, RecallTable
+from activeindex.evaluation.tables import DetectionSummary, RecallTable
 from activeindex.experiment.folder import DETECTION_FILE, RETRIEVAL_FILE, RunFolder
 
 

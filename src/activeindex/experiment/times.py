@@ -20,7 +20,7 @@ import faiss
 import torch
 
 from activeindex.indexing.manifest import library_versions
-from activeindex.running.files import output_error
+from activeindex.runtime.files import output_error
 
 TIMES_FILE = "times.jsonl"
 

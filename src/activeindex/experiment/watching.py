@@ -5,7 +5,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from activeindex.activation import ActivatedImage, ActivationSettings, Step, Watcher
+from activeindex.activation.loop import Step
+from activeindex.activation.results import ActivatedImage
+from activeindex.activation.settings import ActivationSettings
+from activeindex.activation.watching import Watcher
 from activeindex.errors import MissingExtraError
 
 

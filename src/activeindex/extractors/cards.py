@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from activeindex.extractors.base import IMAGENET_MEAN, IMAGENET_STD
-from activeindex.extractors.lite0 import MEAN as LITE0_MEAN
-from activeindex.extractors.lite0 import STD as LITE0_STD
+from activeindex.extractors.lite0.trunk import MEAN as LITE0_MEAN
+from activeindex.extractors.lite0.trunk import STD as LITE0_STD
 
 DEFAULT_EXTRACTOR = "lite0_copy"
 """Our own, which this package ships: docs/lite0_copy.md."""

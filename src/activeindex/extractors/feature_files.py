@@ -12,7 +12,7 @@ import torch
 
 from activeindex.errors import InputError, reason_of
 from activeindex.extractors.base import ExtractorIdentity
-from activeindex.running.files import check_file, read_json, whole_file, write_json
+from activeindex.runtime.files import check_file, read_json, whole_file, write_json
 
 SUFFIXES = (".pt", ".pth", ".npy")
 

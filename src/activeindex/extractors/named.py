@@ -7,10 +7,11 @@ from activeindex.errors import InputError
 from activeindex.extractors.base import Extractor, ExtractorIdentity
 from activeindex.extractors.cards import CARDS, DEFAULT_EXTRACTOR, DEFAULT_INPUT_SIZE, ModelCard
 from activeindex.extractors.pooling import Pooling
-from activeindex.extractors.weights import StartBar, cached_path, checked_hash, find_weights, no_bar
+from activeindex.extractors.weights.cache import cached_path, checked_hash, find_weights
+from activeindex.extractors.weights.downloading import StartBar, no_bar
 from activeindex.extractors.whitening import WhitenedExtractor, Whitening
 from activeindex.extractors.zoo import LIBRARIES, load_from_library
-from activeindex.running.files import check_file, file_hash
+from activeindex.runtime.files import check_file, file_hash
 
 
 def load_extractor(
@@ -99,7 +100,7 @@ def _load_card(
 def _load_descriptor(path: Path, input_size: int | None, pooling: Pooling | None) -> Extractor:
     if pooling is not None:
         raise InputError(f"pooling: expected a network that gives feature maps, found {path}")
-    from activeindex.extractors.lite0 import load_lite0
+    from activeindex.extractors.lite0.files import load_lite0
 
     return load_lite0(path, input_size)
 
@@ -109,7 +110,7 @@ def _load_file(path: Path, identity: ExtractorIdentity, pooling: Pooling | None)
     if kind == ".onnx":
         if pooling is not None:
             raise InputError(f"pooling: expected a network that gives feature maps, found {path}")
-        from activeindex.extractors.onnx_extractor import load_onnx
+        from activeindex.extractors.onnx.extractor import load_onnx
 
         return load_onnx(path, identity)
     if kind == ".pt2":

@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 
 from activeindex.errors import InputError, reason_of
+from activeindex.extractors.adapt import NetworkExtractor
 from activeindex.extractors.base import IMAGENET_MEAN, IMAGENET_STD, ExtractorIdentity
-from activeindex.extractors.network import NetworkExtractor
 from activeindex.extractors.pooling import Pooling
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from activeindex.errors import InputError, ShapeError, reason_of
 from activeindex.extractors.base import Extractor
-from activeindex.running.files import check_file, whole_file
+from activeindex.runtime.files import check_file, whole_file
 
 _ARRAYS = ("mean", "matrix", "extractor", "training_sha256")
 _FLOOR = 1e-6

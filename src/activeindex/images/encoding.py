@@ -13,7 +13,7 @@ from activeindex.images.decoding import to_rgb
 from activeindex.images.exif import EXIF_PREFIX
 from activeindex.images.levels import Pixels
 from activeindex.images.picture import Picture
-from activeindex.running.files import whole_file
+from activeindex.runtime.files import whole_file
 
 FormatName = Literal["png", "jpeg", "webp"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from activeindex.errors import InputError
-from activeindex.running.files import check_folder
+from activeindex.runtime.files import check_folder
 
 EXTENSIONS = frozenset(
     {".apng", ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pgm", ".png"}
@@ -19,7 +19,7 @@ OTHER_IMAGES = {
     "images": "results of other images, or of these before they were written to (their names, "
     "sizes and times of change are compared)"
 }
-"""What it means that fingerprints differ, for :class:`~activeindex.running.journal.Journal`."""
+"""What it means that fingerprints differ, for :class:`~activeindex.runtime.journal.Journal`."""
 
 _NO_LINE = re.compile("[\n\r\ud800-\udfff]")
 """What a list of names has no place for; surrogates are Python's for bytes that are no UTF-8."""

@@ -6,12 +6,12 @@ from typing import Any
 import faiss
 
 from activeindex.errors import InputError
-from activeindex.indexing.layers import below, transforms_of
 from activeindex.indexing.training import (
     Metric,
     faiss_reason,
     new_index,
 )
+from activeindex.indexing.unwrap import inner_index, transforms_of
 
 _CLASSES_IN_FILES = {
     "IndexFlatL2": "IndexFlat",
@@ -72,7 +72,7 @@ def _structure(index: faiss.Index) -> dict[str, Any]:
     metrics = {faiss.METRIC_L2: "L2", faiss.METRIC_INNER_PRODUCT: "IP"}
     inner: Any = faiss.downcast_index(index)
     kinds = [_class_name(inner)]
-    while (lower := below(inner)) is not None:
+    while (lower := inner_index(inner)) is not None:
         kinds += [_class_name(transform) for transform in transforms_of(inner)]
         inner = lower
         kinds.append(_class_name(inner))

@@ -12,7 +12,7 @@ from activeindex import __version__
 from activeindex.errors import InputError
 from activeindex.indexing.identity import QuantiserIdentity
 from activeindex.indexing.training import Metric
-from activeindex.running.files import read_json, write_json
+from activeindex.runtime.files import read_json, write_json
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from activeindex.errors import NoTargetError, ShapeError
-from activeindex.indexing.faces import Faces, code_face_of, faces_of
 from activeindex.indexing.identity import QuantiserIdentity
-from activeindex.indexing.layers import unwrapped
 from activeindex.indexing.training import faiss_reason
+from activeindex.indexing.unwrap import unwrapped
+from activeindex.indexing.voronoi import HalfSpaces, centroid_half_space_of, half_spaces_of
 
 Features = npt.NDArray[np.float32]
 
@@ -145,7 +145,7 @@ class Quantiser:
         cells: npt.NDArray[np.int64] = inverted.quantizer.assign(vectors, 1).ravel()
         return cells
 
-    def faces(self, feature: Features) -> Faces | None:
+    def faces(self, feature: Features) -> HalfSpaces | None:
         """The faces of the cell that a feature ``(1, d)`` is filed under.
 
         Returns:
@@ -155,9 +155,9 @@ class Quantiser:
             ShapeError: If the feature has another shape.
         """
         self._check_one(feature)
-        return faces_of(self._transforms, self._codec, feature)
+        return half_spaces_of(self._transforms, self._codec, feature)
 
-    def code_face(self, feature: Features) -> Faces | None:
+    def centroid_half_space(self, feature: Features) -> HalfSpaces | None:
         """The face between the reconstruction of a feature ``(1, d)`` and its coarse centroid.
 
         Returns:
@@ -168,7 +168,7 @@ class Quantiser:
         """
         self._check_one(feature)
         with self._alone:
-            return code_face_of(self._transforms, self._codec, feature)
+            return centroid_half_space_of(self._transforms, self._codec, feature)
 
     def _check_one(self, feature: Features) -> None:
         if feature.shape != (1, self.dimension):

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from activeindex.errors import InputError, ShapeError
-from activeindex.indexing.layers import below
+from activeindex.indexing.unwrap import inner_index
 
 _ROWS = 1 << 16
 """Features that are added at a time; bounds the memory where they are mapped from a file."""
@@ -101,7 +101,7 @@ def set_search_parameters(index: faiss.Index, parameters: str) -> None:
 
 def _is_refined(index: faiss.Index) -> bool:
     inner = faiss.downcast_index(index)
-    while not isinstance(inner, faiss.IndexRefine) and (lower := below(inner)) is not None:
+    while not isinstance(inner, faiss.IndexRefine) and (lower := inner_index(inner)) is not None:
         inner = lower
     return isinstance(inner, faiss.IndexRefine)
 

@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from activeindex.errors import InputError, ShapeError
-from activeindex.indexing.layers import unwrapped
-from activeindex.indexing.nuisances import (
+from activeindex.indexing.nap import (
     check_wanted,
     nuisance_projection,
     set_projection,
     split_factory,
     with_projection,
 )
+from activeindex.indexing.unwrap import unwrapped
 
 Metric = Literal["L2", "IP"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
@@ -38,7 +38,7 @@ def new_index(factory: str, dimension: int, metric: Metric) -> faiss.Index:
 
     Args:
         factory: A FAISS factory string, e.g. ``"IVF4096,PQ8x8"``, or one that ``NAP`` comes before
-            (:mod:`activeindex.indexing.nuisances`).
+            (:mod:`activeindex.indexing.nap`).
         dimension: Number of values in a feature.
         metric: ``"L2"`` or ``"IP"`` (inner product).
 

@@ -4,15 +4,3 @@
 :mod:`charts`, collects the :mod:`gallery` of changed images and the :mod:`failures`, and writes one
 page. :func:`contact_sheet` is the quick look: a single PNG.
 """
-
-from activeindex.report.contact_sheet import Comparison, contact_sheet
-from activeindex.report.page import REPORT_FILE, SECTIONS, ReportOptions, write_report
-
-__all__ = [
-    "REPORT_FILE",
-    "SECTIONS",
-    "Comparison",
-    "ReportOptions",
-    "contact_sheet",
-    "write_report",
-]

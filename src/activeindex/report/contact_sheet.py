@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from activeindex.images import Pixels
+from activeindex.images.levels import Pixels
 
 AMPLIFICATION = 10
 

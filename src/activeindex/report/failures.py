@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from activeindex.evaluation import attack_name
 from activeindex.evaluation.csv_rows import csv_text
+from activeindex.evaluation.retrieval import attack_name
 from activeindex.evaluation.tables import edit_label
 from activeindex.report.pictures import Embedded, Pictures, embed, embedded_thumbnail, thumbnail
 from activeindex.report.runs import EUCLIDEAN, Miss, ReportedRun

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from activeindex.errors import ActiveIndexError
-from activeindex.images import Pixels
+from activeindex.images.levels import Pixels
 from activeindex.report.contact_sheet import AMPLIFICATION, amplified_difference
 from activeindex.report.pictures import Embedded, Pictures, embed, embedded_thumbnail, pixels_of
 
@@ -159,8 +159,8 @@ def _most_changed(original: Pixels, activated: Pixels) -> tuple[int, int]:
 
 def _mask(original: Pixels) -> npt.NDArray[np.uint8]:
     """The JND map, brighter where more may change."""
-    from activeindex.activation import jnd_map
-    from activeindex.images import to_tensor
+    from activeindex.activation.jnd import jnd_map
+    from activeindex.images.levels import to_tensor
 
     levels = jnd_map(to_tensor(original).unsqueeze(0))[0, 0].numpy() * 255 * _MASK_GAIN
     shown: npt.NDArray[np.uint8] = np.clip(np.rint(levels), 0, 255).astype(np.uint8)

@@ -19,8 +19,8 @@ from activeindex.report.gallery import AMPLIFIED, make_gallery
 from activeindex.report.pictures import Pictures
 from activeindex.report.provenance import command_of, latency_of, settings_of
 from activeindex.report.runs import ReportedRun, read_runs
-from activeindex.running.files import write_text
-from activeindex.running.progress import Progress, Silent
+from activeindex.runtime.files import write_text
+from activeindex.runtime.progress import Progress, Silent
 
 REPORT_FILE = "report.html"
 

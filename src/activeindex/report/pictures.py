@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from activeindex.edits import edit_by_name, edit_generator
+from activeindex.edits.edited import edit_generator
+from activeindex.edits.named import edit_by_name
 from activeindex.errors import ActiveIndexError
 from activeindex.evaluation.tables import Edit
-from activeindex.images import list_images, read_rgb
+from activeindex.images.decoding import read_rgb
+from activeindex.images.folder import list_images
 from activeindex.report.runs import ReportedRun
-from activeindex.running.files import read_json, read_lines
+from activeindex.runtime.files import read_json, read_lines
 
 _NAMES = "filenames.txt"
 

@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from activeindex.activation.records import RECORDS_FILE, read_records
 from activeindex.errors import InputError
-from activeindex.evaluation import PLACES_FILE, RetrievalResult, attack_name, read_retrieval
 from activeindex.evaluation.comparison import HitTable
-from activeindex.evaluation.csv_files import RetrievalColumns
+from activeindex.evaluation.csv_files import RetrievalColumns, read_retrieval
 from activeindex.evaluation.detection_intervals import RankedPairs
-from activeindex.evaluation.published import Arm, PublishedRun, matching_published
-from activeindex.evaluation.query_places import QueryPlace, read_places
+from activeindex.evaluation.published import FilledIndex, PublishedRun, matching_published
+from activeindex.evaluation.query_records import PLACES_FILE, QueryRecord, read_places
+from activeindex.evaluation.retrieval import RetrievalResult, attack_name
 from activeindex.evaluation.tables import Edit
 from activeindex.experiment.folder import RETRIEVAL_FILE, RunFolder
 from activeindex.experiment.times import TIMES_FILE
-from activeindex.running.files import read_json_lines
+from activeindex.runtime.files import read_json_lines
 
 Values = NDArray[np.float64]
 EUCLIDEAN = "Euclidean distance"
@@ -130,7 +130,7 @@ class ReportedRun:
         return self.folder.ranked_pairs() if self.folder.has_detection else None
 
     @cached_property
-    def places(self) -> tuple[QueryPlace, ...]:
+    def places(self) -> tuple[QueryRecord, ...]:
         """Of ``queries.csv``; empty without one."""
         path = self.folder.path / PLACES_FILE
         return tuple(read_places(path)) if path.exists() else ()
@@ -185,7 +185,7 @@ class ReportedRun:
         return [line for line in self.times if "start" in line]
 
     @property
-    def arm(self) -> Arm | None:
+    def arm(self) -> FilledIndex | None:
         """Passive or active; None where that is not noted."""
         active = self.folder.setting("active")
         if active is None:

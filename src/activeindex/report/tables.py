@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from activeindex.evaluation import PUBLISHED_EDITS
 from activeindex.evaluation.comparison import HitTable
 from activeindex.evaluation.csv_rows import csv_text
 from activeindex.evaluation.intervals import Interval, wilson_interval
-from activeindex.evaluation.tables import Edit, edit_label
+from activeindex.evaluation.tables import PUBLISHED_EDITS, Edit, edit_label
 from activeindex.report.runs import ReportedRun
 
 _MOST_COLUMNS = 20

@@ -9,28 +9,3 @@ records in SQLite. ``lance://PATH`` keeps everything on disk in a Lance data set
 is made with the centroids and the codebook of the FAISS index; it needs ``activeindex[lance]``.
 Both answer alike.
 """
-
-from activeindex.stores.adding import Added, Source, add_features, read_activations, read_names
-from activeindex.stores.finding import Found, find_images, query_files
-from activeindex.stores.generation import Generation, SearchOptions
-from activeindex.stores.parts import Part, Written
-from activeindex.stores.records import Batch, Record
-from activeindex.stores.store import Store
-
-__all__ = [
-    "Added",
-    "Batch",
-    "Found",
-    "Generation",
-    "Part",
-    "Record",
-    "SearchOptions",
-    "Source",
-    "Store",
-    "Written",
-    "add_features",
-    "find_images",
-    "query_files",
-    "read_activations",
-    "read_names",
-]

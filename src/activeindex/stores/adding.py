@@ -10,8 +10,8 @@ import numpy as np
 from activeindex.activation.records import (
     RECORDS_FILE,
     read_records,
-    recorded_aims,
     recorded_extractor,
+    recorded_outcomes,
 )
 from activeindex.errors import InputError
 from activeindex.extractors.feature_files import (
@@ -20,10 +20,10 @@ from activeindex.extractors.feature_files import (
     FeatureFile,
     is_of_activation,
 )
-from activeindex.running.files import check_file, check_there, read_lines
-from activeindex.running.progress import Progress, Silent, counted, listed
+from activeindex.runtime.files import check_file, check_there, read_lines
+from activeindex.runtime.progress import Progress, Silent, counted, listed
 from activeindex.stores.generation import Generation
-from activeindex.stores.parts import Part
+from activeindex.stores.ingest import Part
 from activeindex.stores.records import same_code
 from activeindex.stores.store import Store
 
@@ -146,7 +146,7 @@ def read_activations(
     records, identity = {}, generation.trained.identity
     for record in read_records(check_file(path, "activation")):
         name = str(record.get("name"))
-        aims = recorded_aims(path, record)
+        aims = recorded_outcomes(path, record)
         here = [aim.reached for aim in aims if aim.quantiser.sha256 == identity.sha256]
         if aims and not force:
             if not here:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from activeindex.errors import InputError
-from activeindex.indexing import TrainedIndex
+from activeindex.indexing.artefact import TrainedIndex
 from activeindex.stores.generation import Generation
 
 _ADDRESS = re.compile(r"(?P<engine>faiss|lance):(//)?(?P<path>[^/].*|/[^/].*)")
@@ -50,10 +50,10 @@ class Address:
             MissingExtraError: If the engine is not installed.
         """
         if self.engine == "lance":
-            from activeindex.stores.lance_generation import LanceGeneration
+            from activeindex.stores.lance.generation import LanceGeneration
 
             return LanceGeneration(folder, trained)
-        from activeindex.stores.faiss_generation import FaissGeneration
+        from activeindex.stores.faiss.generation import FaissGeneration
 
         return FaissGeneration(folder, trained)
 
@@ -65,11 +65,11 @@ class Address:
             MissingExtraError: If it is not installed.
         """
         if self.engine == "lance":
-            from activeindex.stores.lance_model import LanceModel, lance_library
+            from activeindex.stores.lance.model import LanceModel, lance_library
 
             lance_library()
             LanceModel.of(trained)
         else:
-            from activeindex.stores.faiss_codes import CodeIndex
+            from activeindex.stores.faiss.codes import CodeIndex
 
             CodeIndex(trained)

@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from activeindex.errors import InputError
 from activeindex.extractors.feature_files import FeatureFile
-from activeindex.indexing import Neighbours, TrainedIndex
-from activeindex.running.closing import Closing
-from activeindex.running.progress import Progress
-from activeindex.running.workers import Engine
-from activeindex.stores.parts import Part, Written
+from activeindex.indexing.artefact import TrainedIndex
+from activeindex.indexing.search import Neighbours
+from activeindex.runtime.closing import Closing
+from activeindex.runtime.progress import Progress
+from activeindex.runtime.workers import Engine
+from activeindex.stores.ingest import Part, Written
 from activeindex.stores.records import Batch, Record
 
 Features = npt.NDArray[np.float32]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from activeindex.activation.records import record_json, was_changed
 from activeindex.errors import InputError, ShapeError
-from activeindex.indexing import Quantiser
+from activeindex.indexing.quantiser import Quantiser
 
 MEASURES = ("psnr", "ssim", "linf", "distance_before", "distance_after")
 """Numbers in the record of an activation, which filters can name; null where there is none."""

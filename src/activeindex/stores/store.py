@@ -13,16 +13,17 @@ import numpy as np
 
 from activeindex.errors import InputError, ShapeError
 from activeindex.extractors.feature_files import FeatureFile
-from activeindex.indexing import Neighbours, TrainedIndex
+from activeindex.indexing.artefact import TrainedIndex
 from activeindex.indexing.identity import check_extractors
-from activeindex.running.closing import Closing
-from activeindex.running.files import read_json, whole_file, write_json
-from activeindex.running.locking import BusyError, only_run
-from activeindex.running.progress import Progress
-from activeindex.running.workers import Engine
+from activeindex.indexing.search import Neighbours
+from activeindex.runtime.closing import Closing
+from activeindex.runtime.files import read_json, whole_file, write_json
+from activeindex.runtime.locking import BusyError, only_run
+from activeindex.runtime.progress import Progress
+from activeindex.runtime.workers import Engine
 from activeindex.stores.engines import Address
 from activeindex.stores.generation import Features, Generation, Ids, SearchOptions, ordered
-from activeindex.stores.parts import Part, Written
+from activeindex.stores.ingest import Part, Written
 from activeindex.stores.records import Batch, Record
 
 _NOTE = "store.json"

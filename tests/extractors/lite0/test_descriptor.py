@@ -8,16 +8,13 @@ import torch
 from safetensors.torch import save_file
 
 from activeindex.errors import InputError
-from activeindex.extractors import CARDS, load_extractor
-from activeindex.extractors.lite0 import (
-    MEAN,
-    STD,
-    Descriptor,
-    DescriptorFile,
-    folded,
-    write_descriptor,
-)
-from activeindex.images import Pixels, resize_square, to_tensor
+from activeindex.extractors.cards import CARDS
+from activeindex.extractors.lite0.descriptor import Descriptor, folded
+from activeindex.extractors.lite0.files import DescriptorFile, write_descriptor
+from activeindex.extractors.lite0.trunk import MEAN, STD
+from activeindex.extractors.named import load_extractor
+from activeindex.images.levels import Pixels, to_tensor
+from activeindex.images.resizing import resize_square
 from training.pretrained import pretrained_trunk
 
 ABOUT = DescriptorFile("lite0_copy", 64, "a test")

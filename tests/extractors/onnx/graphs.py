@@ -10,7 +10,7 @@ import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from activeindex.extractors.onnx import OnnxModule, load_onnx_module
+from activeindex.extractors.onnx.module import OnnxModule, load_onnx_module
 
 Array = np.ndarray[Any, np.dtype[Any]]
 NCHW: tuple[Any, ...] = ("N", 3, "H", "W")

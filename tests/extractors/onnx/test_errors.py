@@ -9,7 +9,7 @@ import pytest
 from onnx import helper
 
 from activeindex.errors import InputError
-from activeindex.extractors.onnx import load_onnx_module
+from activeindex.extractors.onnx.module import load_onnx_module
 from tests.extractors.onnx.graphs import noise, pooled, write
 
 RELU = [helper.make_node("Relu", ["x"], ["z"])]

@@ -12,7 +12,7 @@ from onnx import helper
 from PIL import Image
 
 from activeindex.errors import ShapeError
-from activeindex.extractors.onnx import OnnxModule, load_onnx_module
+from activeindex.extractors.onnx.module import OnnxModule, load_onnx_module
 from tests.extractors.onnx.graphs import Array, noise, pooled, reference, write
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from activeindex.errors import InputError, MissingExtraError
-from activeindex.extractors import load_extractor
+from activeindex.extractors.named import load_extractor
 
 
 @pytest.mark.parametrize("library", ["timm", "torchvision"])

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from activeindex.errors import InputError
-from activeindex.extractors import Pooling, load_extractor
+from activeindex.extractors.named import load_extractor
+from activeindex.extractors.pooling import Pooling
 from activeindex.extractors.zoo.from_torchvision import without_head
 from tests.extractors.zoo.checkpoints import checkpoint_of
 

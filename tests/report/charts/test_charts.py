@@ -7,18 +7,10 @@ from hypothesis import strategies as st
 from markupsafe import Markup
 
 from activeindex.evaluation.intervals import Interval
-from activeindex.report.charts import (
-    DotRow,
-    Estimate,
-    Sample,
-    Series,
-    bar_chart,
-    dot_chart,
-    histogram_chart,
-    line_chart,
-    point_chart,
-    stacked_bars,
-)
+from activeindex.report.charts.bars import bar_chart, stacked_bars
+from activeindex.report.charts.curves import Series, line_chart, point_chart
+from activeindex.report.charts.dots import DotRow, Estimate, dot_chart
+from activeindex.report.charts.histograms import Sample, histogram_chart
 from activeindex.report.charts.scales import Scale, range_of
 
 NAME = "a run <b>&\"'"

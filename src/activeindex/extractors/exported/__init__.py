@@ -11,10 +11,10 @@ wherever its weights are moved.
 from pathlib import Path
 
 from activeindex.errors import InputError, reason_of
+from activeindex.extractors.adapt import NetworkExtractor
 from activeindex.extractors.base import IMAGENET_MEAN, IMAGENET_STD, ExtractorIdentity
 from activeindex.extractors.exported.archive import read_archive
 from activeindex.extractors.exported.program import ExportedProgram
-from activeindex.extractors.network import NetworkExtractor
 from activeindex.extractors.pooling import Pooling
 
 

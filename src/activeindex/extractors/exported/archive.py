@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from activeindex.errors import InputError, reason_of
-from activeindex.running.files import check_file
+from activeindex.runtime.files import check_file
 
 DTYPES = {
     1: torch.uint8,

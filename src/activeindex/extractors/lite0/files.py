@@ -10,11 +10,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from activeindex.errors import InputError, reason_of
+from activeindex.extractors.adapt import NetworkExtractor
 from activeindex.extractors.base import ExtractorIdentity
 from activeindex.extractors.lite0.descriptor import Descriptor
 from activeindex.extractors.lite0.trunk import MEAN, STD
-from activeindex.extractors.network import NetworkExtractor
-from activeindex.running.files import check_file, file_hash, whole_file
+from activeindex.runtime.files import check_file, file_hash, whole_file
 
 
 @dataclass(frozen=True)

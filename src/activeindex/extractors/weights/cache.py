@@ -9,7 +9,7 @@ import torch
 from activeindex.errors import InputError, OutputError
 from activeindex.extractors.cards import SSCD, ModelCard
 from activeindex.extractors.weights.downloading import StartBar, download, no_bar
-from activeindex.running.files import file_hash, read_json, write_json
+from activeindex.runtime.files import file_hash, read_json, write_json
 
 _ZIP = b"PK\x03\x04"
 """How every TorchScript file begins: it is a zip archive."""

@@ -23,8 +23,8 @@ from activeindex.extractors.weights.addresses import (
     check_address,
     open_address,
 )
-from activeindex.running.files import output_error, read_json, write_json
-from activeindex.running.progress import Progress, Silent
+from activeindex.runtime.files import output_error, read_json, write_json
+from activeindex.runtime.progress import Progress, Silent
 
 StartBar = Callable[[str, int | None, int], AbstractContextManager[Progress]]
 """Starts a progress bar: its title, how many MiB there are if known, how many are done."""

@@ -6,14 +6,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from activeindex.extractors.adapt import NetworkExtractor
 from activeindex.extractors.base import ExtractorIdentity
-from activeindex.extractors.network import NetworkExtractor
 from activeindex.extractors.pooling import Pooling
 from activeindex.extractors.zoo.building import LibraryNetwork
 from activeindex.extractors.zoo.checkpoints import load_checkpoint
 from activeindex.extractors.zoo.from_timm import build_timm
 from activeindex.extractors.zoo.from_torchvision import build_torchvision
-from activeindex.running.files import check_file, file_hash
+from activeindex.runtime.files import check_file, file_hash
 
 __all__ = ["LIBRARIES", "load_checkpoint", "load_from_library"]
 

@@ -4,16 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from activeindex.evaluation import attack_name
 from activeindex.evaluation.intervals import wilson_interval
+from activeindex.evaluation.retrieval import attack_name
 from activeindex.evaluation.tables import edit_label
-from activeindex.report.charts import (
-    DotRow,
-    Estimate,
-    Sample,
-    dot_chart,
-    histogram_chart,
-)
+from activeindex.report.charts.dots import DotRow, Estimate, dot_chart
+from activeindex.report.charts.histograms import Sample, histogram_chart
 from activeindex.report.charts.scales import range_of
 from activeindex.report.figures.figure import MOST_ROWS, Figure, Key, needs, words
 from activeindex.report.runs import EUCLIDEAN, ReportedRun

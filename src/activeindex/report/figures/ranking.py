@@ -4,12 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from activeindex.evaluation import precision_recall
-from activeindex.report.charts import (
-    Series,
-    bar_chart,
-    line_chart,
-)
+from activeindex.evaluation.copy_detection import precision_recall
+from activeindex.report.charts.bars import bar_chart
+from activeindex.report.charts.curves import Series, line_chart
 from activeindex.report.figures.figure import Figure, needs, words
 from activeindex.report.runs import ReportedRun
 

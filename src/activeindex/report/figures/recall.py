@@ -6,13 +6,8 @@ import numpy as np
 
 from activeindex.evaluation.intervals import wilson_interval
 from activeindex.evaluation.tables import Edit, edit_label
-from activeindex.report.charts import (
-    DotRow,
-    Estimate,
-    Series,
-    dot_chart,
-    line_chart,
-)
+from activeindex.report.charts.curves import Series, line_chart
+from activeindex.report.charts.dots import DotRow, Estimate, dot_chart
 from activeindex.report.figures.figure import MOST_ROWS, Figure, needs, words
 from activeindex.report.runs import ReportedRun
 

@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 
-from activeindex.report.charts import (
-    stacked_bars,
-)
+from activeindex.report.charts.bars import stacked_bars
 from activeindex.report.figures.figure import Figure, Key, words
 from activeindex.report.runs import ReportedRun
 

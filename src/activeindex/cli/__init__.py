@@ -1,0 +1,164 @@
+"""The command line: ``activeindex COMMAND …`` and the seed's ``python -m activeindex.COMMAND …``.
+
+Commands read options, call the library and print; they hold no logic. Each is a module with
+``add_options(parser)`` and ``run(options)`` that is imported only when it is asked for, so that
+``activeindex --help`` answers at once. ``RESUMES = True`` in it tells whoever interrupts it that
+the same command goes on where it was.
+"""
+
+import argparse
+import importlib
+import os
+import select
+import shlex
+import sys
+from collections.abc import Generator, Sequence
+from types import ModuleType
+from typing import NoReturn
+
+from activeindex import __version__
+from activeindex.errors import ActiveIndexError
+from activeindex.runtime.stopping import Terminated, terminable
+
+COMMANDS = {
+    "activate": "activate a folder of images against an index, before their release",
+    "compare": "compare two runs: the paired difference per edit, with a significance test",
+    "demo": "the experiment in small, on photographs that ship in packages",
+    "extract_fts": "extract the features of a folder of images",
+    "main": "run an experiment: index, activate, edit, search, evaluate",
+    "models": "list the named extractors, and which of them are on this machine",
+    "prepare_disc": "split a DISC21 folder into the parts of the experiment (symbolic links)",
+    "report": "write a report of finished runs: one HTML file, tables as CSV and LaTeX",
+    "search": "find images in a store, through the quantisers that they were released under",
+    "store": "keep released images where `search` finds them: create, add, remove, get, compact",
+    "table": "show the result tables of finished runs side by side",
+    "train_index": "train an index and keep it as a folder to activate images against",
+    "whiten": "fit a whitening on training features, to put behind an extractor",
+}
+
+BROKEN_PIPE = 1
+USER_ERROR = 2
+INTERRUPTED = 130
+TERMINATED = 143
+
+_DESCRIPTION = """\
+Active image indexing (Fernandez et al., ICLR 2023): change pictures imperceptibly before release,
+so that an approximate index finds their edited copies far more often."""
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """The console command ``activeindex``; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    name = given[0].replace("-", "_") if given else ""
+    if name in COMMANDS:
+        return run_command(name, given[1:], f"activeindex {given[0]}")
+    parser = _Parser(
+        prog="activeindex",
+        description=_DESCRIPTION,
+        epilog="activeindex COMMAND --help explains a command",
+        formatter_class=_HelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"activeindex {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command, text in COMMANDS.items():
+        commands.add_parser(command, help=text)
+    parser.parse_args(given)
+    return USER_ERROR
+
+
+def run_command(name: str, arguments: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Runs one command; returns the exit code.
+
+    Args:
+        name: One of ``COMMANDS``.
+        arguments: What follows the command; the process's own arguments by default.
+        prog: What the command is called in messages.
+    """
+    command: ModuleType = importlib.import_module(f"activeindex.cli.{name}")
+    prog = prog or f"python -m activeindex.{name}"
+    parser = _Parser(
+        prog=prog,
+        description=command.__doc__,
+        formatter_class=_HelpFormatter,
+        allow_abbrev=False,
+    )
+    command.add_options(parser)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser.parse_args(with_underscores(given))
+    options.command_line = shlex.join([*prog.split(), *given])
+    try:
+        with terminable():
+            command.run(options)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except ActiveIndexError as error:
+        if getattr(options, "debug", False):
+            raise
+        print(f"{prog}: error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            # Who read has seen enough; Python would still flush it at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return BROKEN_PIPE
+        # What the system refuses (permissions, a vanished disk) is the user's to mend as well.
+        if error.strerror is None or getattr(options, "debug", False):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"{prog}: error: {where}{error.strerror}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt as stop:
+        goes_on = getattr(command, "RESUMES", False)
+        next_time = "goes on where it was" if goes_on else "begins again"
+        print(f"\n{prog}: interrupted; the same command {next_time}", file=sys.stderr)
+        return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
+    return 0
+
+
+def _nobody_reads() -> bool:
+    """Whether standard output is a pipe whose other end is closed."""
+    if sys.stdout is None or not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    poll.register(sys.stdout, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def with_underscores(arguments: Sequence[str]) -> list[str]:
+    """Spells ``--data-dir`` as ``--data_dir``, and leaves values alone."""
+    spelled = []
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        if option.startswith("--"):
+            option = "--" + option[2:].replace("-", "_")
+        spelled.append(f"{option}{equals}{value}")
+    return spelled
+
+
+class _Parser(argparse.ArgumentParser):
+    """A usage error is one line, as every other."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USER_ERROR, f"{self.prog}: error: {message}; see {self.prog} --help\n")
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Paragraphs of the description are kept; options show their defaults."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30, width=100)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n\n".join(
+            super(_HelpFormatter, self)._fill_text(part, width, indent)
+            for part in text.split("\n\n")
+        )
+
+    def _iter_indented_subactions(self, action: argparse.Action) -> Generator[argparse.Action]:
+        # Not indented: argparse leaves the indent out when it reckons the column of the help.
+        yield from getattr(action, "_get_subactions", list)()
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default is None or action.required:
+            return action.help
+        return super()._get_help_string(action)

@@ -1,0 +1,124 @@
+"""Activate a folder of images against an index, before their release.
+
+Every image below FOLDER is written to OUT under the same name, as PNG unless --format says
+otherwise, with its transparency, EXIF and ICC profile, and with a line in OUT/activation.jsonl:
+PSNR, SSIM and L-infinity of the file, whether it keeps the budget of --psnr, --ssim and --linf, the
+code that the index stores for it, how far its feature was from its target before and after, and
+what it was made with. OUT/fts.pt, with names in OUT/filenames.txt, has the features whose codes the
+index is to hold: `activeindex store add STORE OUT` adds them. The index is the folder that
+`activeindex train_index` writes or the file that `activeindex main` leaves in its idx_dir; no
+reference features are needed. Several --index options activate the images for all those indexes at
+once, of one extractor. A killed run goes on where it was when the same command is given again.
+"""
+
+import argparse
+from pathlib import Path
+
+from activeindex.cli.activation_options import (
+    add_activation_options,
+    add_release_options,
+    chosen_activation,
+    chosen_release,
+)
+from activeindex.cli.engine_options import add_engine_options, chosen_workers
+from activeindex.cli.extractor_options import add_extractor_options, chosen_extractor
+from activeindex.cli.options import (
+    Teller,
+    add_force,
+    add_run_options,
+    add_unreadable,
+    existing,
+    naming_unreadable,
+    whole,
+)
+from activeindex.runtime.files import check_there
+from activeindex.runtime.progress import counted
+
+_SHOWN_WARNINGS = 10
+
+RESUMES = True
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="images to be released")
+    parser.add_argument("out", type=Path, metavar="OUT", help="where the activated images go")
+    parser.add_argument(
+        "--index",
+        type=Path,
+        required=True,
+        action="append",
+        help="trained index: folder or file; given several times, images are activated for all",
+    )
+    parser.add_argument("--seed", type=whole(0), default=0, help="of the noise at the start")
+    add_unreadable(parser)
+    add_force(parser)
+    add_activation_options(parser, "thorough")
+    add_release_options(parser)
+    add_extractor_options(parser)
+    add_engine_options(parser)
+    add_run_options(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    existing(options.folder, "FOLDER")
+    for path in options.index:
+        check_there(path, "index", "a trained index, folder or file")
+    from activeindex.activation.folder import activate_folder
+    from activeindex.experiment.summary import Distortion
+    from activeindex.images.folder import list_images
+    from activeindex.indexing.artefact import TrainedIndex
+
+    tell = Teller(options.verbose)
+    workers = chosen_workers(options, tell)
+    settings, release = chosen_activation(options), chosen_release(options)
+    total = len(list_images(options.folder, "FOLDER"))
+    indexes = [TrainedIndex.read(path) for path in options.index]
+    quantisers = [index.quantiser for index in indexes]
+    extractor = chosen_extractor(options, tell)
+    if not options.force:
+        for index in indexes:
+            index.check_extractor(str(extractor.identity), extractor.dimension)
+    names = " and ".join(str(index.identity) for index in indexes)
+    tell(f"{counted(total, 'image')}, index {names}, extractor {extractor.identity}")
+    tell.passed_over(options.folder)
+    with naming_unreadable(), workers, tell.bar("activate", total) as progress:
+        done = activate_folder(
+            options.folder,
+            options.out,
+            extractor,
+            quantisers,
+            settings,
+            release=release,
+            seed=options.seed,
+            force=options.force,
+            workers=workers,
+            unreadable=options.unreadable,
+            progress=progress,
+        )
+    for line in done.skipped:
+        tell(f"skipped {line}")
+    for line in done.warnings[:_SHOWN_WARNINGS]:
+        tell(f"warning: {line}")
+    if more := len(done.warnings[_SHOWN_WARNINGS:]):
+        tell(f"warning: and {counted(more, 'image')} more; {done.records} has them all")
+    said = [counted(done.count, "activated image")]
+    if done.count:
+        distortion = Distortion.read(done.records)
+        tell(distortion)
+        why = "the budget is too tight" if settings.iterations else "no iterations"
+        left = {
+            "only encoded": distortion.only_encoded,
+            f"unchanged ({why})": distortion.unchanged,
+        }
+        parts = [f"{count} {what}" for what, count in left.items() if count]
+        if parts:
+            activated = f"{done.count - sum(left.values())} activated"
+            said = [counted(done.count, "image"), activated, *parts]
+    if done.before:
+        said.append(f"{'all' if done.before == done.count else done.before} of them before")
+    released = ", ".join(said) + ("," if said[1:] else "")
+    tell(f"{options.out}: {released} in {tell.seconds:.1f} s")
+    if (views := settings.code_views) and done.features:
+        tell(f"the index must hold the features in {done.features}, of {views} views of each image")

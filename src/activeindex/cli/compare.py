@@ -1,0 +1,48 @@
+"""Compare two runs over the same images: the paired difference per edit, and whether it is chance.
+
+Give two output folders of `activeindex main` (or of the released program). Every query of the one
+is held against the same query of the other.
+"""
+
+import argparse
+import sys
+import textwrap
+from pathlib import Path
+
+from activeindex.cli.options import add_debug
+from activeindex.cli.runs import named_runs
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    parser.add_argument("first", type=Path, metavar="A", help="output folder, or NAME=FOLDER")
+    parser.add_argument("second", type=Path, metavar="B", help="the run that is held against it")
+    add_debug(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    folders = named_runs([options.first, options.second])
+    from activeindex.evaluation.comparison import PairedComparison
+    from activeindex.evaluation.comparison_rendering import (
+        METHODS,
+        paired_detection,
+        paired_table,
+    )
+    from activeindex.evaluation.rendering import plain_text
+    from activeindex.experiment.folder import RunFolder
+
+    first, second = folders
+    runs = [RunFolder.open(folder) for folder in folders.values()]
+    width = 100 if sys.stdout.isatty() else None  # Programs want their rows whole.
+    parts = []
+    if all(run.has_retrieval for run in runs):
+        comparison = PairedComparison.between(*(run.hit_table() for run in runs))
+        parts.append(plain_text(paired_table((first, second), comparison), width))
+    if all(run.has_detection for run in runs):
+        ranked = [run.ranked_pairs() for run in runs]
+        parts.append(plain_text(paired_detection((first, second), ranked[0], ranked[1]), width))
+    if not parts:
+        parts.append("nothing to compare: no results file is in both runs\n")
+    parts.append("\n".join(textwrap.wrap(METHODS, 100)))
+    print("\n".join(parts))

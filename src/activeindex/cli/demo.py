@@ -1,0 +1,48 @@
+"""Run the whole experiment in small, on photographs that ship in packages.
+
+A dozen photographs are protected and the others, with crops of them, are the reference collection
+of an IVF-PQ index. Both arms are evaluated; the tables, a contact sheet of the originals, the
+activated images and the difference between them, and a report of both runs to open in a browser end
+up in --output_dir.
+"""
+
+import argparse
+from pathlib import Path
+
+from activeindex.cli.engine_options import local_workers
+from activeindex.cli.extractor_options import add_extractor_options, chosen_extractor
+from activeindex.cli.options import (
+    Teller,
+    add_run_options,
+)
+
+RESUMES = True
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    parser.add_argument(
+        "--output_dir", type=Path, default=Path("demo_output"), help="where everything goes"
+    )
+    add_extractor_options(parser)
+    add_run_options(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    from activeindex.cli.table import tables_of
+    from activeindex.demo.run import run_demo
+
+    tell = Teller(options.verbose)
+    extractor = chosen_extractor(options, tell)
+    tell(f"extractor {extractor.identity}")
+    with local_workers(options) as workers:
+        result = run_demo(options.output_dir, extractor, workers, tell.bar, options.command_line)
+    folder = options.output_dir
+    tell()
+    tell(tables_of({"passive": result.passive, "active": result.active}, measures=("R@1",)))
+    tell(f"activated images   {folder / 'active' / 'imgs'}")
+    tell(f"results            {folder / 'active'}, {folder / 'passive'}")
+    tell(f"contact sheet      {result.sheet}")
+    tell(f"after {tell.seconds:.0f} s")
+    tell(f"report             {result.report}")

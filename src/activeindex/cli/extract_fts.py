@@ -1,0 +1,96 @@
+"""Extract the features of every image below a folder.
+
+Writes fts.pt (or .pth, .npy), filenames.txt with the name of each row, and fts.json, a note of the
+extractor that later commands check. Features stream to the disk; a killed run goes on where it was
+when the same command is given again.
+"""
+
+import argparse
+from pathlib import Path
+
+from activeindex.cli.engine_options import add_engine_options, chosen_workers
+from activeindex.cli.extractor_options import add_extractor_options, chosen_extractor
+from activeindex.cli.options import (
+    Teller,
+    add_run_options,
+    add_unreadable,
+    existing,
+    naming_unreadable,
+    whole,
+)
+from activeindex.runtime.progress import counted
+
+RESUMES = True
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    parser.add_argument("--data_dir", type=Path, required=True, help="folder of images")
+    parser.add_argument("--output_dir", type=Path, required=True, help="where the files go")
+    parser.add_argument(
+        "--batch_size", type=whole(1), default=256, help="images that are extracted together"
+    )
+    parser.add_argument(
+        "--format", default="pt", choices=("pt", "pth", "npy"), help="of the feature file"
+    )
+    add_unreadable(parser)
+    parser.add_argument(
+        "--decode",
+        default="exact",
+        choices=("exact", "scaled"),
+        help="decode JPEGs in full, or large ones only as far as the extractor's input needs: "
+        "several times faster, nearly the same features",
+    )
+    parser.add_argument(
+        "--code_views",
+        type=whole(0),
+        default=0,
+        help="average each feature with those of so many edited views, 16 at most: for originals "
+        "that are activated with the same --code_views (docs/presets.md)",
+    )
+    parser.add_argument(
+        "--edit_seed",
+        type=whole(0),
+        metavar="SEED",
+        help="extract the features of edited copies instead, one edit at random for each image: "
+        "for --fts_edited_path (docs/indexes.md)",
+    )
+    add_extractor_options(parser)
+    add_engine_options(parser)
+    add_run_options(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    existing(options.data_dir, "data_dir")
+    from activeindex.edits.differentiable import check_fixed_views
+    from activeindex.extractors.features import extract_folder
+    from activeindex.images.folder import list_images
+
+    check_fixed_views("code_views", options.code_views)
+    tell = Teller(options.verbose)
+    workers = chosen_workers(options, tell)
+    extractor = chosen_extractor(options, tell)
+    total = len(list_images(options.data_dir))
+    tell(f"{counted(total, 'image')}, extractor {extractor.identity}")
+    tell.passed_over(options.data_dir)
+    with naming_unreadable(), workers, tell.bar("features", total) as progress:
+        extraction = extract_folder(
+            extractor,
+            options.data_dir,
+            options.output_dir,
+            batch_size=options.batch_size,
+            workers=workers,
+            unreadable=options.unreadable,
+            decode=options.decode,
+            code_views=options.code_views,
+            edit_seed=options.edit_seed,
+            suffix=f".{options.format}",
+            progress=progress,
+        )
+    for line in extraction.skipped:
+        tell(f"skipped {line}")
+    tell(
+        f"{extraction.features}: {counted(extraction.count, 'feature')} of dimension "
+        f"{extractor.dimension} in {tell.seconds:.1f} s; names in {extraction.filenames}"
+    )

@@ -1,0 +1,108 @@
+"""Options that say which extractor a command uses."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from activeindex.cli.options import Teller, optional, whole
+from activeindex.errors import InputError
+
+if TYPE_CHECKING:
+    from activeindex.extractors.base import Extractor
+
+_FILES = {"torchscript": "a TorchScript", "onnx": "an ONNX", "pt2": "a torch.export"}
+"""What ``--model_name`` says where ``--model_path`` is the extractor itself."""
+
+
+def add_extractor_options(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--model_name``, ``--model_path``, ``--resize_size`` and what goes with them."""
+    group = parser.add_argument_group("extractor")
+    group.add_argument(
+        "--model_name",
+        default="torchscript",
+        metavar="NAME",
+        help="torchscript, onnx or pt2 for the file at --model_path, torchscript for .safetensors "
+        "too (without a file, it stands for lite0_copy); a name that `activeindex models` lists; "
+        "timm:NAME or torchvision:NAME",
+    )
+    group.add_argument(
+        "--model_path",
+        type=optional,
+        metavar="FILE",
+        help="TorchScript, ONNX or torch.export file, .safetensors of this project's own training, "
+        "or the checkpoint of a timm or torchvision network; give the one that the features were "
+        "extracted with",
+    )
+    group.add_argument(
+        "--resize_size",
+        type=whole(32),
+        metavar="PIXELS",
+        help="side of the square that images are resized to, where the model is not made for "
+        "another (default: 288)",
+    )
+    group.add_argument(
+        "--pooling",
+        type=optional,
+        metavar="KIND",
+        help="makes vectors of feature maps: mean, gem or gem:P; for a network that gives maps, "
+        "timm's included",
+    )
+    group.add_argument(
+        "--whitening",
+        type=optional,
+        metavar="FILE",
+        help="put behind the extractor; made by `activeindex whiten` from its training features",
+    )
+    group.add_argument(
+        "--device", default="auto", help="cpu, cuda, cuda:1, …; auto takes a GPU if there is one"
+    )
+
+
+def chosen_extractor(options: argparse.Namespace, tell: Teller) -> "Extractor":
+    """The extractor that the options ask for, on ``--device``.
+
+    Raises:
+        InputError: If there is no such extractor or device.
+        MissingExtraError: If it needs a library that is not installed.
+    """
+    from activeindex.extractors.named import load_extractor
+    from activeindex.extractors.pooling import Pooling
+    from activeindex.runtime.devices import on_device
+
+    name, checkpoint = _name_and_checkpoint(options.model_name, options.model_path)
+    extractor = load_extractor(
+        name,
+        options.resize_size,
+        model_path=checkpoint,
+        pooling=None if options.pooling is None else Pooling.parse(options.pooling),
+        whitening=None if options.whitening is None else Path(options.whitening),
+        start_bar=tell.bar,
+    )
+    for line in extractor.notes:
+        tell(line)
+    if getattr(options, "engine", None) == "ray":
+        return on_device("cpu", extractor.to)  # The workers load it again, where they are.
+    return on_device(options.device, extractor.to)
+
+
+def _name_and_checkpoint(name: str, path: str | None) -> tuple[str | Path, Path | None]:
+    """What ``load_extractor`` is asked for: a file or a name, and a checkpoint for the latter."""
+    from activeindex.extractors.cards import CARDS, DEFAULT_EXTRACTOR
+
+    if name in _FILES:
+        if path is None and name != "torchscript":
+            raise InputError(f"model_path: expected {_FILES[name]} file, found nothing")
+        return (DEFAULT_EXTRACTOR if path is None else Path(path)), None
+    if name in CARDS:
+        if path is not None:
+            raise InputError(
+                "model_name: expected torchscript for a file (leave --model_name out), "
+                f"found {name!r}"
+            )
+        return name, None
+    if name.startswith(("timm:", "torchvision:")):
+        return name, None if path is None else Path(path)
+    raise InputError(
+        f"model_name: expected {', '.join(_FILES)}, {', '.join(CARDS)}, timm:NAME or "
+        f"torchvision:NAME, found {name!r}"
+    )

@@ -1,0 +1,96 @@
+"""Find images in a store of released images.
+
+Prints the nearest images of the store for each query, those of all its quantisers. A distance is to
+what the code of the stored image reconstructs, or to its own feature with --refine: squared
+Euclidean, where activation.jsonl has Euclidean ones, or an inner product with an IP index. IMAGES
+are files or folders.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from activeindex.cli.extractor_options import add_extractor_options, chosen_extractor
+from activeindex.cli.options import (
+    Teller,
+    add_force,
+    add_run_options,
+    add_unreadable,
+    naming_unreadable,
+    whole,
+)
+from activeindex.runtime.progress import counted
+
+if TYPE_CHECKING:
+    from activeindex.stores.query import Found
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGES", help="what to look for")
+    parser.add_argument("--store", required=True, help="lance://PATH or faiss:PATH")
+    parser.add_argument(
+        "--index",
+        type=Path,
+        help="refuse a store that nowhere is searched through this quantiser",
+    )
+    parser.add_argument("--k", type=whole(1), default=10, help="images shown per query")
+    parser.add_argument(
+        "--nprobe", type=whole(1), default=1, help="inverted lists that are visited"
+    )
+    parser.add_argument(
+        "--refine",
+        type=whole(0),
+        default=0,
+        metavar="R",
+        help="order the R * k nearest codes by raw features; 0 orders by codes",
+    )
+    parser.add_argument(
+        "--where",
+        metavar="FILTER",
+        help="SQL over id, name, sha256, psnr, ssim, linf, distance_before, distance_after",
+    )
+    parser.add_argument("--json", action="store_true", help="print a line of JSON per query")
+    parser.add_argument("--batch_size", type=whole(1), default=64, help="images extracted together")
+    add_force(parser)
+    add_unreadable(parser)
+    add_extractor_options(parser)
+    add_run_options(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    from activeindex.indexing.artefact import TrainedIndex
+    from activeindex.runtime.workers import LocalEngine
+    from activeindex.stores.generation import SearchOptions
+    from activeindex.stores.query import find_images, query_files
+    from activeindex.stores.store import Store
+
+    tell = Teller(0 if options.json else options.verbose)
+    how = SearchOptions(options.k, options.nprobe, options.refine, options.where)
+    files = query_files(options.images)
+    with Store(options.store) as store, LocalEngine(options.workers) as workers:
+        if options.index is not None and not options.force:
+            store.generation_of(TrainedIndex.read(options.index))
+        extractor = chosen_extractor(options, tell)
+        if not options.force:
+            store.check_extractor(str(extractor.identity), extractor.dimension)
+        tell(f"{options.store}: {counted(store.count(), 'image')}; extractor {extractor.identity}")
+        answers = find_images(
+            store, extractor, files, how, options.batch_size, workers, options.unreadable
+        )
+        with naming_unreadable():
+            for found in answers:
+                print(json.dumps(found.as_json()) if options.json else _table(found), flush=True)
+
+
+def _table(found: "Found") -> str:
+    if found.unreadable is not None:
+        return f"skipped {found.unreadable}"
+    lines = [str(found.query)]
+    lines += [
+        f"  {rank:>4}  {distance:.4f}  {record.name}  (id {record.id}, {record.generation})"
+        for rank, (distance, record) in enumerate(found.neighbours, start=1)
+    ]
+    return "\n".join(lines if found.neighbours else [*lines, "  nothing"])

@@ -1,0 +1,187 @@
+"""Keep released images where they can be found again: create, fill and look into stores.
+
+A store is lance://PATH (on disk; needs activeindex[lance]) or faiss:PATH (codes in memory). It is
+searched by `activeindex search` through the quantisers that its images were released under. With
+--engine ray, workers of a Ray cluster write and index what is added to a lance://PATH.
+"""
+
+import argparse
+import contextlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from activeindex.cli.engine_options import IN_PROCESS, add_engine_options, chosen_workers
+from activeindex.cli.options import Teller, add_force, add_saying
+from activeindex.errors import InputError
+from activeindex.runtime.progress import counted
+
+if TYPE_CHECKING:
+    from activeindex.runtime.processes import ProcessEngine
+    from activeindex.runtime.ray_workers import RayWorkers
+    from activeindex.runtime.workers import LocalEngine
+    from activeindex.stores.generation import Generation
+    from activeindex.stores.store import Store
+
+_SHOWN = 3
+"""Names that an error lists."""
+
+RESUMES = True
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's actions and their options."""
+    actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
+
+    def action(name: str, text: str) -> argparse.ArgumentParser:
+        made = actions.add_parser(
+            name, help=text, description=text, formatter_class=parser.formatter_class
+        )
+        made.add_argument("store", metavar="STORE", help="lance://PATH or faiss:PATH")
+        add_saying(made)
+        return made
+
+    for name, text in (
+        ("create", "make an empty store that is searched through a trained index"),
+        ("renew", "begin a generation: release under another trained index from now on"),
+    ):
+        action(name, text).add_argument("--index", type=Path, required=True, help="trained index")
+
+    add = action("add", "add activated images, or others by their features")
+    add.add_argument(
+        "features",
+        type=Path,
+        metavar="FTS",
+        help="the folder of `activeindex activate` or extract_fts, or features (.pt, .pth or .npy)",
+    )
+    add.add_argument("--names", type=Path, help="their names (default: filenames.txt beside them)")
+    add.add_argument(
+        "--activation", type=Path, help="activation.jsonl (default: that of a folder, if any)"
+    )
+    add.add_argument("--data_dir", type=Path, help="the originals, to note hashes of their files")
+    add.add_argument(
+        "--index", type=Path, help="generation to add to, by its index (default: the newest)"
+    )
+    add_force(add)
+
+    for name, text in (
+        ("get", "print the records of images, a line of JSON each"),
+        ("remove", "remove images"),
+    ):
+        made = action(name, text)
+        made.add_argument("names", nargs="*", metavar="NAME", help="names of images")
+        made.add_argument("--ids", nargs="+", type=int, default=[], metavar="ID", help="their ids")
+        made.add_argument("--where", metavar="FILTER", help="SQL filter, as in `search`")
+
+    compact = action("compact", "rewrite the files without removed images, and for fast searches")
+    for made in (add, compact):
+        add_engine_options(made)
+        # Filling a store decodes nothing and has no network.
+        made.set_defaults(workers=0, device="cpu")
+    action("info", "say what is in a store")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    from activeindex.indexing.artefact import TrainedIndex
+    from activeindex.stores.store import Store
+
+    tell = Teller(options.verbose)
+    if options.action == "create":
+        trained = TrainedIndex.read(options.index)
+        Store.create(options.store, trained).close()
+        tell(f"{options.store}: created a store for {trained.identity}, with no images yet")
+        tell(f"add what activate wrote: activeindex store add {options.store} RELEASED")
+        return
+    engine = _engine(options, tell)
+    with engine or contextlib.nullcontext(), Store(options.store, engine) as store:
+        if options.action == "renew":
+            store.renew(TrainedIndex.read(options.index))
+        elif options.action == "add":
+            _add(options, store, tell)
+        elif options.action in ("get", "remove"):
+            _get_or_remove(options, store, tell)
+        elif options.action == "compact":
+            store.compact()
+        if options.action not in ("get", "remove"):
+            tell(f"{options.store}: {counted(store.count(), 'image')} of {store.extractor}")
+            for generation in store.generations:
+                tell(f"  {generation.count():>10}  {generation.name}")
+
+
+def _engine(
+    options: argparse.Namespace, tell: Teller
+) -> "LocalEngine | ProcessEngine | RayWorkers | None":
+    """Who writes and indexes images, if not this process as it adds them."""
+    if "engine" not in options:
+        return None
+    workers = chosen_workers(options, tell)
+    return None if options.engine == IN_PROCESS else workers
+
+
+def _add(options: argparse.Namespace, store: "Store", tell: Teller) -> None:
+    from activeindex.extractors.feature_files import read_features
+    from activeindex.stores.adding import Source, add_features, read_activations, read_names
+
+    source = Source.of(options.features, options.activation)
+    features = read_features(source.features, "FTS", store.dimension)
+    names = read_names(options.names or source.names, len(features.values))
+    generation = _chosen(options, store)
+    activations = None
+    if source.activation is not None:
+        activations = read_activations(source.activation, store, generation, force=options.force)
+    with tell.bar("store", len(names)) as progress:
+        added = add_features(
+            store,
+            features,
+            names,
+            generation=generation,
+            activations=activations,
+            data_dir=options.data_dir,
+            force=options.force,
+            progress=progress,
+        )
+    if options.engine != IN_PROCESS:
+        with tell.bar("index", None) as progress:
+            store.index(progress)
+    tell(f"{added}, in {tell.seconds:.1f} s")
+
+
+def _chosen(options: argparse.Namespace, store: "Store") -> "Generation":
+    from activeindex.indexing.artefact import TrainedIndex
+
+    if options.index is None:
+        return store.generations[-1]
+    return store.generation_of(TrainedIndex.read(options.index))
+
+
+def _get_or_remove(options: argparse.Namespace, store: "Store", tell: Teller) -> None:
+    import numpy as np
+
+    from activeindex.activation.records import without_infinity
+
+    if not (options.names or options.ids or options.where):
+        raise InputError("NAME: expected names, --ids or --where, found none")
+    ids = np.concatenate([np.array(options.ids, np.int64), store.named(options.names)])
+    there = {each for record in store.get(ids) for each in (record.name, record.id)}
+    missing = [each for each in (*options.names, *options.ids) if each not in there]
+    if options.where:
+        ids = np.concatenate([ids, store.select(options.where)])
+    if options.action == "remove":
+        removed = counted(store.remove(np.unique(ids)), "image")
+        tell(f"{options.store}: {removed} removed, {store.count()} left")
+    else:
+        for record in store.get(ids):
+            line = {**vars(record), "code": record.code.hex()}
+            if record.activation is not None:
+                line["activation"] = without_infinity(record.activation)
+            print(json.dumps(line), flush=True)
+    if missing:
+        raise InputError(f"{options.store}: expected {_listed(missing)} there, found no such image")
+
+
+def _listed(things: Sequence[object]) -> str:
+    """The first few of many."""
+    shown = ", ".join(map(str, things[:_SHOWN]))
+    return shown if len(things) <= _SHOWN else f"{shown} and {len(things) - _SHOWN} more"

@@ -1,0 +1,52 @@
+"""Train an index and keep it as a folder from which images can be activated.
+
+Writes OUT/index.faiss and OUT/manifest.json: factory string, metric, dimension, extractor, hash of
+the training features, versions of the libraries. Nothing else is needed to activate images against
+it, on any number of machines (`activeindex activate --index OUT`). The index holds no features.
+
+With --idx_factory NAP16,IVF4096,PQ8x8 the 16 directions that edits move features along most are
+taken out first. They are found in --fts_edited_path: what extract_fts --edit_seed gives for the
+training images, once or for several seeds.
+"""
+
+import argparse
+from pathlib import Path
+
+from activeindex.cli.options import Teller, add_edited, add_features, add_saying
+from activeindex.runtime.files import check_file
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's options."""
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the trained index")
+    add_features(parser, "fts_training_path", "to train on")
+    add_edited(parser)
+    parser.add_argument("--idx_factory", default="IVF4096,PQ8x8", help="FAISS factory string")
+    parser.add_argument("--quant", default="L2", choices=("L2", "IP"), help="metric")
+    add_saying(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Runs the command."""
+    check_file(options.fts_training_path, "fts_training_path")
+    for path in options.fts_edited_path:
+        check_file(path, "fts_edited_path")
+    from activeindex.extractors.feature_files import read_copies, read_features
+    from activeindex.indexing.artefact import train_folder
+    from activeindex.indexing.training import few_features
+
+    tell = Teller(options.verbose)
+    features = read_features(options.fts_training_path, "fts_training_path")
+    edited = read_copies(options.fts_edited_path, features)
+    there = options.out.exists()
+    if not there:
+        tell(f"training {options.idx_factory} on {len(features.values)} features")
+    index = train_folder(options.out, features, options.idx_factory, options.quant, edited)
+    tell(f"{options.out}: {index.identity}, {index.quantiser.code_size} bytes per feature")
+    if there:
+        tell("was trained before; nothing changed")
+        return
+    count = len(features.values)
+    if few := few_features(count, index.index):
+        tell(f"warning: {few}")
+    tell(f"trained on {count} features in {tell.seconds:.1f} s")

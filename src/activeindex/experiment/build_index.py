@@ -1,0 +1,93 @@
+"""What the two arms share: a searchable index with the references and the originals in it."""
+
+from dataclasses import dataclass
+
+import faiss
+
+from activeindex.experiment.settings import IndexSettings
+from activeindex.extractors.base import Extractor
+from activeindex.extractors.feature_files import FeatureFile, read_copies, read_features
+from activeindex.indexing.artefact import load_or_train
+from activeindex.indexing.identity import check_extractors
+from activeindex.indexing.index_files import read_index
+from activeindex.indexing.quantiser import Quantiser
+from activeindex.indexing.search import add, set_nprobe, set_search_parameters
+
+
+@dataclass(frozen=True)
+class FilledIndex:
+    """A trained index filled with what is to be searched.
+
+    Attributes:
+        index: The index; ids 0 … R - 1 are the references, R, R + 1, … the originals of the set.
+        quantiser: Its quantiser.
+        training_features: On how many features the index was trained.
+        references: How many references there are, R.
+        identity: What was put in, for a run's notes: hashes of the features and the extractor.
+    """
+
+    index: faiss.Index
+    quantiser: Quantiser
+    training_features: int
+    references: int
+    identity: dict[str, str]
+
+
+def build_index(
+    settings: IndexSettings, extractor: Extractor, originals: FeatureFile
+) -> FilledIndex:
+    """Trains the index or takes it from the cache, and fills it.
+
+    Args:
+        settings: Which index, and the features that it is trained on and holds.
+        extractor: The extractor of the originals; the other features must come from the same.
+        originals: Features of the set, in the order of their ids.
+
+    Raises:
+        InputError: If a feature file or the cached index does not fit the extractor.
+        NoTargetError: If the index has no reconstructions.
+    """
+    training = _features(settings, "fts_training_path", extractor)
+    references = _features(settings, "fts_reference_path", extractor)
+    edited = read_copies(settings.fts_edited_path, training)
+    for each in edited:
+        _check_origin(settings, "fts_edited_path", each, extractor)
+    trained = load_or_train(
+        settings.idx_dir,
+        settings.idx_factory,
+        settings.quant,
+        training,
+        edited,
+        any_origin=settings.force,
+    )
+    if not settings.force:
+        # Features without a note do not say what they come from; the index's manifest may.
+        trained.check_extractor(str(extractor.identity))
+    # Another copy of the index, which stays empty: it is what workers elsewhere get.
+    index, quantiser = trained.index, Quantiser(read_index(trained.path), trained.identity)
+    for features in (references, originals):
+        add(index, features.values)
+    set_nprobe(index, settings.nprobe)
+    if settings.search_params is not None:
+        set_search_parameters(index, settings.search_params)
+    identity = {
+        "extractor": str(extractor.identity),
+        "quantiser": str(trained.identity),
+        "training_sha256": training.hash(),
+        "references_sha256": references.hash(),
+        "originals_sha256": originals.hash(),
+    }
+    return FilledIndex(index, quantiser, len(training.values), len(references.values), identity)
+
+
+def _features(settings: IndexSettings, option: str, extractor: Extractor) -> FeatureFile:
+    features = read_features(getattr(settings, option), option, extractor.dimension)
+    _check_origin(settings, option, features, extractor)
+    return features
+
+
+def _check_origin(
+    settings: IndexSettings, option: str, features: FeatureFile, extractor: Extractor
+) -> None:
+    if not settings.force:
+        check_extractors(f"{option} {features.path}", str(extractor.identity), features.extractor)

@@ -1,0 +1,374 @@
+"""Features of a folder of images, streamed to disk."""
+
+import math
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from activeindex.edits.differentiable import (
+    check_fixed_views,
+    edited_views,
+    fixed_views,
+    image_generator,
+)
+from activeindex.errors import InputError, UnreadableImageError
+from activeindex.extractors.base import Extractor
+from activeindex.extractors.feature_files import (
+    NAMES_FILE,
+    ROWS_FILE,
+    SUFFIXES,
+    write_features,
+)
+from activeindex.images.decoding import read_rgb
+from activeindex.images.folder import OTHER_IMAGES, fingerprint, list_images
+from activeindex.images.resizing import to_square
+from activeindex.runtime.devices import sent
+from activeindex.runtime.files import check_kept
+from activeindex.runtime.journal import Journal, is_begun
+from activeindex.runtime.progress import Progress, Silent
+from activeindex.runtime.workers import Engine, LocalEngine
+
+OnUnreadable = Literal["refuse", "skip"]
+"""What to do with a file that cannot be decoded: stop and name it, or leave it out and name it."""
+
+Decode = Literal["exact", "scaled"]
+"""How JPEG files are decoded: in full, or as small as the extractor's input allows."""
+
+_MARGIN = 2.5
+"""How much larger than the extractor's input a scaled JPEG stays. At 2.6 (12 megapixels by 4, for
+288 pixels) features keep a cosine above 0.999 to those of the exact path, at 1.3 they do not
+(``benchmarks/extraction.py``)."""
+
+_CPU_CHUNK = 4
+"""Images that go through the network together on the CPU. Larger activations leave the cache and
+are given back to the system after every layer: with 32 images, a third of the time is page faults
+(``benchmarks/forward_chunks.py``)."""
+
+_CPU_BATCH = 32
+"""Images of a batch on the CPU at most, however many are asked for: processes share out batches,
+and small folders are to keep all of them busy."""
+
+_GPU_CHUNK = 64
+"""Images that go through the network together on a GPU, which gets the next ones meanwhile."""
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What :func:`extract_folder` wrote.
+
+    Attributes:
+        features: The feature file; a matrix ``(n, d)``.
+        filenames: The text file with the ``n`` names, relative to the folder.
+        count: ``n``.
+        skipped: One line for each file that was left out, with the reason.
+    """
+
+    features: Path
+    filenames: Path
+    count: int
+    skipped: tuple[str, ...]
+
+
+def read_resized(
+    path: Path, size: int, decode: Decode = "exact"
+) -> npt.NDArray[np.float32] | UnreadableImageError:
+    """An image file as ``(3, size, size)`` in [0, 1], or the error that says why not.
+
+    The error is a value because it comes from a worker process, where it must not stop the others.
+    """
+    enough = None if decode == "exact" else math.ceil(_MARGIN * size)
+    try:
+        return to_square(read_rgb(path, enough), size).numpy()
+    except UnreadableImageError as error:
+        return error
+
+
+def features_of(extractor: Extractor, images: torch.Tensor) -> npt.NDArray[np.float32]:
+    """Features ``(B, d)`` of images ``(B, 3, S, S)`` in [0, 1], as an array on the CPU."""
+    device = extractor.device
+    chunk = _CPU_CHUNK if device.type == "cpu" else _GPU_CHUNK
+    with torch.inference_mode():
+        parts = [extractor(part) for part in sent(torch.split(images, chunk), device)]
+        features: npt.NDArray[np.float32] = torch.cat(parts).cpu().numpy()
+    return features
+
+
+def code_features(
+    extractor: Extractor, images: torch.Tensor, views: int
+) -> npt.NDArray[np.float32]:
+    """Features whose codes an index is to store for images that are activated.
+
+    Args:
+        extractor: Maps images to features.
+        images: ``(B, 3, S, S)`` in [0, 1].
+        views: Edits, the same for all images, 16 at most; 0 for the images' own features.
+
+    Returns:
+        ``(B, d)``: of each image the mean over its own feature and those of its views, as long as
+        its own. A code of that feature is in the middle of where copies of the image are looked
+        for, but it is not where the image itself is before it is activated.
+    """
+    if views == 0:
+        return features_of(extractor, images)
+    seen = [_features_of_views(extractor, image, views) for image in torch.split(images, 1)]
+    own, means = zip(*((features[0], features.mean(axis=0)) for features in seen), strict=True)
+    return match_norms(np.stack(own), np.stack(means))
+
+
+def _features_of_views(
+    extractor: Extractor, image: torch.Tensor, views: int
+) -> npt.NDArray[np.float32]:
+    """``(1 + views, d)`` of an image ``(1, 3, S, S)``, its own first."""
+    with torch.inference_mode():
+        here = image.to(extractor.device)
+        seen = torch.cat([here, *fixed_views(here, views)])
+    return features_of(extractor, seen)
+
+
+def match_norms(
+    features: npt.NDArray[np.float32], directions: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Directions ``(n, d)`` at the lengths of features ``(n, d)``, so that distances count."""
+    wanted, found = (np.linalg.norm(rows, axis=1, keepdims=True) for rows in (features, directions))
+    scaled: npt.NDArray[np.float32] = directions * (wanted / np.maximum(found, 1e-12))
+    return scaled.astype(np.float32)
+
+
+def features_of_files(
+    extractor: Extractor, paths: Sequence[Path], batch_size: int, workers: LocalEngine
+) -> Iterator[npt.NDArray[np.float32]]:
+    """Yields the features ``(B, d)`` of image files, batch by batch.
+
+    Raises:
+        UnreadableImageError: At the first file that cannot be decoded.
+    """
+    batches = [paths[start : start + batch_size] for start in range(0, len(paths), batch_size)]
+    for batch in ExtractionJob(extractor)(batches, workers):
+        batch.check("refuse")
+        yield batch.features
+
+
+@dataclass(frozen=True)
+class ExtractedBatch:
+    """What a batch of files came to.
+
+    Attributes:
+        features: ``(n, d)``, of the ``n`` files that could be decoded, in their order.
+        unreadable: The errors of the others, by their place in the batch.
+    """
+
+    features: npt.NDArray[np.float32]
+    unreadable: dict[int, UnreadableImageError]
+
+    def check(self, unreadable: OnUnreadable) -> None:
+        """Raises the first of the errors, where such files are refused."""
+        if unreadable == "refuse":
+            for error in self.unreadable.values():
+                raise error
+
+
+@dataclass(frozen=True)
+class ExtractionJob:
+    """Maps batches of image files to their features; a :class:`~activeindex.runtime.workers.Job`.
+
+    Attributes:
+        extractor: Maps the images to features.
+        decode: How JPEG files are decoded.
+        code_views: See :func:`code_features`.
+        edit_seed: Seeds an edit of each image, together with its name; None for no edits.
+        root: What those names are relative to.
+    """
+
+    extractor: Extractor
+    decode: Decode = "exact"
+    code_views: int = 0
+    edit_seed: int | None = None
+    root: Path = Path()
+
+    def __call__(
+        self, items: Sequence[Sequence[Path]], workers: LocalEngine
+    ) -> Iterator[ExtractedBatch]:
+        """Yields what each batch comes to."""
+        read = partial(read_resized, size=self.extractor.input_size, decode=self.decode)
+        # The next batch is decoded while this one goes through the network.
+        ahead = max(map(len, items), default=1)
+        images = workers.map(read, chain.from_iterable(items), ahead=ahead)
+        for paths in items:
+            batch = [next(images) for _ in paths]
+            readable = [
+                (path, image)
+                for path, image in zip(paths, batch, strict=True)
+                if not isinstance(image, UnreadableImageError)
+            ]
+            features = self._features(readable)
+            yield ExtractedBatch(
+                features,
+                {
+                    number: image
+                    for number, image in enumerate(batch)
+                    if isinstance(image, UnreadableImageError)
+                },
+            )
+
+    def _features(
+        self, images: Sequence[tuple[Path, npt.NDArray[np.float32]]]
+    ) -> npt.NDArray[np.float32]:
+        """``(n, d)`` of images ``(3, S, S)`` with their files."""
+        if not images:
+            return np.empty((0, self.extractor.dimension), np.float32)
+        squares = torch.from_numpy(np.stack([image for _, image in images]))
+        if self.edit_seed is None:
+            return code_features(self.extractor, squares, self.code_views)
+        names = [path.relative_to(self.root).as_posix() for path, _ in images]
+        numbers = [zlib.crc32(name.encode()) for name in names]
+        generators = [image_generator(self.edit_seed, number) for number in numbers]
+        with torch.inference_mode():
+            views = edited_views(squares.to(self.extractor.device), generators)
+        return features_of(self.extractor, views.clamp(0.0, 1.0))
+
+
+def extract_folder(
+    extractor: Extractor,
+    data_dir: Path,
+    output_dir: Path,
+    *,
+    batch_size: int = 256,
+    workers: Engine | None = None,
+    unreadable: OnUnreadable = "refuse",
+    decode: Decode = "exact",
+    code_views: int = 0,
+    edit_seed: int | None = None,
+    suffix: str = ".pt",
+    progress: Progress | None = None,
+) -> Extraction:
+    """Extracts the features of every image below a folder.
+
+    Memory does not grow with the folder. Killed at any moment and started again with the same
+    arguments, it goes on after the last whole batch and ends with the same files.
+
+    Args:
+        extractor: Maps the images to features.
+        data_dir: The images; sorted by path.
+        output_dir: Gets ``fts{suffix}``, ``filenames.txt`` and ``fts.json``, a note of what made
+            them.
+        batch_size: Images that go through the extractor together, at most.
+        workers: Who computes; this process alone by default.
+        unreadable: Whether to refuse or to skip files that cannot be decoded.
+        decode: ``"exact"``, or ``"scaled"`` for speed on large JPEGs.
+        code_views: Of originals that are activated with as many, for the index that they will be
+            found in: views whose features are averaged with the image's, :func:`code_features`.
+        edit_seed: Extract the features of edited copies instead, one edit at random for each
+            image, seeded by this and the image's name
+            (:func:`~activeindex.edits.differentiable.edited_views`).
+        suffix: ``.pt``, ``.pth`` or ``.npy``.
+        progress: Told of every image.
+
+    Raises:
+        InputError: If the folder is missing or without images, an option is out of range, both
+            views and edits are asked for, or ``output_dir`` holds an unfinished run with other
+            arguments.
+        UnreadableImageError: If a file cannot be decoded and ``unreadable`` is ``"refuse"``.
+    """
+    if suffix not in SUFFIXES:
+        raise InputError(f"format: expected one of {', '.join(SUFFIXES)}, found {suffix!r}")
+    if decode not in get_args(Decode):
+        raise InputError(f"decode: expected one of {', '.join(get_args(Decode))}, found {decode!r}")
+    if batch_size < 1:
+        raise InputError(f"batch_size: expected 1 or more, found {batch_size}")
+    check_fixed_views("code_views", code_views)
+    if edit_seed is not None and edit_seed < 0:
+        raise InputError(f"edit_seed: expected 0 or more, found {edit_seed}")
+    if code_views and edit_seed is not None:
+        raise InputError("edit_seed: expected none with code_views, found both")
+    progress = progress or Silent()
+    paths = list_images(data_dir)
+    names = [path.relative_to(data_dir).as_posix() for path in paths]
+    identity = {
+        "extractor": str(extractor.identity),
+        "extractor_sha256": extractor.identity.sha256,
+        "data_dir": str(data_dir.resolve()),
+        "images": fingerprint(data_dir, paths),
+        "batch_size": batch_size,
+        "unreadable": unreadable,
+        "decode": decode,
+        "format": suffix,
+        **({"code_views": code_views} if code_views else {}),
+        **({} if edit_seed is None else {"edit_seed": edit_seed}),
+    }
+    if is_begun(output_dir, "activation") and not is_begun(output_dir, "fts"):
+        raise InputError(
+            f"output_dir {output_dir}: expected one without activated images, found an unfinished "
+            "activation, which writes features, too; give another output_dir"
+        )
+    journal = Journal(
+        output_dir,
+        "fts",
+        identity,
+        (ROWS_FILE, NAMES_FILE),
+        optional=("code_views", "edit_seed"),
+        free=("data_dir", "unreadable"),
+        told=OTHER_IMAGES,
+    )
+    with journal:
+        features = output_dir / f"fts{suffix}"
+        if journal.note is not None:
+            progress.advance(len(paths))
+            for file in (features, output_dir / NAMES_FILE):
+                check_kept(file, output_dir / "fts.json")
+            return Extraction(
+                features,
+                output_dir / NAMES_FILE,
+                journal.note["count"],
+                tuple(journal.note["skipped"]),
+            )
+        # Steps may be of other sizes: a run can go on on another device.
+        done = sum(step["images"] + len(step["skipped"]) for step in journal.steps)
+        progress.advance(done)
+        size = min(batch_size, _CPU_BATCH) if extractor.device.type == "cpu" else batch_size
+        starts = range(done, len(paths), size)
+        batches = (workers or LocalEngine()).run(
+            ExtractionJob(extractor, decode, code_views, edit_seed, data_dir),
+            [paths[start : start + size] for start in starts],
+        )
+        for start, batch in zip(starts, batches, strict=True):
+            batch.check(unreadable)
+            _write_batch(extractor, batch, names[start : start + size], journal)
+            progress.advance(len(names[start : start + size]))
+        return _finish(extractor, data_dir, features, journal)
+
+
+def _write_batch(
+    extractor: Extractor, batch: ExtractedBatch, names: list[str], journal: Journal
+) -> None:
+    readable = [name for number, name in enumerate(names) if number not in batch.unreadable]
+    finite = np.isfinite(batch.features).all(axis=1)
+    if not finite.all():
+        raise InputError(
+            f"{readable[int(np.argmin(finite))]}: expected finite features, the extractor "
+            f"{extractor.identity.name} gave NaN or infinity"
+        )
+    journal.write(ROWS_FILE, batch.features.astype("<f4").tobytes())
+    journal.write(NAMES_FILE, "".join(f"{name}\n" for name in readable).encode())
+    skipped = [str(error) for error in batch.unreadable.values()]
+    journal.commit({"images": len(readable), "skipped": skipped})
+
+
+def _finish(extractor: Extractor, data_dir: Path, features: Path, journal: Journal) -> Extraction:
+    count = sum(step["images"] for step in journal.steps)
+    skipped = tuple(line for step in journal.steps for line in step["skipped"])
+    if count == 0:
+        raise InputError(f"data_dir {data_dir}: expected readable images, found {skipped[0]}")
+    write_features(features, journal.growing(ROWS_FILE), (count, extractor.dimension))
+    journal.finish(
+        {"count": count, "dimension": extractor.dimension, "skipped": list(skipped)},
+        drop=(ROWS_FILE,),
+    )
+    return Extraction(features, features.with_name(NAMES_FILE), count, skipped)

@@ -1,0 +1,286 @@
+"""Workers on a Ray cluster, one machine or many, that share nothing with this process.
+
+The items of a job become the rows of a Ray dataset, and its workers the actors that map it. Each
+loads the job (its extractor and its quantiser) once and works on an item as this process would.
+The results come back in order, each once: Ray starts a killed worker again and repeats what it was
+at. Ray is imported when the first job runs.
+"""
+
+import contextlib
+import logging
+import os
+import pickle
+import signal
+import socket
+import sys
+import threading
+import warnings
+import weakref
+from collections.abc import Callable, Generator, Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+
+from activeindex import __version__
+from activeindex.errors import ActiveIndexError, InputError, MissingExtraError, reason_of
+from activeindex.runtime.closing import Closing
+from activeindex.runtime.cores import default_workers
+from activeindex.runtime.ray_actor import Worker
+from activeindex.runtime.workers import Ended, Job
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+_STORE = 512 << 20
+"""Bytes of shared memory of a local cluster; results are small and leave it as they come."""
+
+_TRIES = 3
+"""How often an item is repeated whose worker died: more than that, and the item kills workers."""
+
+_BLOCKS = 8192
+"""The most blocks that a dataset is cut into, well within what Ray keeps track of."""
+
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # No calls to machines outside the cluster.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # Of its core, which writes to standard error.
+}
+
+
+_AUTH = "RAY_AUTH_MODE"
+
+_CONNECT = 30.0
+"""Seconds to reach a cluster's first machine."""
+
+
+class RayWorkers(Closing):
+    """An engine that shards the items of a job over workers of a Ray cluster.
+
+    Args:
+        address: Of a running cluster, ``"auto"`` or ``HOST:PORT``; None starts one on this machine
+            and ends it with :meth:`close`.
+        count: How many workers; None for as many as the cluster has room for.
+        cpus: CPUs of each worker, and threads of its network; None for one, as
+            :class:`~activeindex.runtime.processes.ProcessEngine` have, or for a GPU's share of its
+            machine's CPUs. Results of another number of threads differ in their last bits.
+        device: ``"cpu"``, ``"cuda"``, or ``"auto"`` for GPUs if the cluster has any.
+        tell: Called with a line about the workers when they start.
+
+    Raises:
+        InputError: If a number is not positive.
+        MissingExtraError: If Ray is not installed.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        count: int | None = None,
+        cpus: int | None = None,
+        device: str = "auto",
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
+        for name, value in (("ray_workers", count), ("worker_cpus", cpus)):
+            if value is not None and value < 1:
+                raise InputError(f"{name}: expected 1 or more, found {value}")
+        if find_spec("ray") is None:
+            raise MissingExtraError("ray", "ray", "--engine ray")
+        self._address = address
+        self._count = count
+        self._cpus = cpus
+        self._device = device.partition(":")[0]
+        self._tell = tell
+        self._started = False
+        self._running: weakref.ref[Generator[Any]] | None = None
+
+    def run(self, job: Job[_Item, _Result], items: Sequence[_Item]) -> Iterator[_Result]:
+        """Carries out a job; see :class:`~activeindex.runtime.workers.Engine`.
+
+        The job and its items are pickled: paths in them lead to the same files on every machine.
+        One job at a time: the next one ends the one before it.
+
+        Raises:
+            InputError: If the cluster cannot be reached, or has no room for a worker.
+            ActiveIndexError: If an item ends every worker that takes it.
+        """
+        self._end_job()
+        results = self._results(job, items)
+        self._running = weakref.ref(results)
+        return results
+
+    def _end_job(self) -> None:
+        """Frees the workers of a job that was left half-way, as after an error of its caller.
+
+        The traceback of that error may keep the iterator alive, and that its workers.
+        """
+        if self._running is not None and (results := self._running()) is not None:
+            results.close()
+        self._running = None
+
+    def _results(self, job: Job[_Item, _Result], items: Sequence[_Item]) -> Generator[_Result]:
+        if not items:
+            return
+        ray = self._start()
+        cpus, gpus, count = self._room(ray, len(items))
+        if self._tell is not None:
+            with_gpu = " and a GPU" if gpus else ""
+            name = "CPU" if cpus == 1 else "CPUs"
+            self._tell(f"ray: workers with {cpus} {name}{with_gpu} each, {count} at most")
+        # Kept until the last result: a worker that starts again asks for it again.
+        shared = ray.put(pickle.dumps(job))
+        results = _dataset(ray, items).map_batches(
+            Worker,
+            fn_constructor_args=(shared, cpus, gpus, str(Path.cwd()), __version__),
+            batch_size=None,
+            compute=ray.data.ActorPoolStrategy(
+                min_size=1, max_size=count, initial_size=count, max_tasks_in_flight_per_actor=2
+            ),
+            num_cpus=cpus,
+            num_gpus=gpus,
+            max_restarts=-1,
+            max_task_retries=_TRIES,
+        )
+        blocks = results.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+        try:
+            # Closed at once, whatever happens here: it holds the workers.
+            with contextlib.closing(iter(blocks)) as blocks:
+                for block in blocks:
+                    for value in block.column("result"):
+                        result = pickle.loads(value.as_py())
+                        if isinstance(result, Ended):
+                            raise result.error
+                        yield result
+        except ray.exceptions.RayActorError:
+            raise ActiveIndexError(
+                f"a worker ended abruptly, as did {_TRIES} others at the same images (killed for "
+                "lack of memory?); start the same command again to go on"
+            ) from None
+
+    def _start(self) -> Any:
+        with _undisturbed():
+            ray = _import_ray()
+        if ray.is_initialized():
+            return ray
+        quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+        try:
+            if self._address is not None:
+                _check_reachable(self._address)
+            with _undisturbed():
+                if self._address is None:
+                    _start_here(ray, **quiet)
+                else:
+                    ray.init(self._address, **quiet)
+        except Exception as error:  # Ray tells what is amiss by a dozen types, plain ones too.
+            raise self._cannot_start(error) from None
+        self._started = True
+        return ray
+
+    def _cannot_start(self, error: Exception) -> InputError:
+        if self._address is None:
+            return InputError(f"ray: expected to start on this machine ({reason_of(error)})")
+        # Ray sends its token to no address by itself.
+        hint = "" if os.environ.get(_AUTH) else f"; {_AUTH}=token where it asks for a token"
+        return InputError(
+            f"address {self._address}: expected a running Ray cluster ({reason_of(error)}{hint})"
+        )
+
+    def _room(self, ray: Any, items: int) -> tuple[int, int, int]:
+        """CPUs and GPUs of each worker, and how many workers."""
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        machines = [(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes]
+        with_gpus = [machine for machine in machines if min(machine) > 0]
+        if self._device == "cuda" and not with_gpus:
+            raise InputError("device cuda: expected a GPU in the Ray cluster, found none")
+        if self._device == "cpu":
+            with_gpus = []
+        if with_gpus:
+            # A worker per GPU, and the CPUs shared out among them to decode.
+            cpus = self._cpus or min(max(1, there // gpus) for there, gpus in with_gpus)
+            room = sum(min(there // cpus, gpus) for there, gpus in with_gpus)
+        else:
+            cpus = self._cpus or 1
+            room = sum(there // cpus for there, _ in machines)
+        if room == 0:
+            largest = max(there for there, _ in with_gpus or machines)
+            raise InputError(
+                f"worker_cpus: expected at most the {largest} CPUs of the cluster's largest "
+                f"machine, found {cpus}"
+            )
+        return cpus, int(bool(with_gpus)), min(self._count or room, items)
+
+    def close(self) -> None:
+        """Leaves the cluster; one that was started here ends."""
+        self._end_job()
+        if self._started:
+            _import_ray().shutdown()
+            self._started = False
+
+
+def _import_ray() -> Any:
+    os.environ.update({name: os.environ.get(name, value) for name, value in _QUIET.items()})
+    try:
+        import ray
+        import ray.data
+    except ModuleNotFoundError as error:
+        missing = (error.name or "ray").partition(".")[0]
+        raise MissingExtraError(missing, "ray", "--engine ray") from None
+    return ray
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself would try for a quarter of an hour."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), _CONNECT).close()
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Keeps what Ray's core writes to standard error off the terminal, and this program's SIGTERM.
+
+    What goes wrong is raised besides; Ray's way of ending on request would leave things behind.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
+def _start_here(ray: Any, **quiet: Any) -> None:
+    """Starts a cluster here; Ray gives up after 30 s, too early on a busy machine."""
+    for left in reversed(range(_TRIES)):
+        try:
+            ray.init(
+                "local",
+                num_cpus=default_workers(),
+                object_store_memory=_STORE,
+                include_dashboard=False,
+                **quiet,
+            )
+            return
+        except Exception:
+            ray.shutdown()
+            if left == 0:
+                raise
+
+
+def _dataset(ray: Any, items: Sequence[Any]) -> Any:
+    """The items as rows, in blocks as small as Ray can keep track of."""
+    # Ray's own bars and messages would run through this program's.
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.execution_options.preserve_order = True
+    context.max_consecutive_actor_init_deaths = _TRIES
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module=__name__)
+    rows = [{"item": pickle.dumps(item)} for item in items]
+    return ray.data.from_items(rows, override_num_blocks=min(len(rows), _BLOCKS))

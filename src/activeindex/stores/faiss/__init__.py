@@ -1,0 +1,1 @@
+"""Stores of codes in memory, with FAISS and SQLite (`faiss:PATH`)."""

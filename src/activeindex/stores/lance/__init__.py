@@ -1,0 +1,1 @@
+"""Stores of images on disk, with Lance (`lance://PATH`)."""

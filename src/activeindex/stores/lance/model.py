@@ -1,0 +1,108 @@
+"""The FAISS index as Lance takes it: centroids of the lists and codebook of the codes."""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from activeindex.errors import ActiveIndexError, InputError, MissingExtraError, reason_of
+from activeindex.indexing.artefact import TrainedIndex
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_BITS = 8
+
+
+@dataclass(frozen=True)
+class LanceModel:
+    """What makes a Lance IVF-PQ index code exactly as a FAISS index does.
+
+    Attributes:
+        centroids: ``(nlist, d)``.
+        codebook: ``(subvectors, 256, d / subvectors)``, of residuals.
+    """
+
+    centroids: npt.NDArray[np.float32]
+    codebook: npt.NDArray[np.float32]
+
+    @classmethod
+    def of(cls, trained: TrainedIndex) -> "LanceModel":
+        """The model of a trained index.
+
+        Raises:
+            InputError: If Lance has no index of this kind.
+        """
+        index: Any = faiss.downcast_index(trained.index)
+        fits = (
+            type(index) is faiss.IndexIVFPQ
+            and index.metric_type == faiss.METRIC_L2
+            and index.by_residual
+            and index.pq.nbits == _BITS
+            and isinstance(faiss.downcast_index(index.quantizer), faiss.IndexFlat)
+        )
+        if not fits:
+            found = trained.identity.name
+            raise InputError(
+                f"{trained.path}: expected IVFn,PQm or IVFn,PQmx8 with the metric L2 for a lance: "
+                f"store, found {found}; faiss: takes it"
+            )
+        pq = index.pq
+        codebook = faiss.vector_to_array(pq.centroids).reshape(pq.M, pq.ksub, pq.dsub)
+        return cls(index.quantizer.reconstruct_n(0, index.nlist), codebook)
+
+    def options(self) -> dict[str, Any]:
+        """What ``create_index`` of Lance (or of lance-ray) is given."""
+        return {
+            "metric": "L2",
+            "num_partitions": len(self.centroids),
+            "num_sub_vectors": len(self.codebook),
+            "ivf_centroids": vectors(self.centroids),
+            "pq_codebook": vectors(self.codebook.reshape(-1, self.codebook.shape[-1])),
+        }
+
+
+def vectors(values: npt.NDArray[np.float32]) -> "pa.FixedSizeListArray":
+    """Rows ``(n, d)`` as the type that Lance indexes."""
+    import pyarrow as pa
+
+    flat = pa.array(np.ascontiguousarray(values, dtype=np.float32).ravel())
+    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+
+
+def lance_library() -> Any:
+    """The package ``lance``.
+
+    Raises:
+        MissingExtraError: If it is not installed.
+    """
+    os.environ.setdefault("LANCE_LOG", "error")  # Its warnings name every empty list.
+    try:
+        import lance
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in ("lance", "pyarrow"):
+            raise
+        raise MissingExtraError("pylance", "lance", "a lance: store") from None
+    return lance
+
+
+def lance_reason(error: BaseException) -> str:
+    """What an error of Lance says, without the place in its source."""
+    return re.sub(r",? ?/\S+\.rs:\d+:\d+", "", reason_of(error))
+
+
+@contextlib.contextmanager
+def lance_errors(uri: str) -> Iterator[None]:
+    """What Lance cannot write is the user's to mend; it says so in errors of several types."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, ActiveIndexError):
+            raise
+        raise ActiveIndexError(f"{uri}: Lance refused ({lance_reason(error)})") from error

@@ -1,0 +1,78 @@
+"""What the commands say of files that they do not take for images, and to whom they say it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.collection import SIZE, Prepared
+from tests.cli.conftest import Answer
+
+Say = Callable[..., Answer]
+
+
+def test_files_without_the_name_of_an_image_are_told(
+    prepared: Prepared, tmp_path: Path, say: Say
+) -> None:
+    shutil.copytree(prepared.images, tmp_path / "in")
+    for name in ("a.heic", "b", "sub/c.jxl", "z.txt", ".hidden"):
+        (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(b"x")
+    size = ("--resize_size", SIZE)
+    answer = say("extract_fts", "--data_dir", "in", "--output_dir", "fts", *size)
+    told = "4 files without the name of an image left out: a.heic, b, sub/c.jxl …\n"
+    assert (answer.code, answer.err) == (0, "")
+    assert told in answer.out
+    answer = say("extract_fts", "--data_dir", prepared.images, "--output_dir", "all", *size)
+    assert "left out" not in answer.out
+
+
+def test_a_reader_who_has_seen_enough_ends_a_command_in_silence(runs: Path) -> None:
+    arms = [str(runs / "passive"), str(runs / "active")]
+    command = [sys.executable, "-m", "activeindex", "compare", *arms]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
+def test_without_a_standard_output_commands_work(tmp_path: Path) -> None:
+    command = f"exec {sys.executable} -m activeindex models >&-"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("seconds", [0.3, 1.0])
+def test_ctrl_c_while_workers_start_is_one_line(
+    prepared: Prepared, tmp_path: Path, seconds: float
+) -> None:
+    train = str(prepared.root / "disc" / "train")
+    options = ["--data_dir", train, "--output_dir", str(tmp_path / "fts")]
+    command = [sys.executable, "-m", "activeindex.extract_fts", *options, "--workers", "2"]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # Whoever runs the tests in the background ignores it, and so would the command.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # How many images there are: workers are started next.
+        time.sleep(seconds)
+        # As a terminal does: to all processes of the command.
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate()
+    assert process.returncode == 128 + signal.SIGINT
+    lines = [line for line in err.splitlines() if line.strip()]
+    assert lines[-1].endswith("interrupted; the same command goes on where it was")
+    assert not any("Traceback" in line for line in lines)

@@ -1,0 +1,124 @@
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from activeindex.errors import InputError, OutputError
+from activeindex.images.encoding import write_png
+from activeindex.runtime.files import (
+    check_file,
+    check_folder,
+    file_hash,
+    read_json,
+    whole_file,
+    write_json,
+    write_text,
+)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_file_replaces_the_old_one_when_it_is_whole(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "old")
+    write_text(tmp_path / "a.txt", "new")
+    assert contents(tmp_path) == {"a.txt": b"new"}
+
+
+def test_readers_see_the_old_content_while_the_new_is_written(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "old")
+    with whole_file(tmp_path / "a.txt") as beside:
+        beside.write_text("half of the n")
+        assert (tmp_path / "a.txt").read_text() == "old"
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt, OSError, RuntimeError])
+def test_the_old_content_stays_when_writing_fails(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+
+    def fail() -> None:
+        with whole_file(path) as beside:
+            beside.write_text("half of the n")
+            raise error
+
+    with pytest.raises((error, OutputError)):
+        fail()
+    assert contents(tmp_path) == {"a.txt": b"old"}
+
+
+def test_the_folder_is_made(tmp_path: Path) -> None:
+    write_json(tmp_path / "a" / "b" / "note.json", {"é": [1, 2.5]})
+    assert read_json(tmp_path / "a" / "b" / "note.json") == {"é": [1, 2.5]}
+
+
+def test_a_folder_that_cannot_be_made_is_named_on_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError) as caught:
+        write_text(tmp_path / "file" / "a.txt", "text")
+    assert (
+        str(caught.value)
+        == f"{tmp_path}/file/a.txt: cannot be written (a file has its folder's name)"
+    )
+    with pytest.raises(OutputError, match=r"a\.txt: cannot be written \(Not a directory\)$"):
+        write_text(tmp_path / "file" / "folder" / "a.txt", "text")
+
+
+def test_a_full_disk_is_named_and_keeps_the_old_file(tiny_disk: Path) -> None:
+    write_text(tiny_disk / "a.txt", "old")
+    with pytest.raises(
+        OutputError, match=r"^\S+a\.txt: cannot be written \(No space left"
+    ) as caught:
+        write_text(tiny_disk / "a.txt", "x" * 100_000)
+    assert "\n" not in str(caught.value)
+    assert contents(tiny_disk) == {"a.txt": b"old"}
+
+
+def test_an_image_that_does_not_fit_on_the_disk_leaves_nothing(tiny_disk: Path) -> None:
+    noise = np.random.default_rng(0).integers(256, size=(200, 200, 3), dtype=np.uint8)
+    with pytest.raises(OutputError, match=r"^\S+a\.png: cannot be written"):
+        write_png(tiny_disk / "a.png", noise)
+    assert contents(tiny_disk) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("[1]", "a list"), ("{", "something else"), ("\xff", "something else")]
+)
+def test_other_than_a_json_object_is_refused(tmp_path: Path, text: str, found: str) -> None:
+    path = tmp_path / "note.json"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match=f"^{path}: expected a JSON object, found {found}"):
+        read_json(path)
+
+
+def test_a_note_is_readable_for_people(tmp_path: Path) -> None:
+    write_json(tmp_path / "note.json", {"name": "Zoë"})
+    text = (tmp_path / "note.json").read_text(encoding="utf-8")
+    assert text == '{\n  "name": "Zoë"\n}\n'
+    assert json.loads(text) == {"name": "Zoë"}
+
+
+def test_the_hash_of_a_file_is_its_sha256(tmp_path: Path) -> None:
+    data = bytes(range(256)) * 5000  # more than one block
+    (tmp_path / "a").write_bytes(data)
+    assert file_hash(tmp_path / "a") == hashlib.sha256(data).hexdigest()
+
+
+def test_what_is_not_a_folder_or_a_file_is_told_with_its_option(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("")
+    assert check_file(tmp_path / "a", "model_path") == tmp_path / "a"
+    assert check_folder(tmp_path, "data_dir") == tmp_path
+    for check, path, message in (
+        (check_folder, tmp_path / "a", "data_dir {}: expected a folder, found a file"),
+        (check_folder, tmp_path / "b", "data_dir {}: expected a folder, found nothing"),
+        (check_file, tmp_path, "data_dir {}: expected a file, found a folder"),
+        (check_file, tmp_path / "b", "data_dir {}: expected a file, found nothing"),
+    ):
+        with pytest.raises(InputError) as caught:
+            check(path, "data_dir")
+        assert str(caught.value) == message.format(path)
