@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import settings
 
 from activeindex.errors import InputError
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.named import load_extractor
-from activeindex.images.levels import Pixels
+from activeindex.images.levels import Pixels, to_tensor
 
 if TYPE_CHECKING:
     from activeindex.runtime.ray_workers import RayWorkers
@@ -65,6 +66,17 @@ def photographs() -> dict[str, Pixels]:
     found["china"] = samples.load_sample_image("china.jpg")
     found["flower"] = samples.load_sample_image("flower.jpg")
     return found
+
+
+@pytest.fixture(scope="session")
+def images(photographs: dict[str, Pixels]) -> list[torch.Tensor]:
+    """Three photographs of different sizes, about 160 pixels."""
+    astronaut = photographs["astronaut"][40:200, 140:300]
+    return [
+        to_tensor(astronaut),
+        to_tensor(photographs["chelsea"][::2, ::2]),
+        to_tensor(photographs["rocket"][::3, ::4]),
+    ]
 
 
 @pytest.fixture(scope="session")

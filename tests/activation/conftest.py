@@ -29,14 +29,3 @@ def quantiser(small_sscd: Extractor, crops: list[torch.Tensor]) -> Quantiser:
     """Of an index trained on the features of photographs."""
     images = torch.stack([resize_square(crop, small_sscd.input_size) for crop in crops])
     return Quantiser(train_index(features_of(small_sscd, images), "IVF4,PQ8x4np", "L2"))
-
-
-@pytest.fixture(scope="session")
-def images(photographs: dict[str, Pixels]) -> list[torch.Tensor]:
-    """Three photographs of different sizes, about 160 pixels."""
-    astronaut = photographs["astronaut"][40:200, 140:300]
-    return [
-        to_tensor(astronaut),
-        to_tensor(photographs["chelsea"][::2, ::2]),
-        to_tensor(photographs["rocket"][::3, ::4]),
-    ]

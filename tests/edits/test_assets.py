@@ -65,7 +65,8 @@ from pathlib import Path
 opened = []
 sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
 from PIL import Image
-from activeindex.edits import FIXED_LIST, OFFERED, edit_generator
+from activeindex.edits.edited import edit_generator
+from activeindex.edits.lists import FIXED_LIST, OFFERED
 image = Image.effect_noise((200, 200), 50).convert("RGB")
 for number in range(30):
     FIXED_LIST[1](image, edit_generator(0, number))

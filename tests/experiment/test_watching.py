@@ -8,7 +8,7 @@ import sys
 sys.modules["tensorboard"] = None
 from pathlib import Path
 from activeindex.errors import ActiveIndexError
-from activeindex.experiment import TensorBoard
+from activeindex.experiment.watching import TensorBoard
 try:
     TensorBoard(Path("board"), 10)
 except ActiveIndexError as error:
