@@ -50,7 +50,7 @@ _MARGIN = 2.5
 _CPU_CHUNK = 4
 """Images that go through the network together on the CPU. Larger activations leave the cache and
 are given back to the system after every layer: with 32 images, a third of the time is page faults
-(``benchmarks/forward_chunks.py``)."""
+(docs/tried.md)."""
 
 _CPU_BATCH = 32
 """Images of a batch on the CPU at most, however many are asked for: processes share out batches,
