@@ -15,7 +15,7 @@ from activeindex.extractors.lite0.descriptor import folded
 from activeindex.extractors.lite0.files import DescriptorFile, read_descriptor, write_descriptor
 from activeindex.images.folder import list_images
 from activeindex.runtime.files import file_hash, read_json, write_json
-from activeindex.runtime.progress import Bar
+from activeindex.runtime.reporting import ConsoleReporter
 from activeindex.runtime.workers import LocalEngine
 from training.batches import Batches
 from training.initial import check_enough, initial_network
@@ -71,7 +71,7 @@ def run(
     count = len(list_images(data_dir)[: settings.limit])
     split = Split.of(count, settings.held_out, settings.seed)
     check_enough(len(split.training), settings.bank.views, settings.dimension)
-    with LocalEngine(workers) as pool, Bar("edited views", None) as bar:
+    with LocalEngine(workers) as pool, ConsoleReporter().stage("edited views") as bar:
         bank = build_bank(
             data_dir, bank_path, settings.bank, pool, limit=settings.limit, progress=bar
         )
@@ -105,7 +105,8 @@ def run(
     if settings.minutes is not None:
         planned = f"at most {planned}, fitted to {settings.minutes:g} min"
     tell(f"training: {planned}, bank on the device: {batches.resident}")
-    with Bar("training", schedule.steps, state.step, "step") as bar:
+    stage = ConsoleReporter().stage("training", schedule.steps, state.step, "step")
+    with stage as bar:
 
         def after(record: Record) -> None:
             part = int(record["progress"] * validations)

@@ -7,18 +7,19 @@ from activeindex.activation.loop import Step
 from activeindex.activation.results import ActivatedImage
 from activeindex.activation.watching import LiveFigures
 from activeindex.images.quality import Quality
+from activeindex.runtime.reporting import Progress
 
 
-class BudgetedRenderer:
+class Shown(Progress):
     """A progress bar that keeps the last figures that it was asked to show."""
 
     def __init__(self) -> None:
         self.items = 0
         self.figures: dict[str, float] = {}
 
-    def advance(self, items: int = 1, **shown: float) -> None:
+    def advance(self, items: int = 1, **figures: float) -> None:
         self.items += items
-        self.figures = shown
+        self.figures = figures
 
 
 def activated(psnr: float) -> ActivatedImage:
@@ -30,7 +31,7 @@ def activated(psnr: float) -> ActivatedImage:
 
 
 def test_running_loss_psnr_and_rate_are_shown() -> None:
-    shown = BudgetedRenderer()
+    shown = Shown()
     figures = LiveFigures(shown)
     for number, losses in enumerate([(-0.4, -0.8), (-0.2, -0.6)]):
         for iteration, loss in enumerate(losses):

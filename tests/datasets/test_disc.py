@@ -6,6 +6,7 @@ import pytest
 
 from activeindex.datasets.disc import PreparedDisc, prepare_disc
 from activeindex.errors import ActiveIndexError, InputError
+from activeindex.runtime.reporting import Progress
 
 NAMES = ("references_10k", "references_990k", "queries_40k")
 
@@ -158,7 +159,7 @@ def test_two_runs_do_not_write_to_one_folder(disc: Path, tmp_path: Path) -> None
 
 
 def test_progress_counts_every_link(disc: Path, tmp_path: Path) -> None:
-    class Counter:
+    class Counter(Progress):
         done = 0
 
         def advance(self, items: int = 1, **shown: float | str) -> None:

@@ -179,7 +179,7 @@ def test_the_bar_counts_mebibytes_and_goes_on_where_the_file_does(
     counted: list[int] = []
 
     class Counter(Silent):
-        def advance(self, items: int = 1, **shown: float | str) -> None:
+        def advance(self, items: int = 1, **figures: float) -> None:
             counted.append(items)
 
     @contextmanager

@@ -10,6 +10,7 @@ from activeindex.extractors.base import Extractor
 from activeindex.extractors.features import Extraction, extract_folder
 from activeindex.images.levels import Pixels
 from activeindex.runtime.ray_workers import RayWorkers
+from activeindex.runtime.reporting import Progress
 from tests.cli.collection import contents
 from tests.runtime.ray_cluster import Cluster, Killer, one_thread
 
@@ -17,7 +18,7 @@ COUNT = 40
 BATCH = 4
 
 
-class Stop:
+class Stop(Progress):
     """Ctrl-C after the first batch."""
 
     def advance(self, items: int = 1, **shown: float | str) -> None:

@@ -15,6 +15,8 @@ from types import FrameType
 
 import torch
 
+from activeindex.runtime.reporting import Progress
+
 CPUS = 2
 
 _PATIENCE = 300.0
@@ -118,7 +120,7 @@ def mapping_workers(cluster: Cluster) -> list[int]:
     return sorted(pid for pid, name in below if name.startswith("ray::MapWorker"))
 
 
-class Killer:
+class Killer(Progress):
     """Progress that kills a worker of a cluster, really, when some items are done."""
 
     def __init__(self, cluster: Cluster, after: int) -> None:
@@ -127,7 +129,7 @@ class Killer:
         self.done = 0
         self.killed: list[int] = []
 
-    def advance(self, items: int = 1, **shown: float | str) -> None:
+    def advance(self, items: int = 1, **figures: float) -> None:
         self.done += items
         if self.done >= self.after and not self.killed:
             self.killed = mapping_workers(self.cluster)[-1:]

@@ -12,6 +12,7 @@ from activeindex.errors import ActiveIndexError, InputError, MissingExtraError
 from activeindex.extractors.feature_files import FeatureFile, read_features
 from activeindex.indexing.artefact import TrainedIndex
 from activeindex.runtime.ray_workers import RayWorkers
+from activeindex.runtime.reporting import Progress
 from activeindex.runtime.workers import Engine, LocalEngine
 from activeindex.stores import adding
 from activeindex.stores.adding import Added, add_features
@@ -67,19 +68,19 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adding, "ROWS", EACH)
 
 
-class Counted:
+class Counted(Progress):
     """Progress that is kept."""
 
     done = 0
 
-    def advance(self, items: int = 1, **shown: float) -> None:
+    def advance(self, items: int = 1, **figures: float) -> None:
         self.done += items
 
 
-class Stop:
+class Stop(Progress):
     """Ctrl-C when something is done."""
 
-    def advance(self, items: int = 1, **shown: float) -> None:
+    def advance(self, items: int = 1, **figures: float) -> None:
         raise KeyboardInterrupt
 
 

@@ -23,16 +23,17 @@ from activeindex.cli.activation_options import (
 from activeindex.cli.engine_options import add_engine_options, chosen_workers
 from activeindex.cli.extractor_options import add_extractor_options, chosen_extractor
 from activeindex.cli.options import (
-    Teller,
     add_force,
     add_run_options,
     add_unreadable,
+    chosen_reporter,
     existing,
     naming_unreadable,
+    report_other_files,
     whole,
 )
 from activeindex.runtime.files import check_there
-from activeindex.runtime.progress import counted
+from activeindex.runtime.reporting import counted
 
 _SHOWN_WARNINGS = 10
 
@@ -70,20 +71,20 @@ def run(options: argparse.Namespace) -> None:
     from activeindex.images.folder import list_images
     from activeindex.indexing.artefact import TrainedIndex
 
-    tell = Teller(options.verbose)
-    workers = chosen_workers(options, tell)
+    reporter = chosen_reporter(options)
+    workers = chosen_workers(options, reporter)
     settings, release = chosen_activation(options), chosen_release(options)
     total = len(list_images(options.folder, "FOLDER"))
     indexes = [TrainedIndex.read(path) for path in options.index]
     quantisers = [index.quantiser for index in indexes]
-    extractor = chosen_extractor(options, tell)
+    extractor = chosen_extractor(options, reporter)
     if not options.force:
         for index in indexes:
             index.check_extractor(str(extractor.identity), extractor.dimension)
     names = " and ".join(str(index.identity) for index in indexes)
-    tell(f"{counted(total, 'image')}, index {names}, extractor {extractor.identity}")
-    tell.passed_over(options.folder)
-    with naming_unreadable(), workers, tell.bar("activate", total) as progress:
+    reporter.line(f"{counted(total, 'image')}, index {names}, extractor {extractor.identity}")
+    report_other_files(options.folder, reporter)
+    with naming_unreadable(), workers, reporter.stage("activate", total) as progress:
         done = activate_folder(
             options.folder,
             options.out,
@@ -98,15 +99,15 @@ def run(options: argparse.Namespace) -> None:
             progress=progress,
         )
     for line in done.skipped:
-        tell(f"skipped {line}")
+        reporter.line(f"skipped {line}")
     for line in done.warnings[:_SHOWN_WARNINGS]:
-        tell(f"warning: {line}")
+        reporter.line(f"warning: {line}")
     if more := len(done.warnings[_SHOWN_WARNINGS:]):
-        tell(f"warning: and {counted(more, 'image')} more; {done.records} has them all")
+        reporter.line(f"warning: and {counted(more, 'image')} more; {done.records} has them all")
     said = [counted(done.count, "activated image")]
     if done.count:
         distortion = Distortion.read(done.records)
-        tell(distortion)
+        reporter.line(distortion)
         why = "the budget is too tight" if settings.iterations else "no iterations"
         left = {
             "only encoded": distortion.only_encoded,
@@ -119,6 +120,8 @@ def run(options: argparse.Namespace) -> None:
     if done.before:
         said.append(f"{'all' if done.before == done.count else done.before} of them before")
     released = ", ".join(said) + ("," if said[1:] else "")
-    tell(f"{options.out}: {released} in {tell.seconds:.1f} s")
+    reporter.line(f"{options.out}: {released} in {reporter.seconds:.1f} s")
     if (views := settings.code_views) and done.features:
-        tell(f"the index must hold the features in {done.features}, of {views} views of each image")
+        reporter.line(
+            f"the index must hold the features in {done.features}, of {views} views of each image"
+        )

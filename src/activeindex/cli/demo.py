@@ -12,8 +12,8 @@ from pathlib import Path
 from activeindex.cli.engine_options import local_workers
 from activeindex.cli.extractor_options import add_extractor_options, chosen_extractor
 from activeindex.cli.options import (
-    Teller,
     add_run_options,
+    chosen_reporter,
 )
 
 RESUMES = True
@@ -33,16 +33,19 @@ def run(options: argparse.Namespace) -> None:
     from activeindex.cli.table import tables_of
     from activeindex.demo.run import run_demo
 
-    tell = Teller(options.verbose)
-    extractor = chosen_extractor(options, tell)
-    tell(f"extractor {extractor.identity}")
+    reporter = chosen_reporter(options)
+    extractor = chosen_extractor(options, reporter)
+    reporter.line(f"extractor {extractor.identity}")
     with local_workers(options) as workers:
-        result = run_demo(options.output_dir, extractor, workers, tell.bar, options.command_line)
+        result = run_demo(
+            options.output_dir, extractor, workers, reporter.stage, options.command_line
+        )
     folder = options.output_dir
-    tell()
-    tell(tables_of({"passive": result.passive, "active": result.active}, measures=("R@1",)))
-    tell(f"activated images   {folder / 'active' / 'imgs'}")
-    tell(f"results            {folder / 'active'}, {folder / 'passive'}")
-    tell(f"contact sheet      {result.sheet}")
-    tell(f"after {tell.seconds:.0f} s")
-    tell(f"report             {result.report}")
+    reporter.line()
+    arms = {"passive": result.passive, "active": result.active}
+    reporter.line(tables_of(arms, measures=("R@1",)))
+    reporter.line(f"activated images   {folder / 'active' / 'imgs'}")
+    reporter.line(f"results            {folder / 'active'}, {folder / 'passive'}")
+    reporter.line(f"contact sheet      {result.sheet}")
+    reporter.line(f"after {reporter.seconds:.0f} s")
+    reporter.line(f"report             {result.report}")

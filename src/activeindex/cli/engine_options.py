@@ -3,8 +3,9 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from activeindex.cli.options import Teller, whole
+from activeindex.cli.options import whole
 from activeindex.errors import InputError
+from activeindex.runtime.reporting import Reporter
 
 if TYPE_CHECKING:
     from activeindex.runtime.processes import ProcessEngine
@@ -46,7 +47,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen_workers(
-    options: argparse.Namespace, tell: Teller
+    options: argparse.Namespace, reporter: Reporter
 ) -> "LocalEngine | ProcessEngine | RayWorkers":
     """The engine that the options ask for; nothing is started yet.
 
@@ -62,7 +63,7 @@ def chosen_workers(
     from activeindex.runtime.ray_workers import RayWorkers
 
     return RayWorkers(
-        options.address, options.ray_workers, options.worker_cpus, options.device, tell
+        options.address, options.ray_workers, options.worker_cpus, options.device, reporter.line
     )
 
 

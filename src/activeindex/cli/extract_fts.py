@@ -11,14 +11,15 @@ from pathlib import Path
 from activeindex.cli.engine_options import add_engine_options, chosen_workers
 from activeindex.cli.extractor_options import add_extractor_options, chosen_extractor
 from activeindex.cli.options import (
-    Teller,
     add_run_options,
     add_unreadable,
+    chosen_reporter,
     existing,
     naming_unreadable,
+    report_other_files,
     whole,
 )
-from activeindex.runtime.progress import counted
+from activeindex.runtime.reporting import counted
 
 RESUMES = True
 
@@ -68,13 +69,13 @@ def run(options: argparse.Namespace) -> None:
     from activeindex.images.folder import list_images
 
     check_fixed_views("code_views", options.code_views)
-    tell = Teller(options.verbose)
-    workers = chosen_workers(options, tell)
-    extractor = chosen_extractor(options, tell)
+    reporter = chosen_reporter(options)
+    workers = chosen_workers(options, reporter)
+    extractor = chosen_extractor(options, reporter)
     total = len(list_images(options.data_dir))
-    tell(f"{counted(total, 'image')}, extractor {extractor.identity}")
-    tell.passed_over(options.data_dir)
-    with naming_unreadable(), workers, tell.bar("features", total) as progress:
+    reporter.line(f"{counted(total, 'image')}, extractor {extractor.identity}")
+    report_other_files(options.data_dir, reporter)
+    with naming_unreadable(), workers, reporter.stage("features", total) as progress:
         extraction = extract_folder(
             extractor,
             options.data_dir,
@@ -89,8 +90,8 @@ def run(options: argparse.Namespace) -> None:
             progress=progress,
         )
     for line in extraction.skipped:
-        tell(f"skipped {line}")
-    tell(
+        reporter.line(f"skipped {line}")
+    reporter.line(
         f"{extraction.features}: {counted(extraction.count, 'feature')} of dimension "
-        f"{extractor.dimension} in {tell.seconds:.1f} s; names in {extraction.filenames}"
+        f"{extractor.dimension} in {reporter.seconds:.1f} s; names in {extraction.filenames}"
     )

@@ -4,8 +4,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from activeindex.cli.options import Teller, optional, whole
+from activeindex.cli.options import optional, whole
 from activeindex.errors import InputError
+from activeindex.runtime.reporting import Reporter
 
 if TYPE_CHECKING:
     from activeindex.extractors.base import Extractor
@@ -58,7 +59,7 @@ def add_extractor_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def chosen_extractor(options: argparse.Namespace, tell: Teller) -> "Extractor":
+def chosen_extractor(options: argparse.Namespace, reporter: Reporter) -> "Extractor":
     """The extractor that the options ask for, on ``--device``.
 
     Raises:
@@ -76,10 +77,10 @@ def chosen_extractor(options: argparse.Namespace, tell: Teller) -> "Extractor":
         model_path=checkpoint,
         pooling=None if options.pooling is None else Pooling.parse(options.pooling),
         whitening=None if options.whitening is None else Path(options.whitening),
-        start_bar=tell.bar,
+        start_bar=reporter.stage,
     )
     for line in extractor.notes:
-        tell(line)
+        reporter.line(line)
     if getattr(options, "engine", None) == "ray":
         return on_device("cpu", extractor.to)  # The workers load it again, where they are.
     return on_device(options.device, extractor.to)

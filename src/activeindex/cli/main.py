@@ -18,12 +18,12 @@ from activeindex.cli.activation_options import (
 from activeindex.cli.engine_options import add_engine_options, chosen_workers
 from activeindex.cli.extractor_options import add_extractor_options, chosen_extractor
 from activeindex.cli.options import (
-    Teller,
     add_boolean,
     add_edited,
     add_features,
     add_force,
     add_run_options,
+    chosen_reporter,
     existing,
     whole,
 )
@@ -98,8 +98,8 @@ def run(options: argparse.Namespace) -> None:
     )
     from activeindex.experiment.watching import watching
 
-    tell = Teller(options.verbose)
-    chosen = chosen_workers(options, tell)
+    reporter = chosen_reporter(options)
+    chosen = chosen_workers(options, reporter)
     settings = ExperimentSettings(
         data_dir=options.data_dir,
         output_dir=options.output_dir,
@@ -130,9 +130,9 @@ def run(options: argparse.Namespace) -> None:
         seed=options.seed,
         log_freq=options.log_freq,
     )
-    extractor = chosen_extractor(options, tell)
+    extractor = chosen_extractor(options, reporter)
     arm = "active" if settings.active else "passive"
-    tell(f"{arm} run, index {options.idx_factory}, extractor {extractor.identity}")
+    reporter.line(f"{arm} run, index {options.idx_factory}, extractor {extractor.identity}")
     with (
         chosen as workers,
         watching(options.tensorboard, settings.activation) as watchers,
@@ -141,11 +141,11 @@ def run(options: argparse.Namespace) -> None:
             settings,
             extractor,
             workers=workers,
-            start_bar=tell.bar,
+            start_bar=reporter.stage,
             watchers=watchers,
             command=options.command_line,
-            tell=tell,
+            tell=reporter.line,
         )
-    tell()
-    tell(tables_of({arm: summary}))
-    tell(f"{options.output_dir}: results, after {tell.seconds:.0f} s")
+    reporter.line()
+    reporter.line(tables_of({arm: summary}))
+    reporter.line(f"{options.output_dir}: results, after {reporter.seconds:.0f} s")

@@ -2,8 +2,6 @@
 
 import argparse
 import math
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import TypeVar
 
 from activeindex.errors import UnreadableImageError
 from activeindex.runtime.cores import default_workers
-from activeindex.runtime.progress import Bar, Progress, Silent, counted, in_lines, listed
+from activeindex.runtime.reporting import SILENT, ConsoleReporter, Reporter, counted, listed
 
 _Number = TypeVar("_Number", int, float)
 
@@ -162,49 +160,18 @@ def add_debug(parser: argparse._ActionsContainer) -> None:
     add_boolean(parser, "--debug", False, "show the traceback of errors")
 
 
-class Teller:
-    """Says what a command is doing, in lines and progress bars, unless it was asked to be quiet.
+def chosen_reporter(options: argparse.Namespace) -> Reporter:
+    """The reporter that ``--verbose`` asks for."""
+    return ConsoleReporter() if options.verbose > 0 else SILENT
 
-    Args:
-        verbose: 0 for errors only.
-    """
 
-    def __init__(self, verbose: int) -> None:
-        self._verbose = verbose
-        self._start = time.monotonic()
+def report_other_files(folder: Path, reporter: Reporter) -> None:
+    """Reports the files of a folder that are not taken for images."""
+    from activeindex.images.folder import other_files
 
-    def __call__(self, text: object = "") -> None:
-        """Prints a line."""
-        if self._verbose > 0:
-            print(text, flush=True)
-
-    @contextmanager
-    def bar(self, title: str, total: int | None, done: int = 0) -> Iterator[Progress]:
-        """The progress of a stage: a bar on a terminal, lines where standard error is none."""
-        if self._verbose <= 0:
-            yield Silent()
-        elif sys.stderr.isatty():
-            with Bar(title, total, done) as shown:
-                yield shown
-        else:
-            with in_lines(title, total, done) as said:
-                yield said
-
-    def passed_over(self, folder: Path) -> None:
-        """Says which files of a folder are not taken for images."""
-        if self._verbose <= 0:
-            return
-        from activeindex.images.folder import other_files
-
-        names = other_files(folder)
-        if names:
-            many = counted(len(names), "file")
-            self(f"{many} without the name of an image left out: {listed(names)}")
-
-    @property
-    def seconds(self) -> float:
-        """Since the command started."""
-        return time.monotonic() - self._start
+    if names := other_files(folder):
+        many = counted(len(names), "file")
+        reporter.line(f"{many} without the name of an image left out: {listed(names)}")
 
 
 def existing(path: Path, option: str) -> Path:

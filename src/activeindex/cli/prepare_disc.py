@@ -8,8 +8,8 @@ queries without a match). No image is copied or changed.
 import argparse
 from pathlib import Path
 
-from activeindex.cli.options import Teller, add_saying, existing, whole
-from activeindex.runtime.progress import counted
+from activeindex.cli.options import add_saying, chosen_reporter, existing, whole
+from activeindex.runtime.reporting import counted
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +37,8 @@ def run(options: argparse.Namespace) -> None:
     data = existing(getattr(options, name), name)
     from activeindex.datasets.disc import prepare_disc
 
-    tell = Teller(options.verbose)
-    with tell.bar("links", None) as progress:
+    reporter = chosen_reporter(options)
+    with reporter.stage("links", None) as progress:
         prepared = prepare_disc(
             data,
             options.output_dir or data,
@@ -47,4 +47,4 @@ def run(options: argparse.Namespace) -> None:
             progress=progress,
         )
     for folder in prepared.folders:
-        tell(f"{folder.path}: {counted(folder.count, 'image')}")
+        reporter.line(f"{folder.path}: {counted(folder.count, 'image')}")

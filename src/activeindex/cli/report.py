@@ -8,7 +8,7 @@ needs no network and opens from disk.
 import argparse
 from pathlib import Path
 
-from activeindex.cli.options import Teller, add_saying, existing, whole
+from activeindex.cli.options import add_saying, chosen_reporter, existing, whole
 from activeindex.cli.runs import named_runs
 
 
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> None:
             existing(getattr(options, name), name)
     from activeindex.report.page import SECTIONS, ReportOptions, write_report
 
-    tell = Teller(options.verbose)
+    reporter = chosen_reporter(options)
     shown = ReportOptions(
         options.title,
         options.data_dir,
@@ -60,7 +60,8 @@ def run(options: argparse.Namespace) -> None:
         options.gallery,
         options.failures,
     )
-    with tell.bar("report", SECTIONS) as progress:
+    with reporter.stage("report", SECTIONS) as progress:
         path = write_report(folders, options.output_dir, shown, progress)
     size = path.stat().st_size / 1e6
-    tell(f"{path}: report of {', '.join(folders)}, {size:.1f} MB, after {tell.seconds:.0f} s")
+    names = ", ".join(folders)
+    reporter.line(f"{path}: report of {names}, {size:.1f} MB, after {reporter.seconds:.0f} s")

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 from activeindex.cli.extractor_options import add_extractor_options, chosen_extractor
 from activeindex.cli.options import (
-    Teller,
     add_force,
     add_run_options,
     add_unreadable,
+    chosen_reporter,
     naming_unreadable,
     whole,
 )
-from activeindex.runtime.progress import counted
+from activeindex.runtime.reporting import SILENT, counted
 
 if TYPE_CHECKING:
     from activeindex.stores.query import Found
@@ -67,16 +67,17 @@ def run(options: argparse.Namespace) -> None:
     from activeindex.stores.query import find_images, query_files
     from activeindex.stores.store import Store
 
-    tell = Teller(0 if options.json else options.verbose)
+    reporter = SILENT if options.json else chosen_reporter(options)
     how = SearchOptions(options.k, options.nprobe, options.refine, options.where)
     files = query_files(options.images)
     with Store(options.store) as store, LocalEngine(options.workers) as workers:
         if options.index is not None and not options.force:
             store.generation_of(TrainedIndex.read(options.index))
-        extractor = chosen_extractor(options, tell)
+        extractor = chosen_extractor(options, reporter)
         if not options.force:
             store.check_extractor(str(extractor.identity), extractor.dimension)
-        tell(f"{options.store}: {counted(store.count(), 'image')}; extractor {extractor.identity}")
+        count = counted(store.count(), "image")
+        reporter.line(f"{options.store}: {count}; extractor {extractor.identity}")
         answers = find_images(
             store, extractor, files, how, options.batch_size, workers, options.unreadable
         )

@@ -8,14 +8,13 @@ searched by `activeindex search` through the quantisers that its images were rel
 import argparse
 import contextlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from activeindex.cli.engine_options import IN_PROCESS, add_engine_options, chosen_workers
-from activeindex.cli.options import Teller, add_force, add_saying
+from activeindex.cli.options import add_force, add_saying, chosen_reporter
 from activeindex.errors import InputError
-from activeindex.runtime.progress import counted
+from activeindex.runtime.reporting import Reporter, counted, listed
 
 if TYPE_CHECKING:
     from activeindex.runtime.processes import ProcessEngine
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from activeindex.runtime.workers import LocalEngine
     from activeindex.stores.generation import Generation
     from activeindex.stores.store import Store
-
-_SHOWN = 3
-"""Names that an error lists."""
 
 RESUMES = True
 
@@ -87,40 +83,42 @@ def run(options: argparse.Namespace) -> None:
     from activeindex.indexing.artefact import TrainedIndex
     from activeindex.stores.store import Store
 
-    tell = Teller(options.verbose)
+    reporter = chosen_reporter(options)
     if options.action == "create":
         trained = TrainedIndex.read(options.index)
         Store.create(options.store, trained).close()
-        tell(f"{options.store}: created a store for {trained.identity}, with no images yet")
-        tell(f"add what activate wrote: activeindex store add {options.store} RELEASED")
+        name = options.store
+        reporter.line(f"{name}: created a store for {trained.identity}, with no images yet")
+        reporter.line(f"add what activate wrote: activeindex store add {name} RELEASED")
         return
-    engine = _engine(options, tell)
+    engine = _engine(options, reporter)
     with engine or contextlib.nullcontext(), Store(options.store, engine) as store:
         if options.action == "renew":
             store.renew(TrainedIndex.read(options.index))
         elif options.action == "add":
-            _add(options, store, tell)
+            _add(options, store, reporter)
         elif options.action in ("get", "remove"):
-            _get_or_remove(options, store, tell)
+            _get_or_remove(options, store, reporter)
         elif options.action == "compact":
             store.compact()
         if options.action not in ("get", "remove"):
-            tell(f"{options.store}: {counted(store.count(), 'image')} of {store.extractor}")
+            count = counted(store.count(), "image")
+            reporter.line(f"{options.store}: {count} of {store.extractor}")
             for generation in store.generations:
-                tell(f"  {generation.count():>10}  {generation.name}")
+                reporter.line(f"  {generation.count():>10}  {generation.name}")
 
 
 def _engine(
-    options: argparse.Namespace, tell: Teller
+    options: argparse.Namespace, reporter: Reporter
 ) -> "LocalEngine | ProcessEngine | RayWorkers | None":
     """Who writes and indexes images, if not this process as it adds them."""
     if "engine" not in options:
         return None
-    workers = chosen_workers(options, tell)
+    workers = chosen_workers(options, reporter)
     return None if options.engine == IN_PROCESS else workers
 
 
-def _add(options: argparse.Namespace, store: "Store", tell: Teller) -> None:
+def _add(options: argparse.Namespace, store: "Store", reporter: Reporter) -> None:
     from activeindex.extractors.feature_files import read_features
     from activeindex.stores.adding import Source, add_features, read_activations, read_names
 
@@ -131,7 +129,7 @@ def _add(options: argparse.Namespace, store: "Store", tell: Teller) -> None:
     activations = None
     if source.activation is not None:
         activations = read_activations(source.activation, store, generation, force=options.force)
-    with tell.bar("store", len(names)) as progress:
+    with reporter.stage("store", len(names)) as progress:
         added = add_features(
             store,
             features,
@@ -143,9 +141,9 @@ def _add(options: argparse.Namespace, store: "Store", tell: Teller) -> None:
             progress=progress,
         )
     if options.engine != IN_PROCESS:
-        with tell.bar("index", None) as progress:
+        with reporter.stage("index", None) as progress:
             store.index(progress)
-    tell(f"{added}, in {tell.seconds:.1f} s")
+    reporter.line(f"{added}, in {reporter.seconds:.1f} s")
 
 
 def _chosen(options: argparse.Namespace, store: "Store") -> "Generation":
@@ -156,7 +154,7 @@ def _chosen(options: argparse.Namespace, store: "Store") -> "Generation":
     return store.generation_of(TrainedIndex.read(options.index))
 
 
-def _get_or_remove(options: argparse.Namespace, store: "Store", tell: Teller) -> None:
+def _get_or_remove(options: argparse.Namespace, store: "Store", reporter: Reporter) -> None:
     import numpy as np
 
     from activeindex.activation.records import without_infinity
@@ -170,7 +168,7 @@ def _get_or_remove(options: argparse.Namespace, store: "Store", tell: Teller) ->
         ids = np.concatenate([ids, store.select(options.where)])
     if options.action == "remove":
         removed = counted(store.remove(np.unique(ids)), "image")
-        tell(f"{options.store}: {removed} removed, {store.count()} left")
+        reporter.line(f"{options.store}: {removed} removed, {store.count()} left")
     else:
         for record in store.get(ids):
             line = {**vars(record), "code": record.code.hex()}
@@ -178,10 +176,4 @@ def _get_or_remove(options: argparse.Namespace, store: "Store", tell: Teller) ->
                 line["activation"] = without_infinity(record.activation)
             print(json.dumps(line), flush=True)
     if missing:
-        raise InputError(f"{options.store}: expected {_listed(missing)} there, found no such image")
-
-
-def _listed(things: Sequence[object]) -> str:
-    """The first few of many."""
-    shown = ", ".join(map(str, things[:_SHOWN]))
-    return shown if len(things) <= _SHOWN else f"{shown} and {len(things) - _SHOWN} more"
+        raise InputError(f"{options.store}: expected {listed(missing)} there, found no such image")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from activeindex.cli.options import add_debug
 from activeindex.cli.runs import named_runs
-from activeindex.runtime.progress import counted
+from activeindex.runtime.reporting import counted
 
 if TYPE_CHECKING:
     from activeindex.evaluation.tables import Measure

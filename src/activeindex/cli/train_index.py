@@ -12,7 +12,7 @@ training images, once or for several seeds.
 import argparse
 from pathlib import Path
 
-from activeindex.cli.options import Teller, add_edited, add_features, add_saying
+from activeindex.cli.options import add_edited, add_features, add_saying, chosen_reporter
 from activeindex.runtime.files import check_file
 
 
@@ -35,18 +35,18 @@ def run(options: argparse.Namespace) -> None:
     from activeindex.indexing.artefact import train_folder
     from activeindex.indexing.training import few_features
 
-    tell = Teller(options.verbose)
+    reporter = chosen_reporter(options)
     features = read_features(options.fts_training_path, "fts_training_path")
     edited = read_copies(options.fts_edited_path, features)
     there = options.out.exists()
     if not there:
-        tell(f"training {options.idx_factory} on {len(features.values)} features")
+        reporter.line(f"training {options.idx_factory} on {len(features.values)} features")
     index = train_folder(options.out, features, options.idx_factory, options.quant, edited)
-    tell(f"{options.out}: {index.identity}, {index.quantiser.code_size} bytes per feature")
+    reporter.line(f"{options.out}: {index.identity}, {index.quantiser.code_size} bytes per feature")
     if there:
-        tell("was trained before; nothing changed")
+        reporter.line("was trained before; nothing changed")
         return
     count = len(features.values)
     if few := few_features(count, index.index):
-        tell(f"warning: {few}")
-    tell(f"trained on {count} features in {tell.seconds:.1f} s")
+        reporter.line(f"warning: {few}")
+    reporter.line(f"trained on {count} features in {reporter.seconds:.1f} s")

@@ -8,7 +8,7 @@ one than the bare one, so the features are extracted again with it.
 import argparse
 from pathlib import Path
 
-from activeindex.cli.options import Teller, add_features, add_saying, whole
+from activeindex.cli.options import add_features, add_saying, chosen_reporter, whole
 from activeindex.runtime.files import check_file
 
 
@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> None:
     from activeindex.extractors.feature_files import read_features
     from activeindex.extractors.whitening import Whitening
 
-    tell = Teller(options.verbose)
+    reporter = chosen_reporter(options)
     features = read_features(options.fts_training_path, "fts_training_path")
     whitening = Whitening.fit(
         features.values,
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
     )
     whitening.write(options.out)
     kept, width = whitening.matrix.shape
-    tell(
+    reporter.line(
         f"{options.out}: {width} to {kept} dimensions, fitted on {len(features.values)} features "
         f"of {features.extractor or 'an unknown extractor'}"
     )

@@ -2,6 +2,7 @@ import contextlib
 import fcntl
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
@@ -9,13 +10,13 @@ import termios
 
 import pytest
 
-from activeindex.runtime.progress import in_lines
+from activeindex.runtime.reporting import ConsoleReporter, Reporter
 
 SHOW = """
 import time
-from activeindex.runtime.progress import Bar
+from activeindex.runtime.reporting import ConsoleReporter
 
-with Bar("features", total=5, done=1) as bar:
+with ConsoleReporter().stage("features", total=5, done=1) as bar:
     for _ in range(4):
         time.sleep(0.15)
         bar.advance(1, loss=0.25)
@@ -24,12 +25,16 @@ with Bar("features", total=5, done=1) as bar:
 
 def test_a_log_file_gets_no_bar() -> None:
     shown = subprocess.run([sys.executable, "-c", SHOW], capture_output=True, check=True)
-    assert shown.stderr == shown.stdout == b""
+    assert shown.stderr == b""
+    assert shown.stdout.splitlines() == [
+        b"features: begun, 1 of 5",
+        b"features: ended, 5 of 5, 1 s, loss 0.25",
+    ]
 
 
 def test_a_log_gets_lines_of_a_stage(capsys: pytest.CaptureFixture[str]) -> None:
     now = 0.0
-    with in_lines("activate", total=9, done=1, clock=lambda: now) as lines:
+    with ConsoleReporter(clock=lambda: now).stage("activate", total=9, done=1) as lines:
         for now in (20.0, 70.0, 80.0, 90.0):  # noqa: B007 (the clock reads it)
             lines.advance(2, loss=-0.91234)
     assert capsys.readouterr().out.splitlines() == [
@@ -41,10 +46,10 @@ def test_a_log_gets_lines_of_a_stage(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_a_log_is_not_told_that_what_is_done_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
     now = 0.0
-    with in_lines("index", total=1, clock=lambda: now) as lines:
+    with ConsoleReporter(clock=lambda: now).stage("index", total=1) as lines:
         now = 70.0
         lines.advance()
-    with in_lines("active run", total=1, done=1):
+    with ConsoleReporter().stage("active run", total=1, done=1):
         pass
     assert capsys.readouterr().out.splitlines() == [
         "index: begun, 0 of 1",
@@ -54,7 +59,7 @@ def test_a_log_is_not_told_that_what_is_done_goes_on(capsys: pytest.CaptureFixtu
 
 
 def test_a_stage_that_fails_is_not_said_to_have_ended(capsys: pytest.CaptureFixture[str]) -> None:
-    with contextlib.suppress(OSError), in_lines("links", total=None):
+    with contextlib.suppress(OSError), ConsoleReporter().stage("links"):
         raise OSError
     assert capsys.readouterr().out == "links: begun\n"
 
@@ -71,7 +76,21 @@ def test_a_terminal_gets_the_count_the_rate_and_the_time_left(size: tuple[int, i
             shown += part
     os.close(ours)
     assert process.wait() == 0
-    lines = shown.decode().split("\r")
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).split("\r")
     assert any(line.startswith("features:  20%") and "1/5" in line for line in lines)
     assert any("image/s" in line and "loss=0.25" in line for line in lines)
     assert any("5/5" in line for line in lines)
+
+
+def test_the_default_reporter_goes_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="activeindex"):
+        with Reporter().stage("features", total=2) as progress:
+            progress.advance(2)
+        Reporter().line("done")
+    assert caplog.messages == ["features: begun, 0 of 2", "features: ended, 2 of 2, 0 s", "done"]
+
+
+def test_events_go_to_every_listener() -> None:
+    heard: list[object] = []
+    Reporter((heard.append, heard.append)).event("a step")
+    assert heard == ["a step", "a step"]
