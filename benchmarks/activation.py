@@ -24,7 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from activeindex.activation.activate import activate
 from activeindex.activation.folder import read_pixels
-from activeindex.activation.presets import PRESETS, Preset
+from activeindex.activation.settings import PRESETS, Preset
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.feature_files import read_features
 from activeindex.extractors.features import features_of

@@ -28,9 +28,8 @@ from baseline import MEAN, STD, activate_plainly
 from activation import forward_flops
 from activeindex.activation.activate import activate
 from activeindex.activation.folder import read_pixels
-from activeindex.activation.presets import PRESETS
 from activeindex.activation.results import ActivationResult
-from activeindex.activation.settings import PRECISIONS, Precision
+from activeindex.activation.settings import PRECISIONS, PRESETS, Precision
 from activeindex.extractors.adapt import NetworkExtractor
 from activeindex.extractors.base import Extractor, ExtractorIdentity
 from activeindex.extractors.feature_files import read_features

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from activeindex.activation.jnd import jnd_map
+from activeindex.activation.perceptual import jnd_map
 from activeindex.edits.edited import edit_generator
 from activeindex.edits.lists import FIXED_LIST
 from activeindex.extractors.named import load_extractor

@@ -17,15 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from activeindex.activation.activate import PAPER
-from activeindex.activation.budget import Budget
 from activeindex.activation.folder import activate_folder, read_pixels
 from activeindex.activation.records import read_records
-from activeindex.activation.release import ReleaseSettings
+from activeindex.activation.settings import PAPER, Budget, ReleaseSettings
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.feature_files import read_features
-from activeindex.images.encoding import FileFormat
 from activeindex.images.folder import list_images
+from activeindex.images.formats import FileFormat
 from activeindex.images.quality import measure_quality
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.training import train_index

@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from activeindex.activation.activate import activate
 from activeindex.activation.folder import read_pixels
-from activeindex.activation.presets import Preset
 from activeindex.activation.results import ActivationResult
+from activeindex.activation.settings import Preset
 from activeindex.edits.lists import FIXED_LIST
 from activeindex.experiment.queries import QueryTask, make_queries
 from activeindex.extractors.base import Extractor

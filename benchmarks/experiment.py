@@ -26,7 +26,7 @@ from pathlib import Path
 
 import torch
 
-from activeindex.activation.presets import PRESETS
+from activeindex.activation.settings import PRESETS
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.features import features_of
 from activeindex.extractors.named import load_extractor

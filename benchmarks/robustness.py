@@ -24,12 +24,13 @@ import torch
 from collection import Collection, add_options, features_of_all, filled, hits
 
 from activeindex.activation.activate import activate
-from activeindex.activation.presets import PRESETS
+from activeindex.activation.settings import PRESETS
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.feature_files import read_features
 from activeindex.extractors.features import features_of
 from activeindex.extractors.named import load_extractor
-from activeindex.images.encoding import FileFormat, decode, encode
+from activeindex.images.encoding import decode, encode
+from activeindex.images.formats import FileFormat
 from activeindex.images.levels import Pixels, to_pixels, to_tensor
 from activeindex.images.picture import Picture
 from activeindex.images.quality import psnr

@@ -13,10 +13,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from activeindex.activation.activate import PAPER, activate, grouped
+from activeindex.activation.activate import activate, grouped
 from activeindex.activation.loop import Step
 from activeindex.activation.results import ActivationResult
-from activeindex.activation.settings import PRECISIONS, TARGETS, ActivationSettings
+from activeindex.activation.settings import PAPER, PRECISIONS, TARGETS, ActivationSettings
 from activeindex.errors import InputError, NoTargetError, ShapeError
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.features import features_of

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from activeindex.activation.activate import activate
-from activeindex.activation.presets import DEEP
+from activeindex.activation.settings import DEEP
 from activeindex.edits.differentiable import fixed_views
 from activeindex.errors import InputError
 from activeindex.extractors.base import Extractor

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from activeindex.activation.distortion import (
+from activeindex.activation.perceptual import (
     CHANNEL_WEIGHTS,
     in_pixels,
     initial_distortion,

@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from activeindex.activation.activate import activate
-from activeindex.activation.presets import DEEP
 from activeindex.activation.results import ActivationResult
+from activeindex.activation.settings import DEEP
 from activeindex.edits.geometric import center_crop
 from activeindex.edits.warps import rotate
 from activeindex.errors import InputError

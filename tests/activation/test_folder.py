@@ -12,16 +12,15 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms
 
-from activeindex.activation.activate import PAPER, activate
-from activeindex.activation.budget import Budget
+from activeindex.activation.activate import activate
 from activeindex.activation.folder import FolderActivation, activate_folder, read_pixels
 from activeindex.activation.records import RECORDS_FILE, check_released
-from activeindex.activation.release import ReleaseSettings
+from activeindex.activation.settings import PAPER, Budget, ReleaseSettings
 from activeindex.errors import InputError, UnreadableImageError
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.feature_files import read_features
 from activeindex.extractors.features import extract_folder
-from activeindex.images.encoding import FileFormat
+from activeindex.images.formats import FileFormat
 from activeindex.images.levels import Pixels, to_tensor
 from activeindex.images.quality import measure_quality
 from activeindex.indexing.identity import QuantiserIdentity

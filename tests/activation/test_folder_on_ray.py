@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from activeindex.activation.activate import PAPER
 from activeindex.activation.folder import activate_folder
+from activeindex.activation.settings import PAPER
 from activeindex.extractors.base import Extractor
 from activeindex.images.levels import Pixels
 from activeindex.indexing.quantiser import Quantiser

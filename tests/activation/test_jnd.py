@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activeindex.activation.jnd import contrast_masking, jnd_map, luminance_adaptation
+from activeindex.activation.perceptual import contrast_masking, jnd_map, luminance_adaptation
 from activeindex.errors import ShapeError
 from activeindex.images.levels import Pixels, to_tensor
 

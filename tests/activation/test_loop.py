@@ -4,16 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from activeindex.activation.budget import Budget
-from activeindex.activation.distortion import initial_distortion
 from activeindex.activation.loop import OptimizationState, optimise
 from activeindex.activation.objective import Objective
-from activeindex.activation.presets import PRESETS
-from activeindex.activation.release import Release, ReleaseSettings
+from activeindex.activation.perceptual import initial_distortion
+from activeindex.activation.release import Release
 from activeindex.activation.render import BudgetedRenderer
+from activeindex.activation.settings import PRESETS, Budget, ReleaseSettings
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.features import features_of
-from activeindex.images.encoding import FORMATS, FileFormat, FormatName
+from activeindex.images.formats import FORMATS, FileFormat, FormatName
 from activeindex.images.levels import Pixels
 from activeindex.images.picture import Picture
 from activeindex.images.resizing import resize_square

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from activeindex.activation.losses import feature_loss, total_loss
+from activeindex.activation.objective import feature_loss, total_loss
 from activeindex.activation.settings import ActivationSettings
 
 FEATURES = torch.tensor([[3.0, 4.0], [1.0, 0.0], [2.0, 2.0]])

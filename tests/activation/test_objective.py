@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from activeindex.activation.objective import IndexObjective
-from activeindex.activation.presets import DEEP
+from activeindex.activation.settings import DEEP
 from activeindex.indexing.quantiser import Quantiser
 from tests.indexing.trained import features, trained
 

@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from activeindex.activation.activate import activate
-from activeindex.activation.budget import Budget
-from activeindex.activation.presets import DEEP, PRESETS, Preset
 from activeindex.activation.results import ActivationResult
+from activeindex.activation.settings import DEEP, PRESETS, Budget, Preset
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.features import features_of
 from activeindex.images.levels import Pixels, to_tensor
@@ -113,7 +112,7 @@ def test_the_margin_does_not_depend_on_the_unit_of_the_features(
 def test_a_budget_of_ones_own_takes_the_place_of_the_presets(
     images: list[torch.Tensor], small_sscd: Extractor, quantiser: Quantiser
 ) -> None:
-    from activeindex.activation.release import ReleaseSettings
+    from activeindex.activation.settings import ReleaseSettings
 
     release = ReleaseSettings(budget=Budget(psnr=46.0))
     result = activate(images[:1], small_sscd, quantiser, DEEP.settings, release=release)

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from activeindex.activation.budget import Budget
-from activeindex.activation.release import Release, Releases, ReleaseSettings
+from activeindex.activation.release import Release, Releases
 from activeindex.activation.render import BudgetedRenderer
+from activeindex.activation.settings import Budget, ReleaseSettings
 from activeindex.errors import InputError
-from activeindex.images.encoding import FORMATS, FileFormat, write_bytes
+from activeindex.images.encoding import write_bytes
+from activeindex.images.formats import FORMATS, FileFormat
 from activeindex.images.levels import Pixels, to_pixels
 from activeindex.images.picture import Picture, read_picture
 from activeindex.images.quality import measure_quality

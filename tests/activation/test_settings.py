@@ -2,9 +2,7 @@ import dataclasses
 
 import pytest
 
-from activeindex.activation.activate import PAPER
-from activeindex.activation.presets import PRESETS
-from activeindex.activation.settings import ActivationSettings
+from activeindex.activation.settings import PAPER, PRESETS, ActivationSettings
 from activeindex.errors import InputError
 
 

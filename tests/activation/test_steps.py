@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from activeindex.activation.optimizers import build_optimiser
-from activeindex.activation.steps import NormedMomentum
+from activeindex.activation.optimizers import NormedMomentum, build_optimiser
 from activeindex.errors import InputError
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from activeindex.activation.objective import choose_targets
 from activeindex.activation.settings import Target
-from activeindex.activation.targets import choose_targets
 from activeindex.errors import NoTargetError
 from activeindex.indexing.quantiser import Quantiser
 from tests.indexing.trained import features, trained

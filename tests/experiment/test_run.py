@@ -7,9 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from activeindex.activation.budget import Budget
-from activeindex.activation.release import ReleaseSettings
-from activeindex.activation.settings import ActivationSettings
+from activeindex.activation.settings import ActivationSettings, Budget, ReleaseSettings
 from activeindex.datasets.disc import prepare_disc
 from activeindex.errors import InputError, NoTargetError
 from activeindex.experiment.run import run_experiment
@@ -18,7 +16,8 @@ from activeindex.experiment.summary import RunSummary
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.features import extract_folder
 from activeindex.extractors.named import load_extractor
-from activeindex.images.encoding import FileFormat, decode, encode
+from activeindex.images.encoding import decode, encode
+from activeindex.images.formats import FileFormat
 from activeindex.images.picture import Picture, read_picture
 from activeindex.images.quality import psnr
 from activeindex.runtime.workers import LocalEngine

@@ -9,7 +9,8 @@ from PIL import ExifTags, Image, ImageCms
 
 from activeindex.errors import InputError, UnencodableError
 from activeindex.images.decoding import read_rgb
-from activeindex.images.encoding import FORMATS, PNG, FileFormat, decode, encode, write_bytes
+from activeindex.images.encoding import decode, encode, write_bytes
+from activeindex.images.formats import FORMATS, PNG, FileFormat
 from activeindex.images.levels import Pixels
 from activeindex.images.picture import Picture, read_picture
 

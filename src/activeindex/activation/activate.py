@@ -12,14 +12,14 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from activeindex.activation.distortion import initial_distortion
 from activeindex.activation.loop import OptimizationState, Step, optimise
 from activeindex.activation.objective import Objective
 from activeindex.activation.optimizers import moves_rows_alone
-from activeindex.activation.release import Release, ReleasedFile, Releases, ReleaseSettings
+from activeindex.activation.perceptual import initial_distortion
+from activeindex.activation.release import Release, ReleasedFile, Releases
 from activeindex.activation.render import BudgetedRenderer
 from activeindex.activation.results import ActivatedImage, ActivationResult, IndexOutcome
-from activeindex.activation.settings import ActivationSettings
+from activeindex.activation.settings import ActivationSettings, ReleaseSettings
 from activeindex.edits.differentiable import image_generator
 from activeindex.errors import InputError, ShapeError
 from activeindex.extractors.base import Extractor

@@ -1,74 +1,21 @@
-"""What an image may be changed by at most, as its reader sees it."""
+"""Bounds on released images, and the largest amplitude of a distortion that keeps them."""
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from activeindex.errors import InputError
-from activeindex.images.quality import Quality, largest_changes, psnrs, ssims
+from activeindex.activation.settings import Budget
+from activeindex.images.quality import largest_changes, psnrs, ssims
 
-_NEARLY_NOTHING = 1e-6
-"""An SSIM that every image has."""
+Rows = npt.NDArray[np.intp]
+Amplitudes = npt.NDArray[np.float64]
+Kept = npt.NDArray[np.bool_]
 
-
-@dataclass(frozen=True)
-class Budget:
-    """Bounds that every released image keeps, measured on its file as written.
-
-    A bound limits the distortion and never enlarges it: an image that the settings change by less
-    is released as it is.
-
-    Attributes:
-        psnr: Smallest PSNR in dB; None for any.
-        ssim: Smallest SSIM, at most 1; None for any.
-        linf: Largest change of a pixel value in 8-bit levels; None for any.
-        beyond_codec: Whether the bounds are on what activation adds to what a lossy file format
-            loses by itself, rather than on both together.
-    """
-
-    psnr: float | None = None
-    ssim: float | None = None
-    linf: int | None = None
-    beyond_codec: bool = False
-
-    def __post_init__(self) -> None:
-        """Checks every bound.
-
-        Raises:
-            InputError: Naming the bound, what was found and what was expected.
-        """
-        if self.psnr is not None and not 0 < self.psnr < float("inf"):
-            raise InputError(f"psnr: expected a positive number of dB, found {self.psnr}")
-        if self.ssim is not None and not 0 < self.ssim < 1:
-            raise InputError(f"ssim: expected a number between 0 and 1, found {self.ssim}")
-        if self.linf is not None and not 1 <= self.linf <= 255:
-            raise InputError(f"linf: expected 1 to 255 levels, found {self.linf}")
-
-    def __bool__(self) -> bool:
-        return (self.psnr, self.ssim, self.linf) != (None, None, None)
-
-    def beyond(self, lost: Quality) -> "Budget":
-        """The bounds on both together, for a file that loses ``lost`` by itself."""
-        psnr, ssim, linf = self.psnr, self.ssim, self.linf
-        if psnr is not None:
-            psnr = -10.0 * math.log10(10.0 ** (-psnr / 10.0) + 10.0 ** (-lost.psnr / 10.0))
-        if ssim is not None:
-            ssim = max(ssim + lost.ssim - 1.0, _NEARLY_NOTHING)
-        if linf is not None:
-            linf = min(linf + lost.linf, 255)
-        return Budget(psnr, ssim, linf)
-
-    def __str__(self) -> str:
-        bounds = (("psnr >=", self.psnr), ("ssim >=", self.ssim), ("linf <=", self.linf))
-        named = ", ".join(f"{name} {bound}" for name, bound in bounds if bound is not None)
-        return f"{named} beyond the codec" if named and self.beyond_codec else named
-
-
-NO_BUDGET = Budget()
+_STEPS = 16
+_PRECISION = 2e-3
+"""Relative, of an amplitude: 0.02 dB."""
 
 
 def kept(
@@ -89,3 +36,66 @@ def kept(
     if budgets[0].ssim is not None:
         keep &= np.array(ssims(original, changed)) >= [budget.ssim for budget in budgets]
     return keep
+
+
+def largest_amplitudes(
+    keep: Callable[[Rows, Amplitudes], Kept],
+    attainable: Kept,
+    guesses: Sequence[float] | None = None,
+) -> Amplitudes:
+    """The largest amplitudes, at most 1, with which images keep their budgets, ``(B,)``.
+
+    All images are looked at together, but each is searched for itself. What is returned was
+    measured.
+
+    Args:
+        keep: Whether some images, by row, keep their budgets at the given amplitudes.
+        attainable: Whether each image keeps its own at 0; others get 0.
+        guesses: About how much is allowed; 1 by default.
+    """
+    found = np.zeros(len(attainable))
+    rows = np.flatnonzero(attainable)
+    if not len(rows):
+        return found
+    whole = keep(rows, np.ones(len(rows)))
+    found[rows[whole]] = 1.0
+    searches = {row: _Search(1.0 if guesses is None else guesses[row]) for row in rows[~whole]}
+    for _ in range(_STEPS):
+        still = np.array([row for row, search in searches.items() if not search.done], np.intp)
+        if not len(still):
+            break
+        keeps = keep(still, np.array([searches[row].tried for row in still]))
+        for row, kept in zip(still, keeps, strict=True):
+            searches[row].tell(bool(kept))
+    for row, search in searches.items():
+        found[row] = search.low
+    return found
+
+
+class _Search:
+    """Looks for the amplitude of one image around a guess.
+
+    Attributes:
+        low: The largest that is known to keep the budget.
+        tried: What to try next.
+    """
+
+    def __init__(self, guess: float) -> None:
+        self.low, self._high, self._step = 0.0, 1.0, 2.0 * _PRECISION
+        self.tried = min(guess, 1.0 - _PRECISION)
+
+    @property
+    def done(self) -> bool:
+        """Whether it is known well enough."""
+        return self._high - self.low < _PRECISION * self._high
+
+    def tell(self, kept: bool) -> None:
+        """Takes in whether the budget is kept at what was tried."""
+        if kept:
+            self.low = self.tried
+        else:
+            self._high = self.tried
+        # Away from the guess in growing steps until it lies between, then by halves.
+        near = self.tried * (1.0 + self._step if kept else 1.0 - self._step)
+        self.tried = near if self.low < near < self._high else (self.low + self._high) / 2
+        self._step *= 8.0

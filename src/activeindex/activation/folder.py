@@ -9,20 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from activeindex.activation.activate import (
-    AS_PNG,
-    PAPER,
-    Group,
-    activate_groups,
-    as_tuple,
-    grouped,
-    together_on,
-)
+from activeindex.activation.activate import Group, activate_groups, as_tuple, grouped, together_on
 from activeindex.activation.loop import Step
 from activeindex.activation.records import RECORDS_FILE, Recorder, check_released, read_records
-from activeindex.activation.release import ReleaseSettings
 from activeindex.activation.results import ActivatedImage
-from activeindex.activation.settings import ActivationSettings
+from activeindex.activation.settings import AS_PNG, PAPER, ActivationSettings, ReleaseSettings
 from activeindex.activation.watching import LiveFigures, RecordedEvents, Watcher
 from activeindex.errors import InputError, UnencodableError, UnreadableImageError
 from activeindex.extractors.base import Extractor

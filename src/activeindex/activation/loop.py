@@ -11,10 +11,9 @@ from functools import partial
 
 import torch
 
-from activeindex.activation.distortion import in_pixels, shape_distortion
-from activeindex.activation.jnd import jnd_map
 from activeindex.activation.objective import Losses, Objective
 from activeindex.activation.optimizers import build_optimiser, build_scheduler
+from activeindex.activation.perceptual import in_pixels, jnd_map, shape_distortion
 from activeindex.activation.render import BudgetedRenderer
 from activeindex.activation.settings import ActivationSettings, Precision
 from activeindex.edits.differentiable import edited_views

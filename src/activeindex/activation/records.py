@@ -8,9 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from activeindex.activation.release import ReleaseSettings
 from activeindex.activation.results import ActivatedImage
-from activeindex.activation.settings import ActivationSettings
+from activeindex.activation.settings import ActivationSettings, ReleaseSettings
 from activeindex.errors import InputError
 from activeindex.extractors.base import Extractor, ExtractorIdentity
 from activeindex.indexing.identity import QuantiserIdentity

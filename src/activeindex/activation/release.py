@@ -7,26 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from activeindex.activation.amplitudes import Amplitudes, Kept, Rows, largest_amplitudes
-from activeindex.activation.budget import NO_BUDGET, Budget, kept
-from activeindex.images.encoding import PNG, FileFormat, decode, encode
+from activeindex.activation.budget import Amplitudes, Kept, Rows, kept, largest_amplitudes
+from activeindex.activation.settings import ReleaseSettings
+from activeindex.images.encoding import decode, encode
 from activeindex.images.levels import Pixels, from_levels, stack_levels, to_levels
 from activeindex.images.picture import Picture
 from activeindex.images.quality import Quality, measure_qualities, measure_quality, psnr, ssim
 from activeindex.runtime.parallel import Mapper, one_by_one
-
-
-@dataclass(frozen=True)
-class ReleaseSettings:
-    """What is written of an activated image.
-
-    Attributes:
-        format: The file format.
-        budget: What every file keeps to.
-    """
-
-    format: FileFormat = PNG
-    budget: Budget = NO_BUDGET
 
 
 @dataclass(frozen=True)

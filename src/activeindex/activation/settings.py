@@ -1,11 +1,20 @@
-"""What an activation is asked to do, checked once."""
+"""Settings of an activation and of its released files, and presets; imports no PyTorch."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
-from typing import Literal, Self, get_args
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, Self, get_args
 
-from activeindex.edits.differentiable import check_fixed_views
 from activeindex.errors import InputError
+from activeindex.images.formats import PNG, FileFormat
+from activeindex.runtime.fields import check_fields, option
+
+if TYPE_CHECKING:
+    from activeindex.images.quality import Quality
+
+_NEARLY_NOTHING = 1e-6
+"""An SSIM that every image has."""
 
 Target = Literal["pq_recons", "ori_ft", "ivf_cluster", "ivf_cluster_half"]
 FeatureLoss = Literal["cossim", "mse"]
@@ -15,6 +24,75 @@ Precision = Literal["float32", "bfloat16"]
 TARGETS: tuple[Target, ...] = get_args(Target)
 FEATURE_LOSSES: tuple[FeatureLoss, ...] = get_args(FeatureLoss)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Bounds that every released image keeps, measured on its file as written.
+
+    A bound limits the distortion and never enlarges it: an image that the settings change by less
+    is released as it is.
+
+    Attributes:
+        psnr: Smallest PSNR in dB; None for any.
+        ssim: Smallest SSIM, at most 1; None for any.
+        linf: Largest change of a pixel value in 8-bit levels; None for any.
+        beyond_codec: Whether the bounds are on what activation adds to what a lossy file format
+            loses by itself, rather than on both together.
+    """
+
+    psnr: float | None = option(None, "smallest PSNR in dB", metavar="DB")
+    ssim: float | None = option(None, "smallest SSIM, below 1", metavar="VALUE")
+    linf: int | None = option(None, "largest change of a pixel value, of 255", metavar="LEVELS")
+    beyond_codec: bool = False
+
+    def __post_init__(self) -> None:
+        """Checks every bound.
+
+        Raises:
+            InputError: Naming the bound, what was found and what was expected.
+        """
+        if self.psnr is not None and not 0 < self.psnr < float("inf"):
+            raise InputError(f"psnr: expected a positive number of dB, found {self.psnr}")
+        if self.ssim is not None and not 0 < self.ssim < 1:
+            raise InputError(f"ssim: expected a number between 0 and 1, found {self.ssim}")
+        if self.linf is not None and not 1 <= self.linf <= 255:
+            raise InputError(f"linf: expected 1 to 255 levels, found {self.linf}")
+
+    def __bool__(self) -> bool:
+        return (self.psnr, self.ssim, self.linf) != (None, None, None)
+
+    def beyond(self, lost: "Quality") -> "Budget":
+        """The bounds on both together, for a file that loses ``lost`` by itself."""
+        psnr, ssim, linf = self.psnr, self.ssim, self.linf
+        if psnr is not None:
+            psnr = -10.0 * math.log10(10.0 ** (-psnr / 10.0) + 10.0 ** (-lost.psnr / 10.0))
+        if ssim is not None:
+            ssim = max(ssim + lost.ssim - 1.0, _NEARLY_NOTHING)
+        if linf is not None:
+            linf = min(linf + lost.linf, 255)
+        return Budget(psnr, ssim, linf)
+
+    def __str__(self) -> str:
+        bounds = (("psnr >=", self.psnr), ("ssim >=", self.ssim), ("linf <=", self.linf))
+        named = ", ".join(f"{name} {bound}" for name, bound in bounds if bound is not None)
+        return f"{named} beyond the codec" if named and self.beyond_codec else named
+
+
+NO_BUDGET = Budget()
+
+
+@dataclass(frozen=True)
+class ReleaseSettings:
+    """What is written of an activated image.
+
+    Attributes:
+        format: The file format.
+        budget: What every file keeps to.
+    """
+
+    format: FileFormat = PNG
+    budget: Budget = NO_BUDGET
 
 
 @dataclass(frozen=True)
@@ -51,22 +129,36 @@ class ActivationSettings:
             index codes, and those that are measured, are computed in ``float32``.
     """
 
-    iterations: int = 10
-    optimizer: str = "Adam,lr=1e-0"
-    scheduler: str | None = None
-    target: Target = "pq_recons"
-    loss_f: FeatureLoss = "cossim"
-    lambda_f: float = 1.0
-    lambda_i: float = 1e-2
-    use_tanh: bool = True
-    scale_channels: bool = True
-    use_attenuation: bool = True
-    scaling: float = 3.0
-    margin_weight: float = 0.0
-    margin_width: float = 0.1
-    edited_views: int = 0
-    code_views: int = 0
-    precision: Precision = "float32"
+    iterations: int = option(10, "gradient steps per image", minimum=0)
+    optimizer: str = option("Adam,lr=1e-0", "a torch or timm optimiser, or NormedMomentum")
+    scheduler: str | None = option(None, "a torch or timm scheduler, or None")
+    target: Target = option(
+        "pq_recons", "pq_recons, ori_ft, ivf_cluster or ivf_cluster_half", choices=TARGETS
+    )
+    loss_f: FeatureLoss = option("cossim", "feature loss: cossim or mse", choices=FEATURE_LOSSES)
+    lambda_f: float = option(1.0, "weight of the feature loss", minimum=0)
+    lambda_i: float = option(1e-2, "weight of the image loss", minimum=0)
+    use_tanh: bool = option(True, "squash the distortion")
+    scale_channels: bool = option(True, "weight the channels by what the eye sees")
+    use_attenuation: bool = option(True, "mask the distortion by the JND map")
+    scaling: float = option(3.0, "strength, in JND units", minimum=0)
+    margin_weight: float = option(0.0, "weight of the margin to the faces of the cell", minimum=0)
+    margin_width: float = option(0.1, "how deep is deep enough, as a share of the mean depth")
+    edited_views: int = option(
+        0, "views after a random edit that each step looks at besides", minimum=0
+    )
+    code_views: int = option(
+        0,
+        "views of the original, 16 at most, whose mean feature the code is taken of; the index "
+        "must store that code (docs/presets.md)",
+        minimum=0,
+        maximum=16,
+    )
+    precision: Precision = option(
+        "float32",
+        "of the passes through the extractor: float32 or bfloat16",
+        choices=PRECISIONS,
+    )
 
     def __post_init__(self) -> None:
         """Checks every field.
@@ -74,26 +166,53 @@ class ActivationSettings:
         Raises:
             InputError: Naming the field, what was found and what was expected.
         """
-        check_fixed_views("code_views", self.code_views)
-        for name in ("iterations", "edited_views"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name}: expected 0 or more, found {getattr(self, name)}")
-        if self.target not in TARGETS:
-            raise InputError(f"target: expected one of {', '.join(TARGETS)}, found {self.target!r}")
-        if self.precision not in PRECISIONS:
-            raise InputError(
-                f"precision: expected one of {', '.join(PRECISIONS)}, found {self.precision!r}"
-            )
-        if self.loss_f not in FEATURE_LOSSES:
-            raise InputError(
-                f"loss_f: expected one of {', '.join(FEATURE_LOSSES)}, found {self.loss_f!r}"
-            )
-        for name in ("lambda_f", "lambda_i", "scaling", "margin_weight"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise InputError(f"{name}: expected 0 or more, found {getattr(self, name)}")
-        if not 0 < self.margin_width < float("inf"):
+        check_fields(self)
+        if not 0 < self.margin_width < math.inf:
             raise InputError(f"margin_width: expected more than 0, found {self.margin_width}")
 
     def replace(self, **changes: object) -> Self:
         """The same settings with some fields changed, checked again."""
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+
+
+PAPER = ActivationSettings()
+AS_PNG = ReleaseSettings()
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What an activation optimises, and what its files keep to.
+
+    Attributes:
+        settings: Of the optimisation.
+        release: The format and the budget of the released files.
+    """
+
+    settings: ActivationSettings
+    release: ReleaseSettings
+
+
+_PAPER = Preset(PAPER, AS_PNG)
+"""Fernandez et al., ICLR 2023: the distortion is what the JND map and the image loss let pass."""
+
+DEEP = Preset(
+    ActivationSettings(
+        iterations=5,
+        optimizer="NormedMomentum,lr=0.4,momentum=0.9",
+        lambda_i=0.0,
+        margin_weight=1.0,
+        margin_width=0.3,
+        edited_views=1,
+    ),
+    ReleaseSettings(budget=Budget(psnr=42.5)),
+)
+"""Deep in the cell of the code, through edits too, at 42.5 dB or more: docs/presets.md."""
+
+_THOROUGH = Preset(DEEP.settings.replace(edited_views=3), DEEP.release)
+"""Three views a step: copies are found a little more often, at twice the passes of `deep`."""
+
+_FAST = Preset(DEEP.settings.replace(edited_views=0), DEEP.release)
+"""Half the passes of `deep`, which it is without edited views."""
+
+PRESETS = MappingProxyType({"paper": _PAPER, "thorough": _THOROUGH, "deep": DEEP, "fast": _FAST})
+"""Presets by name."""

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 from activeindex.cli.options import add_boolean, boolean, number, one_of, optional, whole
 
 if TYPE_CHECKING:
-    from activeindex.activation.presets import Preset
-    from activeindex.activation.release import ReleaseSettings
-    from activeindex.activation.settings import ActivationSettings
+    from activeindex.activation.settings import ActivationSettings, Preset, ReleaseSettings
 
 
 _OPTIONS: tuple[tuple[str, Callable[[str], object], object, str], ...] = (
@@ -95,7 +93,7 @@ def chosen_activation(options: argparse.Namespace) -> "ActivationSettings":
 
 
 def _preset(options: argparse.Namespace) -> "Preset":
-    from activeindex.activation.presets import PRESETS
+    from activeindex.activation.settings import PRESETS
 
     return PRESETS[options.preset]
 
@@ -125,9 +123,8 @@ def chosen_release(options: argparse.Namespace) -> "ReleaseSettings":
     """
     from dataclasses import replace
 
-    from activeindex.activation.budget import Budget
-    from activeindex.activation.release import ReleaseSettings
-    from activeindex.images.encoding import FileFormat
+    from activeindex.activation.settings import Budget, ReleaseSettings
+    from activeindex.images.formats import FileFormat
 
     form = FileFormat(options.format, options.quality)
     budget = Budget(options.psnr, options.ssim, options.linf)

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from activeindex.activation.targets import choose_targets
+from activeindex.activation.objective import choose_targets
 from activeindex.indexing.quantiser import Quantiser
 
 Features = npt.NDArray[np.float32]

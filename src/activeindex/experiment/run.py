@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from activeindex import __version__
+from activeindex.activation.objective import choose_targets
 from activeindex.activation.records import RECORDS_FILE, Recorder, check_released
-from activeindex.activation.targets import choose_targets
 from activeindex.activation.watching import LiveFigures, Watcher
 from activeindex.evaluation.copy_detection import NO_MATCH, DetectionResult
 from activeindex.evaluation.csv_files import DETECTION_HEADER, RETRIEVAL_HEADER, format_row

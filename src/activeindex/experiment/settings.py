@@ -2,17 +2,13 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from activeindex.activation.release import ReleaseSettings
-from activeindex.activation.settings import ActivationSettings
-from activeindex.errors import InputError
-from activeindex.indexing.training import METRICS, Metric
+from activeindex.activation.settings import ActivationSettings, ReleaseSettings
+from activeindex.runtime.fields import check_fields, option
 
-
-def _at_least(least: int, **values: int) -> None:
-    for name, value in values.items():
-        if value < least:
-            raise InputError(f"{name}: expected {least} or more, found {value}")
+if TYPE_CHECKING:
+    from activeindex.indexing.training import Metric
 
 
 @dataclass(frozen=True)
@@ -33,20 +29,29 @@ class IndexSettings:
             that begins with ``NAP``.
     """
 
-    fts_training_path: Path
-    fts_reference_path: Path
-    idx_factory: str = "IVF4096,PQ8x8"
-    quant: Metric = "L2"
-    nprobe: int = 1
-    search_params: str | None = None
-    idx_dir: Path = Path("indexes")
-    force: bool = False
-    fts_edited_path: tuple[Path, ...] = ()
+    fts_training_path: Path = field(metadata={"help": "features that train the index"})
+    fts_reference_path: Path = field(metadata={"help": "features that fill it"})
+    idx_factory: str = option("IVF4096,PQ8x8", "FAISS factory string")
+    quant: "Metric" = option("L2", "metric", choices=("L2", "IP"))
+    nprobe: int = option(1, "inverted lists a search visits", minimum=1)
+    search_params: str | None = option(
+        None,
+        "other search-time parameters by FAISS's names, e.g. efSearch=64 or k_factor=4",
+        metavar="NAME=NUMBER,…",
+    )
+    idx_dir: Path = option(Path("indexes"), "trained indexes")
+    force: bool = option(
+        False, "go on with an index, features or images made with another extractor or quantiser"
+    )
+    fts_edited_path: tuple[Path, ...] = option(
+        (),
+        "features of edited copies of the training images, from extract_fts --edit_seed, for an "
+        "--idx_factory that begins with NAP",
+        metavar="FTS",
+    )
 
     def __post_init__(self) -> None:
-        _at_least(1, nprobe=self.nprobe)
-        if self.quant not in METRICS:
-            raise InputError(f"quant: expected one of {', '.join(METRICS)}, found {self.quant!r}")
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -62,15 +67,15 @@ class EvaluationSettings:
         query_nonmatch_dir: Images that are not in the index, for copy detection; None for none.
     """
 
-    kneighbors: int = 100
-    batch_size_eval: int = 128
-    use_attacks_2: bool = False
-    eval_retrieval: bool = True
-    eval_icd: bool = True
-    query_nonmatch_dir: Path | None = None
+    kneighbors: int = option(100, "neighbours per query", minimum=1)
+    batch_size_eval: int = option(128, "queries together", minimum=1)
+    use_attacks_2: bool = option(False, "the long list of edits, not the fixed one")
+    eval_retrieval: bool = option(True, "write retr_df.csv")
+    eval_icd: bool = option(True, "write icd_df.csv")
+    query_nonmatch_dir: Path | None = option(None, "images that are not in the index, as queries")
 
     def __post_init__(self) -> None:
-        _at_least(1, kneighbors=self.kneighbors, batch_size_eval=self.batch_size_eval)
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -92,18 +97,17 @@ class ExperimentSettings:
         log_freq: Every how many iterations a line goes to ``log.jsonl``.
     """
 
-    data_dir: Path
-    output_dir: Path
+    data_dir: Path = field(metadata={"help": "images to be released"})
+    output_dir: Path = field(metadata={"help": "the results"})
     index: IndexSettings
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     activation: ActivationSettings = field(default_factory=ActivationSettings)
     release: ReleaseSettings = field(default_factory=ReleaseSettings)
-    active: bool = True
-    save_imgs: bool = True
-    batch_size: int = 16
-    seed: int = 0
-    log_freq: int = 11
+    active: bool = option(True, "activate the images; False is the passive arm")
+    save_imgs: bool = option(True, "keep the released images in imgs/")
+    batch_size: int = option(16, "images released together", minimum=1)
+    seed: int = option(0, "of the noise and of random edits", minimum=0)
+    log_freq: int = option(11, "iterations between two lines of log.jsonl", minimum=1)
 
     def __post_init__(self) -> None:
-        _at_least(1, batch_size=self.batch_size, log_freq=self.log_freq)
-        _at_least(0, seed=self.seed)
+        check_fields(self)

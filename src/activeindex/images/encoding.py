@@ -1,86 +1,25 @@
 """From pixels to a file."""
 
 import io
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from activeindex.errors import InputError, UnencodableError
+from activeindex.errors import UnencodableError
 from activeindex.images.decoding import to_rgb
 from activeindex.images.exif import EXIF_PREFIX
+from activeindex.images.formats import FileFormat
 from activeindex.images.levels import Pixels
 from activeindex.images.picture import Picture
 from activeindex.runtime.files import whole_file
 
-FormatName = Literal["png", "jpeg", "webp"]
-
-FORMATS: tuple[FormatName, ...] = get_args(FormatName)
-
-DEFAULT_QUALITY = 90
-
-_SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
 _LONGEST_SIDE = {"png": 2**31 - 1, "jpeg": 65535, "webp": 16383}
 _LONGEST_JPEG_EXIF = 65533 - len(EXIF_PREFIX)
 
 # Level 1: a third of the default's time for about a tenth more bytes on photographs.
 _PNG: dict[str, Any] = {"format": "PNG", "compress_level": 1}
-
-
-@dataclass(frozen=True)
-class FileFormat:
-    """A file format with its quality.
-
-    Attributes:
-        name: ``png``, ``jpeg`` or ``webp``.
-        quality: 1 to 100 for the lossy ones, ``DEFAULT_QUALITY`` if it is left out; None for PNG.
-    """
-
-    name: FormatName = "png"
-    quality: int | None = None
-
-    def __post_init__(self) -> None:
-        """Checks both and fills in the quality.
-
-        Raises:
-            InputError: If there is no such format or quality.
-        """
-        if self.name not in FORMATS:
-            raise InputError(f"format: expected one of {', '.join(FORMATS)}, found {self.name!r}")
-        if self.lossless:
-            if self.quality is not None:
-                raise InputError(
-                    f"quality: expected none for {self.name}, which is lossless, found "
-                    f"{self.quality}"
-                )
-            return
-        if self.quality is None:
-            object.__setattr__(self, "quality", DEFAULT_QUALITY)
-        elif not 1 <= self.quality <= 100:
-            raise InputError(f"quality: expected 1 to 100, found {self.quality}")
-
-    @property
-    def lossless(self) -> bool:
-        """Whether a file gives back the pixels that were put in."""
-        return self.name == "png"
-
-    @property
-    def has_alpha(self) -> bool:
-        """Whether a file can hold opacity."""
-        return self.name != "jpeg"
-
-    @property
-    def suffix(self) -> str:
-        """Of file names."""
-        return _SUFFIXES[self.name]
-
-    def __str__(self) -> str:
-        return self.name if self.quality is None else f"{self.name} at quality {self.quality}"
-
-
-PNG = FileFormat("png")
 
 
 def encode(picture: Picture, layer: Pixels, form: FileFormat) -> bytes:

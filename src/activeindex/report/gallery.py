@@ -159,7 +159,7 @@ def _most_changed(original: Pixels, activated: Pixels) -> tuple[int, int]:
 
 def _mask(original: Pixels) -> npt.NDArray[np.uint8]:
     """The JND map, brighter where more may change."""
-    from activeindex.activation.jnd import jnd_map
+    from activeindex.activation.perceptual import jnd_map
     from activeindex.images.levels import to_tensor
 
     levels = jnd_map(to_tensor(original).unsqueeze(0))[0, 0].numpy() * 255 * _MASK_GAIN

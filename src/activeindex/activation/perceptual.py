@@ -1,17 +1,30 @@
-"""The just-noticeable-difference map: how much a pixel may change before anyone sees it.
+"""Perceptual constraints: the JND map, and how a free tensor becomes a distortion.
 
-Wu et al., "Enhanced just noticeable difference model for images with pattern complexity", IEEE
-Transactions on Image Processing, 2017 (IEEE document 7885108), in the form of Fernandez et al.,
-"Active image indexing", ICLR 2023: luminance adaptation and contrast masking.
+The just-noticeable-difference map says how much a pixel may change before anyone sees it: luminance
+adaptation and contrast masking of Wu et al., "Enhanced just noticeable difference model for images
+with pattern complexity", IEEE Transactions on Image Processing, 2017 (IEEE document 7885108), in
+the form of Fernandez et al., "Active image indexing", ICLR 2023.
+
+A distortion begins as a free tensor. It is squashed, weighted per channel and masked by the JND
+map. The result is added to the *normalised* image, so in pixel units it is multiplied by ImageNet's
+standard deviation once more, whatever the extractor's own normalisation is.
 """
 
 import torch
 import torch.nn.functional as F
 
+from activeindex.activation.settings import ActivationSettings
 from activeindex.errors import ShapeError
+from activeindex.extractors.base import IMAGENET_STD
 
 LUMINANCE = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in luminance (ITU-R BT.601)."""
+
+CHANNEL_WEIGHTS = tuple(0.072 / weight for weight in LUMINANCE)
+"""(0.241, 0.123, 0.632): the less a channel adds to luminance, the more it may change."""
+
+INITIAL_AMPLITUDE = 1e-6
+"""Standard deviation of the free tensor at the start."""
 
 _LOCAL_MEAN = (
     (1.0, 1.0, 1.0, 1.0, 1.0),
@@ -79,3 +92,34 @@ def jnd_map(images: torch.Tensor) -> torch.Tensor:
     masking = contrast_masking(luminance)
     threshold = adaptation + masking - 0.3 * torch.minimum(adaptation, masking)
     return threshold.clamp(min=_FLOOR) / 255.0
+
+
+def initial_distortion(shape: torch.Size, generator: torch.Generator) -> torch.Tensor:
+    """The free tensor at the start, ``INITIAL_AMPLITUDE`` times normal noise."""
+    return torch.randn(shape, generator=generator) * INITIAL_AMPLITUDE
+
+
+def shape_distortion(
+    free: torch.Tensor, jnd: torch.Tensor, settings: ActivationSettings
+) -> torch.Tensor:
+    """The distortion in normalised space that a free tensor stands for.
+
+    Args:
+        free: ``(B, 3, H, W)``, any value.
+        jnd: ``(B, 1, H, W)``; see :func:`jnd_map`.
+        settings: Says which of squashing, channel weights and masking apply.
+
+    Returns:
+        ``(B, 3, H, W)``, to be added to the normalised image.
+    """
+    distortion = torch.tanh(free) if settings.use_tanh else free
+    if settings.scale_channels:
+        distortion = distortion * free.new_tensor(CHANNEL_WEIGHTS).view(1, 3, 1, 1)
+    if settings.use_attenuation:
+        distortion = distortion * (settings.scaling * jnd)
+    return distortion
+
+
+def in_pixels(distortion: torch.Tensor) -> torch.Tensor:
+    """A distortion in normalised space in pixel units, where 1 is the whole range of a pixel."""
+    return distortion * distortion.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)

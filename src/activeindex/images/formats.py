@@ -1,0 +1,68 @@
+"""File formats of released images."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from activeindex.errors import InputError
+
+FormatName = Literal["png", "jpeg", "webp"]
+
+FORMATS: tuple[FormatName, ...] = get_args(FormatName)
+
+DEFAULT_QUALITY = 90
+
+_SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """A file format with its quality.
+
+    Attributes:
+        name: ``png``, ``jpeg`` or ``webp``.
+        quality: 1 to 100 for the lossy ones, ``DEFAULT_QUALITY`` if it is left out; None for PNG.
+    """
+
+    name: FormatName = "png"
+    quality: int | None = None
+
+    def __post_init__(self) -> None:
+        """Checks both and fills in the quality.
+
+        Raises:
+            InputError: If there is no such format or quality.
+        """
+        if self.name not in FORMATS:
+            raise InputError(f"format: expected one of {', '.join(FORMATS)}, found {self.name!r}")
+        if self.lossless:
+            if self.quality is not None:
+                raise InputError(
+                    f"quality: expected none for {self.name}, which is lossless, found "
+                    f"{self.quality}"
+                )
+            return
+        if self.quality is None:
+            object.__setattr__(self, "quality", DEFAULT_QUALITY)
+        elif not 1 <= self.quality <= 100:
+            raise InputError(f"quality: expected 1 to 100, found {self.quality}")
+
+    @property
+    def lossless(self) -> bool:
+        """Whether a file gives back the pixels that were put in."""
+        return self.name == "png"
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether a file can hold opacity."""
+        return self.name != "jpeg"
+
+    @property
+    def suffix(self) -> str:
+        """Of file names."""
+        return _SUFFIXES[self.name]
+
+    def __str__(self) -> str:
+        return self.name if self.quality is None else f"{self.name} at quality {self.quality}"
+
+
+PNG = FileFormat("png")

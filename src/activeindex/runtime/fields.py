@@ -1,0 +1,114 @@
+"""Settings declared once: dataclass fields that carry their help text, choices and bounds.
+
+A settings dataclass declares its fields with :func:`option` and calls :func:`check_fields` in its
+``__post_init__``. The command line derives its options from the same fields. Keys of the metadata:
+
+``help``
+    One line for ``--help``.
+``choices``
+    The values that are allowed, a tuple.
+``minimum``, ``maximum``
+    Bounds of a number, inclusive.
+``importable``
+    Whether a callable is taken beside the choices, on the command line as ``package.module:name``.
+``metavar``
+    The name of the value in ``--help``.
+"""
+
+import dataclasses
+import importlib
+import math
+from collections.abc import Callable
+from typing import Any
+
+from activeindex.errors import InputError, reason_of
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    choices: tuple[str, ...] | None = None,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    importable: bool = False,
+    metavar: str | None = None,
+) -> Any:
+    """A dataclass field with a default; see the module for the rest."""
+    rules = {
+        "help": help,
+        "choices": choices,
+        "minimum": minimum,
+        "maximum": maximum,
+        "importable": importable or None,
+        "metavar": metavar,
+    }
+    known = {key: value for key, value in rules.items() if value is not None}
+    return dataclasses.field(default=default, metadata=known)
+
+
+def check_fields(settings: Any) -> None:
+    """Checks the fields of a dataclass against their choices and bounds; None is always allowed.
+
+    Raises:
+        InputError: Naming the field, what was expected and what was found.
+    """
+    for field in dataclasses.fields(settings):
+        value, rules = getattr(settings, field.name), field.metadata
+        if value is None:
+            continue
+        choices, minimum = rules.get("choices"), rules.get("minimum")
+        own = rules.get("importable", False)
+        if choices and value not in choices and not (own and callable(value)):
+            others = " or your own as package.module:name" if own else ""
+            raise InputError(
+                f"{field.name}: expected one of {', '.join(choices)}{others}, found {value!r}"
+            )
+        maximum = rules.get("maximum", math.inf)
+        if minimum is not None and not (minimum <= value <= maximum and value < math.inf):
+            wanted = f"{minimum} or more" if maximum == math.inf else f"{minimum} to {maximum}"
+            raise InputError(f"{field.name}: expected {wanted}, found {value}")
+
+
+def import_name(text: str, option: str) -> Callable[..., Any]:
+    """The callable that ``package.module:name`` stands for.
+
+    Args:
+        text: A module that can be imported, and a name in it.
+        option: Named in errors.
+
+    Raises:
+        InputError: If the text has another form, the module cannot be imported, or there is no
+            callable of that name in it.
+
+    Example:
+        >>> import_name("math:hypot", "loss_f")(3, 4)
+        5.0
+    """
+    module, _, name = text.partition(":")
+    if not (module and name):
+        raise InputError(f"{option}: expected package.module:name, found {text!r}")
+    try:
+        found: Any = importlib.import_module(module)
+    except Exception as error:
+        raise InputError(f"{option}: cannot import {module!r} ({reason_of(error)})") from error
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if not callable(found):
+        raise InputError(f"{option}: expected a callable {name!r} in {module!r}, found {found!r}")
+    called: Callable[..., Any] = found
+    return called
+
+
+def name_of(value: Callable[..., Any]) -> str:
+    """``module:qualname`` of a callable, which stands for it in records and journals.
+
+    An object that can be called goes by the name of its class.
+
+    Example:
+        >>> import json
+        >>> name_of(json.loads)
+        'json:loads'
+    """
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return f"{named.__module__}:{named.__qualname__}"
