@@ -8,7 +8,7 @@ The photographs with even numbers were used to choose the settings; by default t
 numbers are measured. For every run: R@1 over the fixed list of edits with a 95 % interval
 (bootstrap over photographs, 10,000 resamples, seed 0), the difference to the paper's preset at
 `--scaling` likewise (paired), and R@1 by edit. Every index holds the references and all originals;
-those that were activated with `--code_views` by the codes that they were activated for.
+those that were activated with `--descriptor_views` by the codes that they were activated for.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--margin_width", type=float, help="of these, instead of their own")
     parser.add_argument("--iterations", type=int, help="likewise")
     parser.add_argument("--edited_views", type=int, help="likewise")
-    parser.add_argument("--code_views", type=int, help="likewise")
+    parser.add_argument("--descriptor_views", type=int, help="likewise")
     parser.add_argument("--scaling", type=float, nargs="*", default=[1.83], help="of the paper's")
     parser.add_argument("--as_published", action="store_true", help="the paper's too, unscaled")
     options = parser.parse_args()
@@ -66,7 +66,7 @@ def chosen(options: argparse.Namespace) -> dict[str, Preset | None]:
     for scaling in options.scaling:
         changed = paper.settings.replace(scaling=scaling)
         runs[f"paper, scaling {scaling}"] = Preset(changed, paper.release)
-    names = ("margin_width", "iterations", "edited_views", "code_views")
+    names = ("margin_width", "iterations", "edited_views", "descriptor_views")
     given = {name: getattr(options, name) for name in names}
     changes = {name: value for name, value in given.items() if value is not None}
     for preset, psnr in itertools.product(options.presets, options.psnr):
@@ -80,12 +80,14 @@ def measure(options: argparse.Namespace, runs: dict[str, Preset | None]) -> None
     collection = Collection.of(options)
     trained = train_index(collection.training, options.idx_factory, "L2", collection.copies)
 
-    def found(released: list[Pixels], code_views: int) -> Hits:
+    def found(released: list[Pixels], descriptor_views: int) -> Hits:
         stored = collection.database
-        if code_views:
+        if descriptor_views:
             extractor = collection.extractor
             squares = [resize_square(to_tensor(p), extractor.input_size) for p in collection.pixels]
-            stored[collection.ids] = code_features(extractor, torch.stack(squares), code_views)
+            stored[collection.ids] = code_features(
+                extractor, torch.stack(squares), descriptor_views
+            )
         queries = collection.edited(released)
         return hits(filled(trained, stored), queries, collection.ids)
 
@@ -95,7 +97,7 @@ def measure(options: argparse.Namespace, runs: dict[str, Preset | None]) -> None
         result = collection.activated([trained], preset)
         qualities = [image.quality for image in result.images]
         return Run(
-            found([image.pixels for image in result.images], preset.settings.code_views),
+            found([image.pixels for image in result.images], preset.settings.descriptor_views),
             np.array([quality.psnr for quality in qualities]),
             np.array([quality.ssim for quality in qualities]),
         )

@@ -129,7 +129,7 @@ def test_features_whose_codes_are_to_be_stored_are_written_beside_the_images(
     assert np.allclose(found.values, expected.values, atol=1e-6)
     assert found.extractor == expected.extractor
     assert found.extractor_sha256 == expected.extractor_sha256
-    assert found.code_views == 0
+    assert found.descriptor_views == 0
 
 
 def test_features_of_other_images_are_not_replaced(

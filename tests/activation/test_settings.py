@@ -22,7 +22,7 @@ def test_the_paper_preset_has_the_published_values() -> None:
         "scaling": 3.0,
         "margin_weight": 0.0,
         "edited_views": 0,
-        "code_views": 0,
+        "descriptor_views": 0,
         "margin_width": 0.1,
         "precision": "float32",
     }

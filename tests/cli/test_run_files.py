@@ -53,7 +53,7 @@ def test_codes_of_mean_features_are_what_is_searched_and_aimed_at(
 ) -> None:
     """Passive images stay with their own, which are best for them."""
     options = prepared.main_options(
-        **{"code_views": 8, "iterations": 1, "eval_icd": False, "active": arm == "active"},
+        **{"descriptor_views": 8, "iterations": 1, "eval_icd": False, "active": arm == "active"},
         **{"verbose": 0, "output_dir": tmp_path, "idx_dir": runs / "indexes"},
     )
     assert run(["main", *options]) == 0

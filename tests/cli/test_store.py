@@ -84,7 +84,7 @@ def fill(say: Say, store: str, released: Released) -> None:
 def test_features_of_other_views_than_pictures_were_activated_for_are_refused(
     say: Say, released: Released, tmp_path: Path
 ) -> None:
-    views = ("--code_views", 8)
+    views = ("--descriptor_views", 8)
     activated = ("activate", "--index", released.index, released.album, "out", *views)
     assert "features in out/fts.pt, of 8 views" in say(*activated, "--iterations", 1, *SMALL).out
     extraction = ("extract_fts", "--data_dir", released.album, "--output_dir", "fts", *views)
@@ -101,7 +101,7 @@ def test_features_of_other_views_than_pictures_were_activated_for_are_refused(
     for features, out in ((released.fts, tmp_path / "out"), (tmp_path / "fts", released.out)):
         answer = add(features, out)
         assert answer.code == 2
-        assert "expected features of extract_fts --code_views" in answer.err
+        assert "expected features of extract_fts --descriptor_views" in answer.err
         forced = add(features, out, "--force").out
         assert "have another code than they were activated for" in forced
     answer = add(tmp_path / "fts", tmp_path / "out")
@@ -111,13 +111,14 @@ def test_features_of_other_views_than_pictures_were_activated_for_are_refused(
     assert say("store", "create", store, "--index", released.index).code == 0
     answer = say("store", "add", store, tmp_path / "fts" / "fts.pt")
     assert answer.code == 2
-    assert "has no record of activation, found --code_views 8" in answer.err
+    assert "has no record of activation, found --descriptor_views 8" in answer.err
 
 
 def test_folder_of_activated_pictures_is_added_as_it_is(
     say: Say, released: Released, store: str
 ) -> None:
-    activated = ("activate", "--index", released.index, released.album, "out", "--code_views", 8)
+    options = ("--index", released.index, "--code_views", 8)  # As 0.1 named it.
+    activated = ("activate", *options, released.album, "out")
     assert say(*activated, "--iterations", 1, *SMALL).code == 0
     assert say("store", "create", store, "--index", released.index).code == 0
     answer = say("store", "add", store, "out")

@@ -94,5 +94,7 @@ def test_a_negative_seed_is_refused(folder: Path, tmp_path: Path) -> None:
 
 
 def test_they_are_not_mean_features_as_well(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="edit_seed: expected none with code_views, found both"):
-        extract_folder(LinearExtractor(), folder, tmp_path, edit_seed=0, code_views=3)
+    with pytest.raises(
+        InputError, match="edit_seed: expected none with descriptor_views, found both"
+    ):
+        extract_folder(LinearExtractor(), folder, tmp_path, edit_seed=0, descriptor_views=3)

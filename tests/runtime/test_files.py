@@ -122,3 +122,8 @@ def test_what_is_not_a_folder_or_a_file_is_told_with_its_option(tmp_path: Path) 
         with pytest.raises(InputError) as caught:
             check(path, "data_dir")
         assert str(caught.value) == message.format(path)
+
+
+def test_keys_of_release_0_1_are_read_under_their_names_since(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"settings": {"code_views": 8, "scaling": 3.0}}')
+    assert read_json(tmp_path / "a.json") == {"settings": {"descriptor_views": 8, "scaling": 3.0}}

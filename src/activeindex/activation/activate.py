@@ -271,7 +271,7 @@ class _Activation:
         releases = each(lambda one: Release(one, self._released_as, device), group.pictures)
         originals = [release.original for release in releases]
         features = self._features(originals)
-        coded = self._coded(originals) if self._settings.code_views else features
+        coded = self._coded(originals) if self._settings.descriptor_views else features
         # Threads would take longer: what little FAISS does for one feature lies between lines of
         # Python, which wait for each other.
         objectives = [Objective.of(one, self._quantisers, self._settings) for one in coded]
@@ -288,7 +288,7 @@ class _Activation:
 
     def _coded(self, images: Sequence[torch.Tensor]) -> list[Features]:
         """``(1, d)`` for each original ``(1, 3, H, W)``: what the index stores the code of."""
-        views = self._settings.code_views
+        views = self._settings.descriptor_views
         return np.split(code_features(self._extractor, self._squares(images), views), len(images))
 
     def _squares(self, images: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -189,7 +189,7 @@ def activate_folder(
             features = output_dir / _FEATURES
             shape = (note["count"], extractor.dimension)
             write_features(features, journal.growing(ROWS_FILE), shape)
-            write_note(features, extractor.identity, shape, settings.code_views)
+            write_note(features, extractor.identity, shape, settings.descriptor_views)
         journal.finish(note, drop=(ROWS_FILE,))
         return _result(output_dir, note, before)
 

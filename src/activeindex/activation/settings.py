@@ -121,9 +121,9 @@ class ActivationSettings:
         margin_width: How deep is deep enough, as a share of the original's mean depth.
         edited_views: Views of each image after a random edit that go through the extractor and
             back in each step beside the image itself; the loss is the mean over all of them.
-        code_views: Views of the original, after edits that are the same for every image, whose
-            features are averaged with its own before the code is taken: the index must store the
-            code of that mean (:func:`activeindex.extractors.code_features`); 0 for its own.
+        descriptor_views: Views of the original, after edits that are the same for every image,
+            whose features are averaged with its own before the code is taken: the index must store
+            the code of that mean (:func:`activeindex.extractors.code_features`); 0 for its own.
         precision: What the passes through the extractor and back compute in. ``bfloat16`` is
             several times faster where the device has instructions for it. The features that the
             index codes, and those that are measured, are computed in ``float32``.
@@ -147,7 +147,7 @@ class ActivationSettings:
     edited_views: int = option(
         0, "views after a random edit that each step looks at besides", minimum=0
     )
-    code_views: int = option(
+    descriptor_views: int = option(
         0,
         "views of the original, 16 at most, whose mean feature the code is taken of; the index "
         "must store that code (docs/presets.md)",

@@ -121,7 +121,7 @@ def run(options: argparse.Namespace) -> None:
         said.append(f"{'all' if done.before == done.count else done.before} of them before")
     released = ", ".join(said) + ("," if said[1:] else "")
     reporter.line(f"{options.out}: {released} in {reporter.seconds:.1f} s")
-    if (views := settings.code_views) and done.features:
+    if (views := settings.descriptor_views) and done.features:
         reporter.line(
             f"the index must hold the features in {done.features}, of {views} views of each image"
         )

@@ -31,7 +31,7 @@ _OPTIONS: tuple[tuple[str, Callable[[str], object], object, str], ...] = (
     ("margin_width", float, 0.1, "how deep is deep enough, as a share of the mean depth"),
     ("edited_views", whole(0), 0, "views after a random edit that each step looks at besides"),
     (
-        "code_views",
+        "descriptor_views",
         whole(0),
         0,
         "views of the original, 16 at most, whose mean feature the code is taken of; the index "
@@ -66,7 +66,8 @@ def add_activation_options(parser: argparse.ArgumentParser, preset: str) -> None
         if kind is boolean:
             add_boolean(group, f"--{name}", None, shown)
         else:
-            group.add_argument(f"--{name}", type=kind, help=shown)
+            aliases = ["--code_views"] if name == "descriptor_views" else []
+            group.add_argument(f"--{name}", *aliases, type=kind, help=shown)
 
 
 def chosen_activation(options: argparse.Namespace) -> "ActivationSettings":

@@ -43,11 +43,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "several times faster, nearly the same features",
     )
     parser.add_argument(
+        "--descriptor_views",
         "--code_views",
         type=whole(0),
         default=0,
         help="average each feature with those of so many edited views, 16 at most: for originals "
-        "that are activated with the same --code_views (docs/presets.md)",
+        "that are activated with the same --descriptor_views (docs/presets.md)",
     )
     parser.add_argument(
         "--edit_seed",
@@ -68,7 +69,7 @@ def run(options: argparse.Namespace) -> None:
     from activeindex.extractors.features import extract_folder
     from activeindex.images.folder import list_images
 
-    check_fixed_views("code_views", options.code_views)
+    check_fixed_views("descriptor_views", options.descriptor_views)
     reporter = chosen_reporter(options)
     workers = chosen_workers(options, reporter)
     extractor = chosen_extractor(options, reporter)
@@ -84,7 +85,7 @@ def run(options: argparse.Namespace) -> None:
             workers=workers,
             unreadable=options.unreadable,
             decode=options.decode,
-            code_views=options.code_views,
+            descriptor_views=options.descriptor_views,
             edit_seed=options.edit_seed,
             suffix=f".{options.format}",
             progress=progress,

@@ -145,7 +145,7 @@ def run_experiment(
             settings.output_dir / "originals",
             batch_size=settings.evaluation.batch_size_eval,
             workers=workers,
-            code_views=settings.activation.code_views if settings.active else 0,
+            descriptor_views=settings.activation.descriptor_views if settings.active else 0,
             progress=progress,
         )
     originals = read_features(extraction.features, "originals", extractor.dimension)

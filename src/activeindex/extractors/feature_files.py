@@ -35,7 +35,7 @@ class FeatureFile:
         extractor: The identity of the extractor as noted by ``extract_fts``, or None where the
             file has no note (made by another program).
         extractor_sha256: Hash of its weights, or None likewise.
-        code_views: Views that were averaged with each image
+        descriptor_views: Views that were averaged with each image
             (:func:`~activeindex.extractors.code_features`), or None likewise.
     """
 
@@ -43,7 +43,7 @@ class FeatureFile:
     values: npt.NDArray[np.float32]
     extractor: str | None
     extractor_sha256: str | None = None
-    code_views: int | None = None
+    descriptor_views: int | None = None
 
     def hash(self) -> str:
         """SHA-256 of the values, the same for every file format."""
@@ -105,7 +105,11 @@ def read_features(
         for key in ("extractor", "extractor_sha256")
     )
     return FeatureFile(
-        path, values, extractor, sha256, None if extractor is None else noted.get("code_views", 0)
+        path,
+        values,
+        extractor,
+        sha256,
+        None if extractor is None else noted.get("descriptor_views", 0),
     )
 
 
@@ -211,7 +215,7 @@ def write_features(path: Path, rows: Path, shape: tuple[int, int]) -> None:
 
 
 def write_note(
-    path: Path, extractor: ExtractorIdentity, shape: tuple[int, int], code_views: int
+    path: Path, extractor: ExtractorIdentity, shape: tuple[int, int], descriptor_views: int
 ) -> None:
     """Notes beside the feature file of an activation what made it, for :func:`read_features`.
 
@@ -219,13 +223,13 @@ def write_note(
         path: The feature file.
         extractor: What it comes from.
         shape: Of the features, ``(n, d)``.
-        code_views: Views that were averaged with each image.
+        descriptor_views: Views that were averaged with each image.
     """
     count, dimension = shape
     note = {
         "extractor": str(extractor),
         "extractor_sha256": extractor.sha256,
-        "code_views": code_views,
+        "descriptor_views": descriptor_views,
         "count": count,
         "dimension": dimension,
         "activation": True,

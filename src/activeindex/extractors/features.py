@@ -182,14 +182,14 @@ class ExtractionJob:
     Attributes:
         extractor: Maps the images to features.
         decode: How JPEG files are decoded.
-        code_views: See :func:`code_features`.
+        descriptor_views: See :func:`code_features`.
         edit_seed: Seeds an edit of each image, together with its name; None for no edits.
         root: What those names are relative to.
     """
 
     extractor: Extractor
     decode: Decode = "exact"
-    code_views: int = 0
+    descriptor_views: int = 0
     edit_seed: int | None = None
     root: Path = Path()
 
@@ -226,7 +226,7 @@ class ExtractionJob:
             return np.empty((0, self.extractor.dimension), np.float32)
         squares = torch.from_numpy(np.stack([image for _, image in images]))
         if self.edit_seed is None:
-            return code_features(self.extractor, squares, self.code_views)
+            return code_features(self.extractor, squares, self.descriptor_views)
         names = [path.relative_to(self.root).as_posix() for path, _ in images]
         numbers = [zlib.crc32(name.encode()) for name in names]
         generators = [image_generator(self.edit_seed, number) for number in numbers]
@@ -244,7 +244,7 @@ def extract_folder(
     workers: Engine | None = None,
     unreadable: OnUnreadable = "refuse",
     decode: Decode = "exact",
-    code_views: int = 0,
+    descriptor_views: int = 0,
     edit_seed: int | None = None,
     suffix: str = ".pt",
     progress: Progress | None = None,
@@ -263,8 +263,8 @@ def extract_folder(
         workers: Who computes; this process alone by default.
         unreadable: Whether to refuse or to skip files that cannot be decoded.
         decode: ``"exact"``, or ``"scaled"`` for speed on large JPEGs.
-        code_views: Of originals that are activated with as many, for the index that they will be
-            found in: views whose features are averaged with the image's, :func:`code_features`.
+        descriptor_views: Of originals that are activated with as many, for the index that they will
+            be found in: views whose features are averaged with the image's, :func:`code_features`.
         edit_seed: Extract the features of edited copies instead, one edit at random for each
             image, seeded by this and the image's name
             (:func:`~activeindex.edits.differentiable.edited_views`).
@@ -283,11 +283,11 @@ def extract_folder(
         raise InputError(f"decode: expected one of {', '.join(get_args(Decode))}, found {decode!r}")
     if batch_size < 1:
         raise InputError(f"batch_size: expected 1 or more, found {batch_size}")
-    check_fixed_views("code_views", code_views)
+    check_fixed_views("descriptor_views", descriptor_views)
     if edit_seed is not None and edit_seed < 0:
         raise InputError(f"edit_seed: expected 0 or more, found {edit_seed}")
-    if code_views and edit_seed is not None:
-        raise InputError("edit_seed: expected none with code_views, found both")
+    if descriptor_views and edit_seed is not None:
+        raise InputError("edit_seed: expected none with descriptor_views, found both")
     progress = progress or Silent()
     paths = list_images(data_dir)
     names = [path.relative_to(data_dir).as_posix() for path in paths]
@@ -300,7 +300,7 @@ def extract_folder(
         "unreadable": unreadable,
         "decode": decode,
         "format": suffix,
-        **({"code_views": code_views} if code_views else {}),
+        **({"descriptor_views": descriptor_views} if descriptor_views else {}),
         **({} if edit_seed is None else {"edit_seed": edit_seed}),
     }
     if is_begun(output_dir, "activation") and not is_begun(output_dir, "fts"):
@@ -313,7 +313,7 @@ def extract_folder(
         "fts",
         identity,
         (ROWS_FILE, NAMES_FILE),
-        optional=("code_views", "edit_seed"),
+        optional=("descriptor_views", "edit_seed"),
         free=("data_dir", "unreadable"),
         told=OTHER_IMAGES,
     )
@@ -335,7 +335,7 @@ def extract_folder(
         size = min(batch_size, _CPU_BATCH) if extractor.device.type == "cpu" else batch_size
         starts = range(done, len(paths), size)
         batches = (workers or LocalEngine()).run(
-            ExtractionJob(extractor, decode, code_views, edit_seed, data_dir),
+            ExtractionJob(extractor, decode, descriptor_views, edit_seed, data_dir),
             [paths[start : start + size] for start in starts],
         )
         for start, batch in zip(starts, batches, strict=True):

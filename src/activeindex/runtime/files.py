@@ -77,6 +77,19 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+_RENAMED = {"code_views": "descriptor_views"}
+"""Keys of JSON objects that release 0.1 wrote, and their names since."""
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parses JSON, with the keys of release 0.1 under their names since."""
+    return json.loads(text, object_hook=_with_new_names)
+
+
+def _with_new_names(value: dict[str, Any]) -> dict[str, Any]:
+    return {_RENAMED.get(key, key): each for key, each in value.items()}
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Reads a JSON object.
 
@@ -84,7 +97,7 @@ def read_json(path: Path) -> dict[str, Any]:
         InputError: If the file does not hold one.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(
             f"{path}: expected a JSON object, found something else ({error})"
@@ -122,7 +135,7 @@ def read_json_lines(path: Path, expected: str) -> Iterator[dict[str, Any]]:
     """
     for number, line in enumerate(read_lines(path), start=1):
         try:
-            value = json.loads(line)
+            value = parse_json(line)
         except ValueError:
             value = None
         if not isinstance(value, dict):

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from activeindex.errors import InputError
-from activeindex.runtime.files import output_error, read_json, write_json
+from activeindex.runtime.files import output_error, parse_json, read_json, write_json
 from activeindex.runtime.locking import only_run
 
 _SPEAKING: Mapping[str, str] = {}
@@ -178,7 +178,7 @@ class Journal:
         size, sizes = 0, dict.fromkeys(files, 0)
         for line in self._path.read_bytes().splitlines(keepends=True):
             try:
-                entry = json.loads(line)
+                entry = parse_json(line)
             except ValueError:
                 break  # The kill came while this line was written: its step does not count.
             if not line.endswith(b"\n"):
@@ -262,7 +262,7 @@ def check_begun(
     elif begun.exists():
         left = begun
         try:
-            found = json.loads(begun.read_bytes().partition(b"\n")[0])["identity"]
+            found = parse_json(begun.read_bytes().partition(b"\n")[0])["identity"]
         except (ValueError, LookupError, TypeError):
             return  # Killed while it was written: nothing was done.
     else:

@@ -233,16 +233,17 @@ def _check_views(
     features: FeatureFile, names: Sequence[str], activations: Mapping[str, Mapping[str, Any]]
 ) -> None:
     """Images that were activated for codes of other features would be looked for elsewhere."""
-    if features.code_views is None:
+    if features.descriptor_views is None:
         return
     for name in names:
         record = activations.get(name)
-        views = 0 if record is None else record.get("settings", {}).get("code_views", 0)
-        if views != features.code_views:
+        views = 0 if record is None else record.get("settings", {}).get("descriptor_views", 0)
+        if views != features.descriptor_views:
             why = f"since {name} has no record of activation"
             if record is not None:
                 why = f"which {name} was activated for"
             raise InputError(
-                f"FTS {features.path}: expected features of extract_fts --code_views {views}, "
-                f"{why}, found --code_views {features.code_views}; --force goes on nevertheless"
+                f"FTS {features.path}: expected features of extract_fts --descriptor_views "
+                f"{views}, {why}, found --descriptor_views {features.descriptor_views}; --force "
+                "goes on nevertheless"
             )

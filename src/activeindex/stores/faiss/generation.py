@@ -1,7 +1,6 @@
 """``faiss:PATH``: codes in memory in a FAISS index, records in SQLite."""
 
 import contextlib
-import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from activeindex.errors import ActiveIndexError, InputError
 from activeindex.indexing.artefact import TrainedIndex
 from activeindex.indexing.search import Neighbours
+from activeindex.runtime.files import parse_json
 from activeindex.runtime.workers import Engine
 from activeindex.stores.faiss.codes import CodeIndex
 from activeindex.stores.generation import TIES, Features, Generation, Ids, SearchOptions, ordered
@@ -92,7 +92,7 @@ class FaissGeneration(Generation):
         )
         return sorted(
             (
-                Record(i, name, sha256, code, activation and json.loads(activation), self.name)
+                Record(i, name, sha256, code, activation and parse_json(activation), self.name)
                 for i, name, sha256, code, activation in found
             ),
             key=lambda record: record.id,

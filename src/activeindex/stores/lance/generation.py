@@ -1,7 +1,6 @@
 """``lance://PATH``: records on disk in a Lance data set, searched through the injected IVF-PQ."""
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from functools import update_wrapper
@@ -15,6 +14,7 @@ from activeindex.errors import ActiveIndexError, InputError
 from activeindex.extractors.feature_files import FeatureFile
 from activeindex.indexing.artefact import TrainedIndex
 from activeindex.indexing.search import Neighbours
+from activeindex.runtime.files import parse_json
 from activeindex.runtime.progress import Progress, Silent
 from activeindex.runtime.workers import Engine, LocalEngine
 from activeindex.stores.generation import TIES, Features, Generation, Ids, SearchOptions, ordered
@@ -162,7 +162,7 @@ class LanceGeneration(Generation):
                     row["name"],
                     row["sha256"],
                     row["code"],
-                    row["activation"] and json.loads(row["activation"]),
+                    row["activation"] and parse_json(row["activation"]),
                     self.name,
                 )
                 for row in rows

@@ -63,9 +63,9 @@ def test_the_code_of_an_activated_image_is_that_of_the_features_that_are_extract
     (tmp_path / "in").mkdir()
     for number, pixels in enumerate(chosen):
         Image.fromarray(pixels).save(tmp_path / "in" / f"{number}.png")
-    extract_folder(small_sscd, tmp_path / "in", tmp_path / "fts", code_views=VIEWS)
+    extract_folder(small_sscd, tmp_path / "in", tmp_path / "fts", descriptor_views=VIEWS)
     stored = read_features(tmp_path / "fts" / "fts.pt", "fts").values
-    settings = DEEP.settings.replace(code_views=VIEWS, iterations=1)
+    settings = DEEP.settings.replace(descriptor_views=VIEWS, iterations=1)
     images = [from_levels(torch.from_numpy(pixels.transpose(2, 0, 1).copy())) for pixels in chosen]
     result = activate(images, small_sscd, quantiser, settings)
     assert [image.code for image in result.images] == [
@@ -79,7 +79,7 @@ def test_activated_images_come_nearer_to_the_reconstruction_of_that_code(
     small_sscd: Extractor,
     quantiser: Quantiser,
 ) -> None:
-    settings = DEEP.settings.replace(code_views=VIEWS)
+    settings = DEEP.settings.replace(descriptor_views=VIEWS)
     result = activate(images, small_sscd, quantiser, settings, release=DEEP.release)
     targets = quantiser.reconstruct(code_features(small_sscd, squares, VIEWS))
     before = distances(features_of(small_sscd, squares), targets)
@@ -93,11 +93,11 @@ def test_activated_images_come_nearer_to_the_reconstruction_of_that_code(
 def test_more_views_than_there_are_edits_and_fewer_than_none_are_refused(
     small_sscd: Extractor, tmp_path: Path, views: int
 ) -> None:
-    message = rf"^code_views: expected 0 to 16, found {views}$"
+    message = rf"^descriptor_views: expected 0 to 16, found {views}$"
     with pytest.raises(InputError, match=message):
-        DEEP.settings.replace(code_views=views)
+        DEEP.settings.replace(descriptor_views=views)
     with pytest.raises(InputError, match=message):
-        extract_folder(small_sscd, tmp_path, tmp_path / "out", code_views=views)
+        extract_folder(small_sscd, tmp_path, tmp_path / "out", descriptor_views=views)
 
 
 def test_fewer_views_are_the_first_of_more(squares: torch.Tensor) -> None:
