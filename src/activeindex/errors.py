@@ -1,9 +1,9 @@
 """Errors meant for the user, apart from bugs.
 
-Whatever a user can cause (a missing folder, a feature file of another dimension, a full disk) is
-raised as an :class:`ActiveIndexError`. Its text is one line that names the file or option, what
-was found and what was expected; the command line prints that line and exits with code 2. Any
-other exception is a bug and keeps its traceback.
+Problems that a user can cause (a missing folder, a feature file of another dimension, a full disk)
+are raised as :class:`ActiveIndexError`. The text is one line that names the file or option, what
+was expected and what was found; the command line prints it and exits with code 2. Any other
+exception is a bug and keeps its traceback.
 """
 
 import re
@@ -14,10 +14,10 @@ _LONGEST_REASON = 160
 
 
 class ActiveIndexError(Exception):
-    """Base of every error that the user can mend; the text is one self-contained line."""
+    """Base of every error that the user can fix; the text is one self-contained line."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Comes out of a worker as it was, whatever its constructor takes."""
+        """Pickle by text and attributes, so that any constructor survives the way from a worker."""
         return _with_text, (type(self), str(self), self.__dict__)
 
 
@@ -30,16 +30,16 @@ def _with_text(
 
 
 class InputError(ActiveIndexError, ValueError):
-    """A file, an image or an option does not hold what it should."""
+    """A file, an image or an option is not as expected."""
 
 
 class ShapeError(InputError):
     """A tensor or array has another shape than expected; both are printed.
 
     Args:
-        name: What the array is to the caller, e.g. ``"features"``.
-        expected: The shape asked for, with letters for free sizes, e.g. ``("B", 3, "H", "W")``.
-        actual: The shape that came.
+        name: The caller's name for the array, e.g. ``"features"``.
+        expected: The expected shape, with letters for free sizes, e.g. ``("B", 3, "H", "W")``.
+        actual: The shape found.
     """
 
     def __init__(self, name: str, expected: Sequence[int | str], actual: Sequence[int]) -> None:
@@ -63,16 +63,16 @@ class OutputError(ActiveIndexError, OSError):
 
 
 class NoTargetError(InputError):
-    """An index of this kind has no reconstruction that an image could be aimed at."""
+    """An index of this kind has no target of the kind that was asked for."""
 
 
 class MissingExtraError(ActiveIndexError, ImportError):
     """An optional package is not installed.
 
     Args:
-        package: The package that is missing.
+        package: The missing package.
         extra: The extra of ``activeindex`` that brings it.
-        purpose: What it is needed for.
+        purpose: The feature that needs it, as the subject of a sentence.
     """
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
@@ -83,7 +83,7 @@ class MissingExtraError(ActiveIndexError, ImportError):
 
 
 def reason_of(error: BaseException) -> str:
-    r"""What an error of a library says: its first line, of a long one the first sentence.
+    r"""Shorten an error of a library to its first line, a long line to its first sentence.
 
     >>> reason_of(RuntimeError("no zip archive\nat read (zip.cpp:12)"))
     'no zip archive'

@@ -1,10 +1,11 @@
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from activeindex.edits.composition import random_composition
 from activeindex.edits.edited import edit_generator
 from activeindex.edits.lists import FIXED_LIST, LONG_LIST, OFFERED
-from activeindex.edits.named import Edit, edit_by_name
+from activeindex.edits.named import Edit, as_edit, edit_by_name
 from activeindex.edits.warps import rotate
 from activeindex.errors import InputError
 
@@ -88,3 +89,27 @@ def test_refuses_other_modes_whatever_the_edit() -> None:
 def test_an_image_without_pixels_is_refused() -> None:
     with pytest.raises(InputError, match="expected at least 1x1 pixels, found 0x5"):
         Edit("none")(plain(RED, 0, 5), edit_generator(0, 0))
+
+
+def invert(image: Image.Image, generator: np.random.Generator) -> Image.Image:
+    return ImageOps.invert(image)
+
+
+def test_a_function_is_an_edit_under_its_own_name(photograph: Image.Image) -> None:
+    edited = as_edit(invert)(photograph, np.random.default_rng(0))
+    assert (edited.label, edited.applied) == ("invert", ("invert",))
+    assert np.array_equal(255 - np.asarray(edited.image), np.asarray(photograph))
+
+
+def test_a_function_that_returns_no_rgb_image_is_refused_by_name(photograph: Image.Image) -> None:
+    grey = Edit("grey", function=lambda image, generator: image.convert("L"))
+    with pytest.raises(InputError, match=r"^edit grey: expected an RGB image back, found L$"):
+        grey(photograph, np.random.default_rng(0))
+
+
+def test_edits_are_written_as_in_tables() -> None:
+    assert as_edit("jpeg 50") == Edit("jpeg", 50)
+    assert as_edit("center_crop 0.5") == Edit("center_crop", 0.5)
+    assert as_edit("hflip") == as_edit(Edit("hflip")) == Edit("hflip")
+    with pytest.raises(InputError, match=r"^edit jpeg: expected a number after it, found 'low'$"):
+        as_edit("jpeg low")

@@ -48,7 +48,7 @@ def prepare_disc(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> PreparedDisc:
-    """Makes ``references_10k``, ``references_990k`` and ``queries_40k`` in ``output_dir``.
+    """Make ``references_10k``, ``references_990k`` and ``queries_40k`` in ``output_dir``.
 
     Nothing is written before all inputs are found good. Links are absolute. A part that is already
     there is kept if it is the same and replaced if it holds other links.
@@ -57,7 +57,7 @@ def prepare_disc(
         data_dir: Holds ``train/``, ``references/`` and ``dev_queries_groundtruth.csv``. Only read.
         output_dir: Where the three folders go; made when missing. May be ``data_dir``.
         queries: How many training images to draw.
-        seed: Which ones; they depend on nothing else but the sorted file names.
+        seed: Of the draw, which depends on nothing else but the sorted file names.
         progress: Told of every link.
 
     Returns:
@@ -103,7 +103,7 @@ def prepare_disc(
 
 
 def _image_names(folder: Path) -> list[str]:
-    """The names of the images in ``folder``, sorted; nothing is opened and no file asked about."""
+    """List the image names in ``folder``, sorted, without a system call per file."""
     with os.scandir(folder) as entries:
         names = [
             entry.name
@@ -121,7 +121,7 @@ def _image_names(folder: Path) -> list[str]:
 def _split(
     names: list[str], wanted: dict[str, int], ground_truth: Path, folder: Path
 ) -> tuple[list[str], list[str]]:
-    """The names whose stem is wanted, and the others."""
+    """Split names into those whose stem is wanted, and the others."""
     matched: dict[str, str] = {}
     others = []
     for name in names:

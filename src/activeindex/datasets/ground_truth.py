@@ -1,4 +1,4 @@
-"""DISC21's ground truth: which reference image each query was made from, if any."""
+"""DISC21's ground truth: the reference image that each query was made from, if any."""
 
 import csv
 import re
@@ -14,7 +14,7 @@ _SHOWN = 40
 
 
 def read_ground_truth(path: Path) -> dict[str, int]:
-    """Reads the rows ``Q#####,R######``; the reference side is empty for a query without a match.
+    """Read the rows ``Q#####,R######``; the reference side is empty for a query without a match.
 
     Args:
         path: ``dev_queries_groundtruth.csv``; a first line ``query_id,reference_id`` is skipped.

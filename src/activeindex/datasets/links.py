@@ -18,7 +18,7 @@ _REPORTED_EVERY = 2000
 
 @dataclass(frozen=True)
 class LinkedFolder:
-    """A folder of links that is in place."""
+    """A finished folder of links."""
 
     path: Path
     """The folder."""
@@ -29,7 +29,7 @@ class LinkedFolder:
 
 
 def check_replaceable(folder: Path) -> None:
-    """Makes sure that ``folder`` can be replaced without losing anything.
+    """Check that ``folder`` can be replaced without losing anything.
 
     Raises:
         InputError: If something other than a folder of links is there.
@@ -50,7 +50,7 @@ def check_replaceable(folder: Path) -> None:
 def write_links(
     folder: Path, source: Path, names: Sequence[str], progress: Progress
 ) -> LinkedFolder:
-    """Makes ``folder`` hold links to ``source / name`` under the same names, and nothing else.
+    """Make ``folder`` hold links to ``source / name``, and nothing else.
 
     Args:
         folder: The folder to make or to replace; the folder that it is in exists.
@@ -107,7 +107,7 @@ def _link_all(folder: Path, source: Path, names: Sequence[str], progress: Progre
 
 
 def _swap(partial: Path, folder: Path, replaced: Path) -> None:
-    """Puts ``partial`` in the place of ``folder``, which moves to ``replaced`` if it is there."""
+    """Move ``partial`` to ``folder``, and what was there to ``replaced``."""
     if not folder.exists():
         partial.rename(folder)
         return
@@ -120,7 +120,7 @@ def _swap(partial: Path, folder: Path, replaced: Path) -> None:
 
 
 def _remove_links(folder: Path) -> None:
-    """Removes a folder of links; whatever is no link stays, and the folder with it."""
+    """Remove a folder of links; it stays if it holds anything else."""
     if not folder.is_dir() or folder.is_symlink():
         return
     with os.scandir(folder) as entries:

@@ -1,7 +1,6 @@
-"""Photographs that ship in scikit-image and scikit-learn, and a collection made of them.
+"""Photographs of scikit-image and scikit-learn, and a collection made of them.
 
-The files are found, not imported: both packages are slow to import and nothing of their code is
-needed.
+The files are located without importing the packages, which is slow.
 """
 
 import importlib.util
@@ -33,7 +32,7 @@ PROTECTED = (
     "sklearn/china.jpg",
     "sklearn/flower.jpg",
 )
-"""The photographs that are released."""
+"""Photographs to be released."""
 
 OTHERS = (
     "skimage/brick.png",
@@ -44,7 +43,7 @@ OTHERS = (
     "skimage/ihc.png",
     "skimage/page.png",
 )
-"""The photographs that the reference collection is cut from."""
+"""Photographs that the reference collection is cut from."""
 
 _LONGEST_SIDE = 640
 """Protected photographs are scaled down to this many pixels, to keep the demo short."""
@@ -52,7 +51,7 @@ _CROP_SIZE = 224
 
 
 def find_photograph(name: str) -> Path:
-    """The file of ``package/file``.
+    """Find the file of ``package/file``.
 
     Raises:
         MissingExtraError: If the package is not installed or has no such file.
@@ -68,7 +67,7 @@ def find_photograph(name: str) -> Path:
 
 
 def write_protected(folder: Path) -> None:
-    """Writes the photographs to be released."""
+    """Write the photographs to be released."""
     for name in PROTECTED:
         image = read_rgb(find_photograph(name))
         image.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE), Image.Resampling.LANCZOS)
@@ -76,7 +75,7 @@ def write_protected(folder: Path) -> None:
 
 
 def write_references(folder: Path, count: int, seed: int, progress: Progress) -> None:
-    """Writes the other photographs and random crops of them, ``count`` images in all."""
+    """Write the other photographs and random crops of them, ``count`` images in all."""
     photographs = [(Path(name).stem, read_rgb(find_photograph(name))) for name in OTHERS]
     for number, (name, image) in enumerate(_whole_then_crops(photographs, count, seed)):
         _write_once(folder / f"{number:05d}_{name}.png", np.asarray(image))
@@ -84,7 +83,7 @@ def write_references(folder: Path, count: int, seed: int, progress: Progress) ->
 
 
 def _write_once(path: Path, pixels: Pixels) -> None:
-    """Leaves a file that has these pixels as it is: written anew, it would be another input."""
+    """Write pixels unless the file has them: a newer file would count as another input."""
     if not path.exists() or not np.array_equal(np.asarray(read_rgb(path)), pixels):
         write_png(path, pixels)
 

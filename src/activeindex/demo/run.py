@@ -1,4 +1,4 @@
-"""From photographs to the tables of both arms, a contact sheet and a report."""
+"""The demo: both arms on photographs, a contact sheet and a report."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +22,12 @@ _REFERENCES = 1200
 _IDX_FACTORY = "IVF32,PQ8x8np"
 _SEED = 0
 _BATCH = 2
-"""Photographs that are released together: twelve keep six cores busy."""
+"""Photographs released together: twelve keep six cores busy."""
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo made.
+    """Results of the demo.
 
     Attributes:
         passive: The run with untouched photographs.
@@ -49,14 +49,14 @@ def run_demo(
     start_bar: StartBar,
     command: str | None = None,
 ) -> DemoResult:
-    """Runs both arms on the photographs that ship in packages.
+    """Run both arms on the photographs that ship in packages.
 
     Args:
         output_dir: Gets the images, the features, the index and both runs.
         extractor: Maps images to features.
         workers: Who computes.
         start_bar: Called for a progress bar at the start of each stage.
-        command: What was typed, for the runs' notes.
+        command: The command line, for the runs' notes.
 
     Raises:
         MissingExtraError: If the packages with the photographs are not installed.

@@ -1,4 +1,4 @@
-"""What copiers do to images: the edits that turn a released image into a query.
+"""Edits that copiers make: they turn a released image into a query.
 
 In the path of an image this room comes after activation and before evaluation: an activated image
 is written as an 8-bit file and released, a copier edits that copy, and evaluation asks whether the

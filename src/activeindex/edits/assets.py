@@ -1,4 +1,4 @@
-"""The fonts, emoji and screenshot templates that the package ``augly`` ships.
+"""Fonts, emoji and screenshot templates of the package ``augly``.
 
 Only its files are used. The package is located, never imported: its code no longer runs on
 today's Pillow and would unpickle the character lists lying beside the fonts.

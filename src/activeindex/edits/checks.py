@@ -1,4 +1,4 @@
-"""What every edit asks of its image and its parameters before it starts."""
+"""Checks of images and parameters that edits share."""
 
 import math
 from typing import TypeAlias
@@ -15,14 +15,14 @@ MAX_PIXELS = 100_000_000
 
 
 class EditNotApplicableError(ActiveIndexError):
-    """This edit has nothing sensible to do with this image, for instance because it is too small.
+    """The edit cannot be applied to this image, for instance because it is too small.
 
     The lists and the random composition catch it and record the edit as skipped.
 
     Args:
         edit: The edit.
         image: The image that it was meant for.
-        reason: What stands in the way, as the end of a sentence.
+        reason: The obstacle, as the end of a sentence.
     """
 
     def __init__(self, edit: str, image: Image.Image, reason: str) -> None:
@@ -30,7 +30,7 @@ class EditNotApplicableError(ActiveIndexError):
 
 
 def require_rgb(image: Image.Image) -> None:
-    """Refuse what is not an RGB image of at least one pixel.
+    """Require an RGB image of at least one pixel.
 
     Raises:
         InputError: The image has another mode, or no pixels.
@@ -42,7 +42,7 @@ def require_rgb(image: Image.Image) -> None:
 
 
 def require_between(name: str, value: float, low: float, high: float = math.inf) -> None:
-    """Refuse a parameter outside [low, high], or one that is not finite.
+    """Require a finite parameter in [low, high].
 
     Raises:
         InputError: The value is outside; the text names the parameter.
@@ -53,7 +53,7 @@ def require_between(name: str, value: float, low: float, high: float = math.inf)
 
 
 def require_share(name: str, value: float) -> None:
-    """Refuse a parameter outside (0, 1].
+    """Require a parameter in (0, 1].
 
     Raises:
         InputError: The value is outside; the text names the parameter.
@@ -63,7 +63,7 @@ def require_share(name: str, value: float) -> None:
 
 
 def require_integer(name: str, value: int, low: int, high: int) -> None:
-    """Refuse a parameter that is not a whole number from low to high.
+    """Require a whole number from low to high.
 
     Raises:
         InputError: The value is outside or of another type; the text names the parameter.
@@ -73,7 +73,7 @@ def require_integer(name: str, value: int, low: int, high: int) -> None:
 
 
 def require_affordable(edit: str, image: Image.Image, width: float, height: float) -> None:
-    """Refuse to make an image of more than :data:`MAX_PIXELS` pixels.
+    """Require that a result has at most :data:`MAX_PIXELS` pixels.
 
     Long thin images reach that soon: a strip of 1x100000 pixels padded to a square has 10^10.
 

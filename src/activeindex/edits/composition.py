@@ -1,7 +1,7 @@
 """The random composition of one to four edits, called ``auto``.
 
-This is what a copier who wants to hide a copy does: every query of a copy-detection experiment is
-one such composition.
+It imitates a copier who hides a copy: every query of a copy-detection experiment is one such
+composition.
 """
 
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ def random_composition(image: Image.Image, generator: np.random.Generator) -> Ed
             else:
                 applied.append(name)
                 break
-            # What takes its place keeps the rule of the order.
+            # The replacement keeps the order: a crop first, a conversion last.
             if place > 0:
                 tried.add(_FIRST)
             if place < len(plan) - 1:

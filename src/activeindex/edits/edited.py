@@ -1,4 +1,4 @@
-"""What an edit gives back, and the generator that it draws from."""
+"""The result of an edit, and the random generator of an image."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from activeindex.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class EditedImage:
-    """An image as a copier leaves it, and what was done to it.
+    """An edited image, with the edits that were applied and skipped.
 
     Attributes:
         image: RGB, at least one pixel; the very image that came if nothing was applied.
@@ -47,7 +47,7 @@ class EditedImage:
 
 
 def edit_generator(seed: int, image_number: int) -> np.random.Generator:
-    """The generator for one image: the same for that image whatever else is edited, and where.
+    """Make the random generator of one image, independent of all other images.
 
     Args:
         seed: Of the experiment, 0 and up.

@@ -1,4 +1,4 @@
-"""The four families of edits that a random composition draws from, with their random parameters.
+"""Families of edits that a random composition draws from, with their random parameters.
 
 The families, their edits and the distributions of the parameters are those of the evaluation of
 Active Image Indexing (Fernandez et al., ICLR 2023, arXiv:2210.10620), which follows the edits of
@@ -119,4 +119,4 @@ FAMILIES: Mapping[str, Mapping[str, RandomEdit]] = MappingProxyType(
         },
     }
 )
-"""Family → edit → how it draws and applies itself."""
+"""Family → edit → function that draws the parameters and applies the edit."""

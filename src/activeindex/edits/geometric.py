@@ -115,7 +115,7 @@ def pad_square(image: Image.Image, color: Color = (0, 0, 0)) -> Image.Image:
 
     Args:
         image: RGB, any size.
-        color: What fills the rest.
+        color: Fills the rest.
 
     Raises:
         InputError: The image is not RGB.

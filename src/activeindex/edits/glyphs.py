@@ -1,4 +1,4 @@
-"""Which characters a font can draw, and random texts of them."""
+"""Characters that a font can draw, and random texts of them."""
 
 import functools
 import importlib
@@ -32,7 +32,7 @@ def load_font(path: Path, size: int) -> ImageFont.FreeTypeFont:
 
 @functools.cache
 def drawable_characters(path: Path) -> str:
-    """The characters for which a font has a visible glyph of its own.
+    """List the characters for which a font has a visible glyph of its own.
 
     Letters, numbers, punctuation, symbols and private characters (icon fonts) that the font's
     character map names; without those that it maps to the box for missing characters or to a blank.

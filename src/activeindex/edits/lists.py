@@ -1,4 +1,4 @@
-"""The lists of edits that an evaluation goes through."""
+"""Lists of edits for evaluation."""
 
 from activeindex.edits.composition import AUTO
 from activeindex.edits.named import NONE, Edit

@@ -18,7 +18,7 @@ from activeindex.edits.glyphs import load_font
 from activeindex.errors import InputError
 
 _LARGEST_FONT = 4096
-"""Pixels; a bound for texts whose ink hardly grows with the size."""
+"""Largest font size in pixels; a bound for texts whose ink hardly grows with the size."""
 
 
 def meme_format(
@@ -35,7 +35,7 @@ def meme_format(
 
     Args:
         image: RGB, any size.
-        text: What is written; it must have visible characters and no line breaks.
+        text: One line with visible characters.
         band_height: Pixels, 1 to 10000.
         margin: White pixels on each side of the text, 0 and up.
         font: A TrueType file; AugLy's font for memes if none is given.
@@ -77,7 +77,7 @@ def overlay_text(
 
     Args:
         image: RGB, any size.
-        text: What is written.
+        text: The text to write.
         font: A TrueType file.
         size: Height of the font as a share of the image's short side, (0, 1].
         color: Of the text.
@@ -102,7 +102,7 @@ def overlay_text(
 
 
 def _largest_ink(path: Path, text: str, room: tuple[int, int]) -> Image.Image | None:
-    """The ink of the text at the largest whole size at which it fits in the room.
+    """Draw the text at the largest whole font size that fits.
 
     Returns:
         Mode L, 255 where there is ink, without borders; None if the text fits at no size.
@@ -122,7 +122,7 @@ def _largest_ink(path: Path, text: str, room: tuple[int, int]) -> Image.Image | 
 
 
 def _ink(path: Path, text: str, size: int) -> Image.Image | None:
-    """The text drawn and cut to its ink, or None if there is none at this size.
+    """Draw the text and cut it to its ink; None if it leaves none at this size.
 
     Pillow's text boxes reach to the advance of the last glyph, hence the drawing.
     """

@@ -120,7 +120,7 @@ def _inner_size(width: int, height: int, degrees: float) -> tuple[float, float]:
 
 
 def _is_convex(corners: npt.NDArray[np.float64]) -> bool:
-    """Whether corners (4, 2), given clockwise on the screen, all turn to the right."""
+    """True if corners (4, 2), given clockwise on the screen, all turn to the right."""
     sides = np.roll(corners, -1, axis=0) - corners
     following = np.roll(sides, -1, axis=0)
     turns = sides[:, 0] * following[:, 1] - sides[:, 1] * following[:, 0]
@@ -130,7 +130,7 @@ def _is_convex(corners: npt.NDArray[np.float64]) -> bool:
 def _projection(
     result: npt.NDArray[np.float64], source: npt.NDArray[np.float64]
 ) -> tuple[float, ...]:
-    """The eight coefficients of the projective map that takes the result's points to the source's.
+    """Solve for the projective map (8 coefficients) from the result's points to the source's.
 
     With (a … h): source x = (a x + b y + c) / (g x + h y + 1), y likewise with d, e, f.
     """

@@ -1,4 +1,4 @@
-"""From a file to RGB.
+"""Image files to 8-bit RGB.
 
 Pillow decodes; this module settles what its modes leave open: orientation from EXIF, alpha
 composed on white, palettes and CMYK to RGB, 16-bit grey scaled instead of clipped.
@@ -18,7 +18,7 @@ from activeindex.errors import UnreadableImageError
 from activeindex.images.levels import Pixels, to_tensor
 
 MINIMUM_SIDE = 11
-"""Smallest side of an image in pixels: below, neither SSIM's 11-pixel window nor an edit fits."""
+"""Smallest side of an image in pixels: SSIM's 11-pixel window and the edits need that much."""
 
 _WHITE = (255, 255, 255, 255)
 
@@ -31,7 +31,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What undoes each orientation that EXIF knows."""
+"""The transposition that undoes each EXIF orientation."""
 
 
 _BROKEN = (
@@ -45,12 +45,12 @@ _BROKEN = (
     struct.error,
     Image.DecompressionBombError,
 )
-"""What Pillow raises for files that are broken behind an intact header."""
+"""Exceptions of Pillow for files that are broken behind an intact header."""
 
 
 @contextmanager
 def opened(path: Path, enough: int | None = None) -> Iterator[Image.Image]:
-    """Opens and loads an image file; whatever breaks in it, there or in the block, is one error.
+    """Open and load an image file; any fault in it becomes one error, also inside the block.
 
     Args:
         path: The file.
@@ -84,7 +84,7 @@ def opened(path: Path, enough: int | None = None) -> Iterator[Image.Image]:
 
 
 def read_rgb(path: Path, enough: int | None = None) -> Image.Image:
-    """Decodes an image file to 8-bit RGB, upright.
+    """Decode an image file to upright 8-bit RGB.
 
     Grey becomes three equal channels, transparent pixels are composed on white, 16-bit values are
     scaled to 8, animations give their first frame.
@@ -107,7 +107,7 @@ def _line(error: Exception) -> str:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """A loaded image as its EXIF orientation says that it is to be seen."""
+    """Turn a loaded image as its EXIF orientation asks."""
     # Pillow's exif_transpose also writes the whole EXIF block anew, and fails where another entry
     # than the orientation is broken.
     turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
@@ -115,7 +115,7 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Converts a decoded image of any mode to 8-bit RGB; see :func:`read_rgb`."""
+    """Convert a decoded image of any mode to 8-bit RGB; see :func:`read_rgb`."""
     if has_grey_depth(image):
         return Image.fromarray(_grey_to_8_bits(np.asarray(image))).convert("RGB")
     if image.has_transparency_data:
@@ -124,17 +124,17 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def has_grey_depth(image: Image.Image) -> bool:
-    """Whether an image is grey with more than 8 bits."""
+    """True for a grey image of more than 8 bits."""
     return image.mode.startswith(("I", "F"))
 
 
 def on_white(layer: Image.Image) -> Image.Image:
-    """An RGBA image composed on white."""
+    """Compose an RGBA image on white."""
     return Image.alpha_composite(Image.new("RGBA", layer.size, _WHITE), layer).convert("RGB")
 
 
 def _grey_to_8_bits(values: npt.NDArray[np.number]) -> Pixels:
-    """Scales 16-bit integers, or floats in [0, 1], to 8 bits; Pillow's own conversion clips."""
+    """Scale 16-bit integers, or floats in [0, 1], to 8 bits; Pillow's own conversion clips."""
     is_float = values.dtype.kind == "f"
     scaled = np.nan_to_num(values) * 255.0 if is_float else values / 257.0
     levels: Pixels = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
@@ -142,5 +142,5 @@ def _grey_to_8_bits(values: npt.NDArray[np.number]) -> Pixels:
 
 
 def read_image(path: Path) -> torch.Tensor:
-    """Reads an image file as a float tensor ``(3, H, W)`` in [0, 1]; see :func:`read_rgb`."""
+    """Read an image file as a float tensor ``(3, H, W)`` in [0, 1]; see :func:`read_rgb`."""
     return to_tensor(read_rgb(path))

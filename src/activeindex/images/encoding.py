@@ -1,4 +1,4 @@
-"""From pixels to a file."""
+"""Encoding of pictures as PNG, JPEG and WebP files."""
 
 import io
 from pathlib import Path
@@ -23,13 +23,13 @@ _PNG: dict[str, Any] = {"format": "PNG", "compress_level": 1}
 
 
 def encode(picture: Picture, layer: Pixels, form: FileFormat) -> bytes:
-    """The bytes of a file: a picture's opacity, EXIF and profile with other colours.
+    """Encode new colours with a picture's opacity, EXIF and ICC profile.
 
     JPEG is written without chroma subsampling (4:4:4); WebP, which always halves chroma, keeps the
     colours of transparent pixels as far as its quality allows, and opacity exactly.
 
     Args:
-        picture: What is kept.
+        picture: Gives opacity and metadata.
         layer: The colours ``(H, W, 3)``; their first channel alone where the picture has one.
         form: The file format.
 
@@ -63,7 +63,7 @@ def encode(picture: Picture, layer: Pixels, form: FileFormat) -> bytes:
 
 
 def check_encodable(picture: Picture, form: FileFormat) -> None:
-    """Whether a file format can hold a picture, transparency aside.
+    """Check that a file format can hold a picture, transparency aside.
 
     Raises:
         UnencodableError: If a side is too long, or the EXIF block.
@@ -81,19 +81,19 @@ def check_encodable(picture: Picture, form: FileFormat) -> None:
 
 
 def decode(data: bytes) -> Pixels:
-    """The pixels ``(H, W, 3)`` that a reader of an encoded file sees."""
+    """Decode an encoded file to its visible pixels ``(H, W, 3)``."""
     with Image.open(io.BytesIO(data)) as image:
         image.load()
         return np.asarray(to_rgb(image))  # Encoded upright.
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Writes an encoded file, whole or not at all."""
+    """Write an encoded file atomically."""
     with whole_file(path) as beside:
         beside.write_bytes(data)
 
 
 def write_png(path: Path, pixels: Pixels) -> None:
-    """Writes 8-bit RGB pixels ``(H, W, 3)`` as PNG, whole or not at all."""
+    """Write 8-bit RGB pixels ``(H, W, 3)`` as PNG atomically."""
     with whole_file(path) as beside:
         Image.fromarray(pixels).save(beside, **_PNG)

@@ -1,11 +1,11 @@
-"""EXIF that goes with upright pixels."""
+"""EXIF blocks for upright pixels."""
 
 import struct
 
 from PIL import ExifTags, Image
 
 EXIF_PREFIX = b"Exif\0\0"
-"""What JPEG puts before the block."""
+"""Prefix of the block in a JPEG file."""
 _ENTRY = 12
 """Bytes of an entry: tag, type, count, value (EXIF 2.3, 4.6.2)."""
 _SHORT = 3
@@ -17,11 +17,11 @@ _DESCRIPTIVE = (
     *(ExifTags.Base.Copyright, ExifTags.Base.XResolution, ExifTags.Base.YResolution),
     ExifTags.Base.ResolutionUnit,
 )
-"""What a TIFF file says about the picture, rather than about how its pixels lie in the file."""
+"""TIFF tags that describe the picture rather than the layout of its pixels."""
 
 
 def upright_exif(image: Image.Image) -> bytes:
-    """The EXIF block of a decoded file for the same picture stored upright.
+    """Return the EXIF block of a decoded file for the same picture stored upright.
 
     Byte for byte the file's, but for an orientation of 1. From a TIFF file, where EXIF and the
     layout of the pixels share one table, what describes the picture is taken.
@@ -30,8 +30,7 @@ def upright_exif(image: Image.Image) -> bytes:
         image: As Pillow opened it, loaded.
 
     Returns:
-        The block without prefix; empty if there is none, or if it is
-        too broken to be turned.
+        The block without prefix; empty if there is none, or if it is too broken to be changed.
     """
     block = image.info.get("exif")
     if isinstance(block, bytes):
@@ -40,7 +39,7 @@ def upright_exif(image: Image.Image) -> bytes:
 
 
 def _turned(block: bytes) -> bytes:
-    """The block with an orientation of 1, if it has one at all."""
+    """Set the orientation of a block, if it has one, to 1."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
     if order is None:
         return b""

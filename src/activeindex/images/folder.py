@@ -1,4 +1,4 @@
-"""Which images a folder holds."""
+"""Image files of a folder."""
 
 import hashlib
 import os
@@ -13,20 +13,20 @@ EXTENSIONS = frozenset(
     {".apng", ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pgm", ".png"}
     | {".ppm", ".tif", ".tiff", ".webp"}
 )
-"""File names that are taken for images, in any case; other files are passed over."""
+"""Suffixes of image files, in lower case; other files are skipped."""
 
 OTHER_IMAGES = {
     "images": "results of other images, or of these before they were written to (their names, "
     "sizes and times of change are compared)"
 }
-"""What it means that fingerprints differ, for :class:`~activeindex.runtime.journal.Journal`."""
+"""Explanation of differing fingerprints, for :class:`~activeindex.runtime.journal.Journal`."""
 
 _NO_LINE = re.compile("[\n\r\ud800-\udfff]")
-"""What a list of names has no place for; surrogates are Python's for bytes that are no UTF-8."""
+"""Characters that a list of names cannot hold: line ends, and bytes that are not UTF-8."""
 
 
 def list_images(folder: Path, option: str = "data_dir") -> list[Path]:
-    """The image files below ``folder`` and in its subfolders; linked folders are not entered.
+    """List the image files in ``folder`` and its subfolders; linked folders are not entered.
 
     Args:
         folder: The folder to look in.
@@ -36,8 +36,8 @@ def list_images(folder: Path, option: str = "data_dir") -> list[Path]:
         Paths that begin with ``folder``, in the order of their relative path. Nothing is opened.
 
     Raises:
-        InputError: If the folder is missing or holds no image, or a name is none for a list of
-            names: not in UTF-8, or of more than one line.
+        InputError: If the folder is missing or holds no image, or a name is not UTF-8 or has more
+            than one line.
     """
     check_folder(folder, option)
     names = sorted(_walk(folder, ""))
@@ -53,18 +53,18 @@ def list_images(folder: Path, option: str = "data_dir") -> list[Path]:
 
 
 def other_files(folder: Path) -> list[str]:
-    """The names of what lies below ``folder`` and is not taken for images, sorted by path.
+    """List the files and linked folders in ``folder`` that are not images, sorted by path.
 
-    Files without the name of an image and links to folders, which are not entered; no hidden ones.
+    Hidden files are left out.
     """
     return sorted(_walk(folder, "", images=False))
 
 
 def fingerprint(folder: Path, paths: Sequence[Path]) -> str:
-    """A hash that changes when a file is added, removed, renamed or written to.
+    """Hash names, sizes and times: changes when a file is added, removed, renamed or written.
 
     Args:
-        folder: What the names are relative to.
+        folder: Names are relative to it.
         paths: As from :func:`list_images`. Contents are not read, only sizes and times.
     """
     digest = hashlib.sha256()
@@ -80,7 +80,7 @@ def fingerprint(folder: Path, paths: Sequence[Path]) -> str:
 
 
 def check_outside(output_dir: Path, folder: Path) -> None:
-    """Checks that outputs do not go among the images: at the next start they would be some.
+    """Check that outputs do not land among the images, where they would become inputs.
 
     Raises:
         InputError: If ``output_dir`` is ``folder`` or below it.
@@ -92,7 +92,7 @@ def check_outside(output_dir: Path, folder: Path) -> None:
 
 
 def _walk(folder: Path, prefix: str, *, images: bool = True) -> Iterator[str]:
-    """The names of the images, or of the other files."""
+    """Yield the names of the images, or of the other files."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith("."):

@@ -1,4 +1,4 @@
-"""An image file with all that a released file keeps of it."""
+"""Pictures: pixels with the opacity and metadata that a released file keeps."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,16 +19,16 @@ from activeindex.images.exif import upright_exif
 from activeindex.images.levels import Pixels
 
 Alpha = npt.NDArray[np.uint8]
-"""Opacity ``(H, W)``: 0 where nothing is seen, 255 where nothing shines through."""
+"""Opacity ``(H, W)``: 0 is transparent, 255 opaque."""
 
 _ONE_CHANNEL = frozenset({"1", "L", "LA", "La"})
 _COLOUR_SPACE = slice(16, 20)
-"""Where an ICC profile names its colour space (ICC.1:2022, 7.2)."""
+"""Bytes of an ICC profile that name its colour space (ICC.1:2022, 7.2)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """What an image file holds, upright and with 8 bits per channel.
+    """An image file's contents, upright and with 8 bits per channel.
 
     Attributes:
         layer: Colours ``(H, W, 3)``, those of transparent pixels included.
@@ -48,24 +48,24 @@ class Picture:
 
     @cached_property
     def pixels(self) -> Pixels:
-        """What a reader sees ``(H, W, 3)``: :func:`~activeindex.images.read_rgb`'s pixels."""
+        """Visible pixels ``(H, W, 3)``, transparency composed on white."""
         return self.seen(self.layer)
 
     @property
     def area(self) -> int:
-        """How many pixels it has."""
+        """Number of pixels."""
         height, width = self.layer.shape[:2]
         return int(height * width)
 
     def seen(self, layer: Pixels) -> Pixels:
-        """Colours ``(H, W, 3)`` under this picture's opacity, composed on white."""
+        """Compose colours ``(H, W, 3)`` on white with this picture's opacity."""
         if self.alpha is None:
             return layer
         return np.asarray(on_white(Image.fromarray(np.dstack([layer, self.alpha]))))
 
     @property
     def has_transparency(self) -> bool:
-        """Whether anything shines through somewhere."""
+        """True if any pixel is not fully opaque."""
         return self.alpha is not None and bool(self.alpha.min() < 255)
 
     def without_alpha(self) -> "Picture":
@@ -74,13 +74,13 @@ class Picture:
 
 
 def read_picture(path: Path) -> Picture:
-    """Reads an image file with its opacity, EXIF and ICC profile.
+    """Read an image file with its opacity, EXIF and ICC profile.
 
     A profile for another colour space than the pixels have here (CMYK) is left out.
 
     Raises:
         UnreadableImageError: If the file cannot be decoded; see
-            :func:`~activeindex.images.read_rgb`.
+            :func:`~activeindex.images.decoding.read_rgb`.
     """
     with opened(path) as image:
         exif, icc = upright_exif(image), image.info.get("icc_profile") or b""

@@ -1,4 +1,4 @@
-"""How much images were changed, measured on their 8-bit pixels as a viewer gets them."""
+"""Distortion of images (PSNR, SSIM, L-infinity), measured on their 8-bit pixels."""
 
 import math
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Quality:
 
 
 def measure_quality(original: Pixels, changed: Pixels) -> Quality:
-    """Compares two 8-bit RGB images ``(H, W, 3)``.
+    """Compare two 8-bit RGB images ``(H, W, 3)``.
 
     Raises:
         ShapeError: If the shapes differ.
@@ -52,10 +52,10 @@ def ssim(original: Pixels, changed: Pixels) -> float:
 
 
 def measure_qualities(original: torch.Tensor, changed: torch.Tensor) -> list[Quality]:
-    """Compares 8-bit images with their originals, where they are.
+    """Compare a batch of 8-bit images with their originals, on their device.
 
     Args:
-        original: Levels ``(B, 3, H, W)``, uint8; see :func:`~activeindex.images.stack_levels`.
+        original: Levels ``(B, 3, H, W)``, uint8, as of :func:`stack_levels`.
         changed: Levels of the same shape.
 
     Raises:
@@ -104,5 +104,5 @@ def _difference(original: torch.Tensor, changed: torch.Tensor) -> torch.Tensor:
 
 
 def _in_memory(images: torch.Tensor) -> tuple[int, ...]:
-    """The shape ``(H, W, 3)`` that the user knows."""
+    """The shape ``(H, W, 3)``, for error messages."""
     return (*images.shape[2:], images.shape[1])

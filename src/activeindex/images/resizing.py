@@ -1,4 +1,4 @@
-"""From any size to the extractor's."""
+"""Resizing to the extractor's square input."""
 
 import torch
 import torch.nn.functional as F
@@ -7,11 +7,11 @@ from PIL import Image
 from activeindex.images.levels import from_levels, levels_of
 
 _STRIP = 1 << 18
-"""Pixels that are floats at a time in :func:`to_square`: 3 MB."""
+"""Pixels converted to floats at a time in :func:`to_square`: 3 MB."""
 
 
 def resize_square(image: torch.Tensor, size: int) -> torch.Tensor:
-    """Resizes ``(3, H, W)`` or ``(B, 3, H, W)`` to a square of ``size`` pixels; keeps gradients.
+    """Resize ``(3, H, W)`` or ``(B, 3, H, W)`` to a square of ``size`` pixels, differentiably.
 
     Bilinear with antialiasing, the aspect ratio is not kept. The weights of every output pixel sum
     to one, so resizing commutes with a normalisation per channel: this is the paper's
@@ -23,7 +23,7 @@ def resize_square(image: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def to_square(image: Image.Image, size: int) -> torch.Tensor:
-    """An 8-bit RGB image as ``(3, size, size)`` in [0, 1], without a float copy of all its pixels.
+    """Resize an 8-bit RGB image to ``(3, size, size)`` in [0, 1] in little memory.
 
     Bit for bit ``resize_square(to_tensor(image), size)``: that resizes rows first, then columns,
     so rows can be resized a strip at a time. On 12 megapixels a fraction of the time and memory.
@@ -37,7 +37,7 @@ def to_square(image: Image.Image, size: int) -> torch.Tensor:
 
 
 def _resize(images: torch.Tensor, size: tuple[int, int] | int) -> torch.Tensor:
-    """To ``size``, height and width; a single number is the width, the height stays."""
+    """Resize to ``size``: height and width, or the width alone."""
     wanted = (images.shape[2], size) if isinstance(size, int) else size
     if images.shape[-2:] == wanted:
         return images
