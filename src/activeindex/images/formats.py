@@ -27,7 +27,7 @@ class FileFormat:
     quality: int | None = None
 
     def __post_init__(self) -> None:
-        """Checks both and fills in the quality.
+        """Check both and fill in the quality.
 
         Raises:
             InputError: If there is no such format or quality.
@@ -48,17 +48,17 @@ class FileFormat:
 
     @property
     def lossless(self) -> bool:
-        """Whether a file gives back the pixels that were put in."""
+        """True if decoding gives the encoded pixels back."""
         return self.name == "png"
 
     @property
     def has_alpha(self) -> bool:
-        """Whether a file can hold opacity."""
+        """True if the format can store opacity."""
         return self.name != "jpeg"
 
     @property
     def suffix(self) -> str:
-        """Of file names."""
+        """File name suffix, with its dot."""
         return _SUFFIXES[self.name]
 
     def __str__(self) -> str:
