@@ -1,11 +1,12 @@
-import fcntl
 import os
 from pathlib import Path
 
+import filelock
 import pytest
 
 from activeindex.datasets.disc import PreparedDisc, prepare_disc
 from activeindex.errors import ActiveIndexError, InputError
+from activeindex.runtime.locking import LOCK_FILE
 from activeindex.runtime.reporting import Progress
 
 NAMES = ("references_10k", "references_990k", "queries_40k")
@@ -148,13 +149,11 @@ def test_a_failure_half_way_leaves_the_old_folder_whole(
 
 
 def test_two_runs_do_not_write_to_one_folder(disc: Path, tmp_path: Path) -> None:
-    handle = os.open(tmp_path, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        with pytest.raises(InputError, match="expected no other run here"):
-            prepare_disc(disc, tmp_path, queries=3)
-    finally:
-        os.close(handle)
+    with (
+        filelock.FileLock(tmp_path / LOCK_FILE),
+        pytest.raises(InputError, match="expected no other run here"),
+    ):
+        prepare_disc(disc, tmp_path, queries=3)
     prepare_disc(disc, tmp_path, queries=3)
 
 

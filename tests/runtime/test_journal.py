@@ -243,3 +243,14 @@ def test_two_runs_of_one_command_do_not_write_in_one_folder(folder: Path) -> Non
     assert (folder / "rows").read_bytes() == b"onetwo"
     with open_journal(folder) as again:
         assert again.finished
+
+
+def test_none_in_an_identity_is_a_missing_key(folder: Path) -> None:
+    with open_journal(folder, {"extractor": "sscd", "seed": None}) as journal:
+        do(journal, [{"rows": b"1"}])
+        journal.finish({})
+    assert (folder / "run.json").read_text() == '{\n  "extractor": "sscd"\n}\n'
+    with open_journal(folder, {"extractor": "sscd", "seed": None}) as again:
+        assert again.finished
+    with pytest.raises(InputError, match="holds results with seed=None, this command has seed=3"):
+        open_journal(folder, {"extractor": "sscd", "seed": 3})

@@ -142,7 +142,7 @@ def activate_folder(
     # What was not refused so far would not have been skipped, either.
     free = ("unreadable",)
     with Journal(
-        output_dir, "activation", identity, files, free=free, told=OTHER_IMAGES
+        output_dir, "activation", identity, files, ignored_keys=free, explanations=OTHER_IMAGES
     ) as journal:
         if journal.note is not None:
             progress.advance(len(paths))

@@ -160,9 +160,7 @@ def run_experiment(
         # A target that the index does not have is refused before the run claims output_dir.
         choose_targets(settings.activation.target, originals.values[:1], arm.quantiser)
     notes = {**asked, **arm.identity}  # What the results depend on.
-    journal = Journal(
-        settings.output_dir, "run", notes, _files(settings), free=_FREE, told=_OTHER_QUERIES
-    )
+    journal = Journal(settings.output_dir, "run", notes, _files(settings), _FREE, _OTHER_QUERIES)
     with journal:
         if journal.finished:
             _check_kept(settings, len(paths))

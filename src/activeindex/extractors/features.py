@@ -300,8 +300,8 @@ def extract_folder(
         "unreadable": unreadable,
         "decode": decode,
         "format": suffix,
-        **({"descriptor_views": descriptor_views} if descriptor_views else {}),
-        **({} if edit_seed is None else {"edit_seed": edit_seed}),
+        "descriptor_views": descriptor_views or None,
+        "edit_seed": edit_seed,
     }
     if is_begun(output_dir, "activation") and not is_begun(output_dir, "fts"):
         raise InputError(
@@ -313,9 +313,8 @@ def extract_folder(
         "fts",
         identity,
         (ROWS_FILE, NAMES_FILE),
-        optional=("descriptor_views", "edit_seed"),
-        free=("data_dir", "unreadable"),
-        told=OTHER_IMAGES,
+        ignored_keys=("data_dir", "unreadable"),
+        explanations=OTHER_IMAGES,
     )
     with journal:
         features = output_dir / f"fts{suffix}"

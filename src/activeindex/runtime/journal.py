@@ -1,12 +1,12 @@
-"""Resuming: outputs that grow by committed steps.
+"""Journal of a resumable command: output files that grow by committed steps.
 
 A long command works in steps (a batch of images). Each step appends to some files (feature rows,
-CSV lines) and is then *committed*: the files are flushed to the disk and one line with their sizes
-is added to the journal. After a kill at any moment, opening the journal again cuts every file back
-to the sizes of the last committed step, and the command goes on with the next step; what it
-produces is therefore the same as without the kill. Finishing gives the files their final names and
-leaves a note of the identity, by which a finished command is known and not repeated. Two commands
-do not write in one folder at a time.
+CSV lines) and is then *committed*: the files are flushed to the disk, and one line with their sizes
+is added to the journal. After a kill at any moment, reopening the journal truncates every file to
+its size at the last committed step, and the command continues with the next step; its output is
+therefore the same as without the kill. Finishing gives the files their final names and writes a
+note of the identity, by which a finished command is recognised and not repeated. Two commands
+never write in one folder at the same time.
 """
 
 import contextlib
@@ -14,18 +14,16 @@ import json
 import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import IO, Any, Self
 
 from activeindex.errors import InputError
 from activeindex.runtime.files import output_error, parse_json, read_json, write_json
-from activeindex.runtime.locking import only_run
-
-_SPEAKING: Mapping[str, str] = {}
+from activeindex.runtime.locking import LOCK_FILE, BusyError, only_run
 
 
 def is_begun(folder: Path, name: str) -> bool:
-    """Whether a folder holds what a command of this name has finished or begun."""
+    """Return True if a command of this name has begun or finished in a folder."""
     return (folder / f"{name}.json").exists() or (folder / f".{name}.journal").exists()
 
 
@@ -33,19 +31,19 @@ class Journal:
     """Files of one command that grow together, step by step.
 
     Args:
-        folder: Where the files are to appear. Made when missing.
-        name: Names the note of a finished command, ``{name}.json``, and the journal itself.
-        identity: Everything that the result depends on (settings, inputs), as JSON values. What a
-            command with another identity has left in the folder is neither continued nor replaced.
-        files: The names of the files that the steps append to.
-        optional: Keys that an identity may leave out, which is then a value of its own.
-        free: Keys at any depth whose values are noted, and may be others when the command goes on:
-            where something is, if what it is is known otherwise.
-        told: What it means that the values of a key differ, where they do not speak for themselves.
+        folder: Folder of the files. Made when missing.
+        name: Name of the command's note, ``{name}.json``, and of the journal itself.
+        identity: Everything that the result depends on (settings, inputs), as JSON values; a
+            top-level None is the same as a missing key. A command neither continues nor replaces
+            what a command of another identity has left in the folder.
+        files: Names of the files that the steps append to.
+        ignored_keys: Keys at any depth that are noted but not compared: the location of an input
+            whose content is identified by another key.
+        explanations: Messages for keys whose values mean nothing to a user.
 
     Attributes:
-        steps: What each committed step noted, oldest first.
-        note: The note of the finished command, or None while it is not finished.
+        steps: Notes of the committed steps, oldest first.
+        note: Note of the finished command; None while it is not finished.
 
     Raises:
         InputError: If the folder holds the results of a command with another identity, or another
@@ -59,41 +57,45 @@ class Journal:
         name: str,
         identity: Mapping[str, Any],
         files: tuple[str, ...],
-        optional: tuple[str, ...] = (),
-        free: tuple[str, ...] = (),
-        told: Mapping[str, str] = _SPEAKING,
+        ignored_keys: Collection[str] = (),
+        explanations: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.steps: list[dict[str, Any]] = []
-        self.note: dict[str, Any] | None = None
         self._folder = folder
         self._note_path = folder / f"{name}.json"
         self._path = folder / f".{name}.journal"
         # As it will be read back: tuples become lists, paths are not allowed.
         self._identity: dict[str, Any] = json.loads(json.dumps(identity))
-        self._free, self._told = frozenset(free), told
+        self._ignored_keys, self._explanations = ignored_keys, explanations
         self._streams: dict[str, IO[bytes]] = {}
         self._file: IO[bytes] | None = None
-        with _writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        with contextlib.ExitStack() as held:
-            held.enter_context(only_run(folder))
-            self._begin(files, optional)
-            self._held = held.pop_all()
-        if self.finished:
-            self._held.close()
+        self._held = contextlib.ExitStack()
+        self.note = self._read_note()
+        if self.note is None:
+            with _writing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+            with contextlib.ExitStack() as held:
+                held.enter_context(only_run(folder))
+                self.note = self._read_note()  # Another run may have finished in between.
+                if self.note is None:
+                    self._open(files)
+                    self._held = held.pop_all()
+        if self.finished and ((folder / LOCK_FILE).exists() or self._path.exists()):
+            with contextlib.suppress(BusyError), only_run(folder):
+                self._clean(files)  # A kill came after the note.
 
     @property
     def finished(self) -> bool:
-        """Whether the files are complete."""
+        """True once the files are complete."""
         return self.note is not None
 
     def write(self, file: str, data: bytes) -> None:
-        """Appends ``data`` to ``file``; it counts from the next :meth:`commit` on."""
+        """Appends ``data`` to ``file``, for the next :meth:`commit`."""
         with _writing(self._partial(file)):
             self._streams[file].write(data)
 
     def commit(self, step: Mapping[str, Any]) -> None:
-        """Makes what was written since the last commit count, and notes ``step``."""
+        """Commits everything written since the last commit, and notes ``step``."""
         sizes = {}
         for file, stream in self._streams.items():
             with _writing(self._partial(file)):
@@ -104,21 +106,22 @@ class Journal:
         self.steps.append(dict(step))
 
     def growing(self, file: str) -> Path:
-        """Where ``file`` is until :meth:`finish`, for reading back what is committed."""
+        """Path of ``file`` until :meth:`finish`, for reading back committed steps."""
         return self._partial(file)
 
     def finish(self, result: Mapping[str, Any], drop: tuple[str, ...] = ()) -> None:
-        """Gives the files their final names and notes ``result`` beside the identity.
+        """Gives the files their final names and writes the note: identity and ``result``.
 
         Args:
-            result: What else the note says.
-            drop: Files that were only needed on the way; they are removed.
+            result: Further entries of the note.
+            drop: Files that are removed instead, since the finished command does not need them.
         """
         self._close_files()
         for file in self._streams:
             if file not in drop:
                 self._partial(file).replace(self._folder / file)
-        note = {**self._identity, **result}
+        note = {key: value for key, value in self._identity.items() if value is not None}
+        note |= result
         write_json(self._note_path, note)
         self._clean(drop)
         self.note = note
@@ -152,21 +155,15 @@ class Journal:
                 self._clean(tuple(self._streams))
         self.close()
 
-    def _begin(self, files: tuple[str, ...], optional: tuple[str, ...]) -> None:
-        if self._note_path.exists():
-            note = read_json(self._note_path)
-            noted = {key: note.get(key) for key in (*self._identity, *optional)}
-            self._check(noted, self._note_path)
-            self.note = note
-            self._clean(files)  # The kill may have come between the note and this.
-        elif self._path.exists():
-            self._reopen(files)
-        else:
-            self._open(0, dict.fromkeys(files, 0))
-            self._append({"identity": self._identity})
+    def _read_note(self) -> dict[str, Any] | None:
+        if not self._note_path.exists():
+            return None
+        note = read_json(self._note_path)
+        self._check({key: note.get(key) for key in self._identity}, self._note_path)
+        return note
 
     def _clean(self, files: tuple[str, ...]) -> None:
-        """Removes what only an unfinished command needs."""
+        """Removes the files of an unfinished command."""
         for file in files:
             self._partial(file).unlink(missing_ok=True)
         self._path.unlink(missing_ok=True)
@@ -174,9 +171,11 @@ class Journal:
     def _partial(self, file: str) -> Path:
         return self._folder / f".{file}.partial"
 
-    def _reopen(self, files: tuple[str, ...]) -> None:
+    def _open(self, files: tuple[str, ...]) -> None:
+        """Opens the files at their sizes after the last committed step."""
         size, sizes = 0, dict.fromkeys(files, 0)
-        for line in self._path.read_bytes().splitlines(keepends=True):
+        lines = self._path.read_bytes().splitlines(keepends=True) if self._path.exists() else []
+        for line in lines:
             try:
                 entry = parse_json(line)
             except ValueError:
@@ -190,25 +189,22 @@ class Journal:
                 sizes = entry["sizes"]
                 self._check_files(files, sizes)
             size += len(line)
-        self._open(size, sizes)
+        for file, file_size in sizes.items():
+            self._streams[file] = self._open_stream(file, file_size)
+        with _writing(self._path):
+            self._file = self._path.open("ab")
+            self._file.truncate(size)
         if size == 0:
             self._append({"identity": self._identity})
 
     def _check_files(self, files: tuple[str, ...], sizes: Mapping[str, int]) -> None:
-        """Another release may have written other files: half of a new one would be no file."""
+        """Refuses a run of another release, which may have written other files."""
         missing = sorted({*files} - {*sizes})
         if missing:
             raise InputError(
                 f"{self._folder}: expected an unfinished run that writes {missing[0]}, found one "
                 f"of another release; give another output folder, or delete {self._path}"
             )
-
-    def _open(self, journal_size: int, sizes: dict[str, int]) -> None:
-        for file, size in sizes.items():
-            self._streams[file] = self._open_stream(file, size)
-        with _writing(self._path):
-            self._file = self._path.open("ab")
-            self._file.truncate(journal_size)
 
     def _open_stream(self, file: str, size: int) -> IO[bytes]:
         partial, final = self._partial(file), self._folder / file
@@ -234,24 +230,24 @@ class Journal:
             os.fsync(self._file.fileno())
 
     def _check(self, found: Mapping[str, Any], left: Path) -> None:
-        _check(self._identity, found, left, self._free, self._told)
+        _check(self._identity, found, left, self._ignored_keys, self._explanations)
 
 
 def check_begun(
     folder: Path,
     name: str,
     known: Mapping[str, Any],
-    free: Collection[str] = (),
-    told: Mapping[str, str] = _SPEAKING,
+    ignored_keys: Collection[str] = (),
+    explanations: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Checks what is known of an identity already, before work that a refusal would waste.
+    """Checks the known part of an identity, before work that a refusal would waste.
 
     Args:
-        folder: As of :class:`Journal`.
-        name: As of :class:`Journal`.
+        folder: See :class:`Journal`.
+        name: See :class:`Journal`.
         known: Some keys of the identity.
-        free: As of :class:`Journal`.
-        told: As of :class:`Journal`.
+        ignored_keys: See :class:`Journal`.
+        explanations: See :class:`Journal`.
 
     Raises:
         InputError: If the folder holds the results of a command with another identity.
@@ -268,33 +264,36 @@ def check_begun(
     else:
         return
     expected = json.loads(json.dumps(known))
-    _check(expected, {key: found.get(key) for key in expected}, left, free, told)
+    compared = {key: found.get(key) for key in expected}
+    _check(expected, compared, left, ignored_keys, explanations)
 
 
 def _check(
     expected: Mapping[str, Any],
     found: Mapping[str, Any],
     left: Path,
-    free: Collection[str],
-    told: Mapping[str, str],
+    ignored_keys: Collection[str],
+    explanations: Mapping[str, str],
 ) -> None:
-    difference = _first_difference("", expected, found, free)
+    difference = _first_difference("", expected, found, ignored_keys)
     if difference is None:
         return
     name, here, there = difference
     what = f"results with {name}={there!r}, this command has {name}={here!r}"
     if None not in (here, there):
-        what = told.get(name, what)
+        what = explanations.get(name, what)
     raise InputError(f"{left.parent}: holds {what}; give another output folder, or delete {left}")
 
 
 def _first_difference(
-    name: str, expected: Any, found: Any, free: Collection[str]
+    name: str, expected: Any, found: Any, ignored_keys: Collection[str]
 ) -> tuple[str, Any, Any] | None:
-    """The innermost name whose values differ, and both of them."""
+    """Innermost key whose values differ, with both values."""
     if isinstance(expected, Mapping) and isinstance(found, Mapping):
-        for key in sorted({*expected, *found} - {*free}):
-            if difference := _first_difference(key, expected.get(key), found.get(key), free):
+        for key in sorted({*expected, *found} - {*ignored_keys}):
+            if difference := _first_difference(
+                key, expected.get(key), found.get(key), ignored_keys
+            ):
                 return difference
         return None
     return None if expected == found else (name, expected, found)

@@ -1,47 +1,45 @@
-"""One writer at a time."""
+"""Locks that keep two runs from writing in one folder at once."""
 
 import contextlib
-import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import filelock
+
 from activeindex.errors import InputError
 
-if sys.platform != "win32":
-    import fcntl
+LOCK_FILE = ".activeindex.lock"
+"""Hidden file in a folder while a run writes there; the lock on it ends with the process."""
 
 
 class BusyError(InputError):
-    """Another run is writing where this one wants to."""
+    """Another run is writing in the same folder."""
 
 
 @contextlib.contextmanager
 def only_run(folder: Path, option: str = "") -> Iterator[None]:
-    """Holds ``folder`` for this process, so that two runs do not write in it at once.
-
-    The lock goes with the process and leaves no file. File systems without locks are not held.
+    """Holds ``folder`` for this run; file systems without locks are not held.
 
     Args:
         folder: An existing folder.
-        option: What the user calls it, for the message.
+        option: The option that named the folder, for the message.
 
     Raises:
         BusyError: If another run holds it.
     """
-    if sys.platform == "win32":
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
+    lock = filelock.FileLock(folder / LOCK_FILE, timeout=0, thread_local=False)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BusyError(
-                f"{option} {folder}: expected no other run here, found one that is writing".lstrip()
-            ) from None
-        except OSError:
-            pass
+        lock.acquire()
+    except filelock.Timeout:
+        raise BusyError(
+            f"{option} {folder}: expected no other run here, found one that is writing".lstrip()
+        ) from None
+    except (OSError, NotImplementedError):
+        pass
+    try:
         yield
     finally:
-        os.close(handle)
+        # Removed while it is held: a run that has opened it already sees that it has no name.
+        with contextlib.suppress(OSError):
+            Path(lock.lock_file).unlink()
+        lock.release()
