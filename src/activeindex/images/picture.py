@@ -83,18 +83,23 @@ def read_picture(path: Path) -> Picture:
             :func:`~activeindex.images.decoding.read_rgb`.
     """
     with opened(path) as image:
-        exif, icc = upright_exif(image), image.info.get("icc_profile") or b""
-        turned = upright(image)
-        alpha: Alpha | None = None
-        if turned.has_transparency_data and not has_grey_depth(turned):
-            with_alpha = np.asarray(turned.convert("RGBA"))
-            layer, alpha = np.ascontiguousarray(with_alpha[..., :3]), with_alpha[..., 3].copy()
-        else:
-            layer = np.asarray(to_rgb(turned))
-        one_channel = turned.mode in _ONE_CHANNEL or has_grey_depth(turned)
-        if icc[_COLOUR_SPACE] != (b"GRAY" if one_channel else b"RGB "):
-            icc = b""
-        return Picture(layer, alpha, _is_grey(layer), one_channel, exif, icc)
+        return picture_of(image)
+
+
+def picture_of(image: Image.Image) -> Picture:
+    """The picture of a loaded Pillow image of any mode; see :func:`read_picture`."""
+    exif, icc = upright_exif(image), image.info.get("icc_profile") or b""
+    turned = upright(image)
+    alpha: Alpha | None = None
+    if turned.has_transparency_data and not has_grey_depth(turned):
+        with_alpha = np.asarray(turned.convert("RGBA"))
+        layer, alpha = np.ascontiguousarray(with_alpha[..., :3]), with_alpha[..., 3].copy()
+    else:
+        layer = np.asarray(to_rgb(turned))
+    one_channel = turned.mode in _ONE_CHANNEL or has_grey_depth(turned)
+    if icc[_COLOUR_SPACE] != (b"GRAY" if one_channel else b"RGB "):
+        icc = b""
+    return Picture(layer, alpha, _is_grey(layer), one_channel, exif, icc)
 
 
 def _is_grey(layer: Pixels) -> bool:
