@@ -89,6 +89,87 @@ def test_nothing_in_the_file_is_unpickled(good: Path, tmp_path: Path) -> None:
     assert not mark.exists()
 
 
+def rename_everywhere(name: str) -> Callable[[Files], None]:
+    """Gives the value of the first convolution another name, which PyTorch writes into source."""
+
+    def change(files: Files) -> None:
+        text = files[PROGRAM].decode().replace('"conv2d"', json.dumps(name))
+        assert name in json.loads(text)["graph_module"]["graph"]["tensor_values"]
+        files[PROGRAM] = text.encode()
+
+    return change
+
+
+def with_expression(expression: str) -> Callable[[Files], None]:
+    """Gives the number of images as an expression, which PyTorch evaluates."""
+
+    def change(program: Any) -> None:
+        for value in program["graph_module"]["graph"]["tensor_values"].values():
+            for size in value["sizes"]:
+                if "as_expr" in size:
+                    size["as_expr"]["expr_str"] = expression
+        program["guards_code"] = [expression]
+
+    return change_json(PROGRAM, change)
+
+
+def with_constant(content: bytes, path_name: str, flagged: bool) -> Callable[[Files], None]:
+    """Adds an object that PyTorch unpickles by the beginning of its name."""
+
+    def change(files: Files) -> None:
+        weight = next(iter(json.loads(files[WEIGHTS])["config"].values()))
+        item = {**weight, "path_name": path_name, "use_pickle": flagged}
+        if path_name == "tensor_0":
+            item["tensor_meta"] = None
+        files["data/constants/model_constants_config.json"] = json.dumps(
+            {"config": {"object": item}}
+        ).encode()
+        files[f"data/constants/{path_name}"] = content
+
+    return change
+
+
+def test_no_text_of_the_file_is_run(good: Path, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    code = f"__import__('pathlib').Path({str(mark)!r}).touch()"
+    load_extractor(changed(good, tmp_path, with_expression(code)), SIDE)
+    for name in (f"x = {code}; conv2d", f"conv2d\n    {code}\n    y", "torch.load", "lambda"):
+        with pytest.raises(InputError, match=r"as a name$"):
+            load_extractor(changed(good, tmp_path, rename_everywhere(name)), SIDE)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("flagged", [True, False])
+@pytest.mark.parametrize("path_name", ["tensor_0", "custom_obj_0", "opaque_obj_0"])
+def test_no_object_is_unpickled_as_a_constant(
+    path_name: str, flagged: bool, good: Path, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    change = with_constant(pickle.dumps(Harm(mark)), path_name, flagged)
+    with pytest.raises(InputError, match=r"keeps object in pickled form \(it is not unpickled\)$"):
+        load_extractor(changed(good, tmp_path, change), SIDE)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        "data/weights/model.pt",
+        "data/constants/model.pt",
+        "data/aotinductor/model/code.so",
+        "version",
+    ],
+)
+def test_members_that_are_not_needed_are_not_read(member: str, good: Path, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+
+    def change(files: Files) -> None:
+        files[member] = pickle.dumps(Harm(mark))
+
+    load_extractor(changed(good, tmp_path, change), SIDE)
+    assert not mark.exists()
+
+
 @pytest.mark.parametrize(
     "target",
     [

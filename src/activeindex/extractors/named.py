@@ -114,9 +114,10 @@ def _load_file(path: Path, identity: ExtractorIdentity, pooling: Pooling | None)
 
         return load_onnx(path, identity)
     if kind == ".pt2":
-        from activeindex.extractors.exported import load_exported
+        from activeindex.extractors.adapt import NetworkExtractor
+        from activeindex.extractors.exported import load_program
 
-        return load_exported(path, identity, pooling=pooling)
+        return NetworkExtractor(load_program(path, identity.input_size), identity, pooling=pooling)
     from activeindex.extractors.torchscript import load_torchscript
 
     return load_torchscript(path, identity, pooling=pooling)
