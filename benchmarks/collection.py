@@ -28,7 +28,7 @@ from activeindex.images.folder import list_images
 from activeindex.images.levels import Pixels, to_tensor
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.search import add, search, set_nprobe
-from activeindex.runtime.workers import LocalEngine
+from activeindex.runtime.pool import LocalEngine
 
 Array = npt.NDArray[np.float32]
 Hits = npt.NDArray[np.bool_]

@@ -29,8 +29,7 @@ from activeindex.extractors.features import extract_folder, features_of, read_re
 from activeindex.extractors.named import load_extractor
 from activeindex.images.decoding import read_rgb
 from activeindex.images.folder import list_images
-from activeindex.runtime.cores import default_workers
-from activeindex.runtime.processes import ProcessEngine
+from activeindex.runtime.pool import LocalEngine, default_workers
 
 SIZE = (4000, 3000)
 
@@ -73,7 +72,7 @@ def throughput(extractor: Extractor, folder: Path, count: int, rounds: int) -> N
 
     def extract(how: str) -> float:
         with tempfile.TemporaryDirectory() as out:
-            workers, arrivals = ProcessEngine(default_workers()), Arrivals()
+            workers, arrivals = LocalEngine(default_workers(), sharded=True), Arrivals()
             extract_folder(
                 extractor,
                 folder,

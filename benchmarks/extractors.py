@@ -38,7 +38,7 @@ from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.search import add
 from activeindex.indexing.training import train_index
 from activeindex.runtime.files import file_hash
-from activeindex.runtime.workers import LocalEngine
+from activeindex.runtime.pool import LocalEngine
 from training.pretrained import pretrained_trunk
 
 ARMS = ("paper", "deep")

@@ -26,7 +26,7 @@ from activeindex.images.levels import to_tensor
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.search import add, set_nprobe
 from activeindex.indexing.training import train_index
-from activeindex.runtime.workers import LocalEngine
+from activeindex.runtime.pool import LocalEngine
 
 FACTORIES = (
     *("Flat", "SQ8", "SQ4", "PQ8x8", "PQ16x4fs", "RQ4x8", "PRQ2x2x8", "LSQ4x8", "RaBitQ"),

@@ -26,9 +26,7 @@ from activeindex.extractors.named import load_extractor
 from activeindex.images.folder import list_images
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.training import train_index
-from activeindex.runtime.cores import default_workers
-from activeindex.runtime.processes import ProcessEngine
-from activeindex.runtime.workers import Engine, LocalEngine
+from activeindex.runtime.pool import Engine, LocalEngine, default_workers
 
 
 def main() -> None:
@@ -73,7 +71,7 @@ def main() -> None:
     for preset in options.presets:
         for name, engine in (
             ("one process", lambda: LocalEngine(cores)),
-            ("a process for each core", lambda: ProcessEngine(cores)),
+            ("a process for each core", lambda: LocalEngine(cores, sharded=True)),
         ):
             arms[f"`{preset}`, {name}"] = lambda p=preset, e=engine: folder(p, e)
     best: dict[str, float] = {}

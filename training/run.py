@@ -15,8 +15,8 @@ from activeindex.extractors.lite0.descriptor import folded
 from activeindex.extractors.lite0.files import DescriptorFile, read_descriptor, write_descriptor
 from activeindex.images.folder import list_images
 from activeindex.runtime.files import file_hash, read_json, write_json
+from activeindex.runtime.pool import LocalEngine
 from activeindex.runtime.reporting import ConsoleReporter
-from activeindex.runtime.workers import LocalEngine
 from training.batches import Batches
 from training.initial import check_enough, initial_network
 from training.log import Log

@@ -19,8 +19,8 @@ from activeindex.images.folder import fingerprint, list_images
 from activeindex.images.levels import to_pixels
 from activeindex.images.resizing import to_square
 from activeindex.runtime.files import read_json, write_json
+from activeindex.runtime.pool import LocalEngine
 from activeindex.runtime.progress import Progress, Silent
-from activeindex.runtime.workers import LocalEngine
 
 Bank = npt.NDArray[np.uint8]
 """``(N, K + 1, 3, S, S)``, 8-bit RGB: slot 0 is the image itself, the others are edited."""

@@ -26,8 +26,7 @@ from activeindex.images.quality import measure_quality
 from activeindex.indexing.identity import QuantiserIdentity
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.training import train_index
-from activeindex.runtime.processes import ProcessEngine
-from activeindex.runtime.workers import Engine, LocalEngine
+from activeindex.runtime.pool import Engine, LocalEngine
 from tests.extractors.linear import LinearExtractor, linear_features, linear_quantiser
 
 ROOT = Path(__file__).parents[2]
@@ -295,7 +294,7 @@ def test_added_images_are_not_mixed_into_an_old_run(
         run(tmp_path / "in", tmp_path / "out")
 
 
-@pytest.mark.parametrize("engine", [None, ProcessEngine(2)])
+@pytest.mark.parametrize("engine", [None, LocalEngine(2, sharded=True)])
 def test_a_damaged_image_is_refused_or_skipped_by_name(
     tmp_path: Path, photographs: dict[str, Pixels], engine: Engine | None
 ) -> None:

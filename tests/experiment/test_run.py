@@ -20,7 +20,7 @@ from activeindex.images.encoding import decode, encode
 from activeindex.images.formats import FileFormat
 from activeindex.images.picture import Picture, read_picture
 from activeindex.images.quality import psnr
-from activeindex.runtime.workers import LocalEngine
+from activeindex.runtime.pool import LocalEngine
 
 IMAGES, NON_MATCHING, REFERENCES, TRAINING = 16, 20, 400, 600
 

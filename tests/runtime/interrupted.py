@@ -1,13 +1,13 @@
 """Interrupts a map at one moment after another, each right after a lock was taken; prints how many.
 
-Run by test_workers.py in a process of its own, which can be ended should it hang.
+Run by test_pool.py in a process of its own, which can be ended should it hang.
 """
 
 import sys
 import threading
 from types import FrameType
 
-from activeindex.runtime.workers import LocalEngine
+from activeindex.runtime.pool import LocalEngine
 
 _TAKEN = threading.Condition.__enter__.__code__
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from activeindex.errors import InputError
-from activeindex.runtime.workers import LocalEngine
+from activeindex.runtime.pool import LocalEngine
 
 
 @dataclass(frozen=True)

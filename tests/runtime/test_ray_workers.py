@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from activeindex.errors import ActiveIndexError, InputError
+from activeindex.runtime.pool import LocalEngine
 from activeindex.runtime.ray_workers import RayWorkers
-from activeindex.runtime.workers import LocalEngine
 from tests.runtime.ray_jobs import Errors, Squares
 
 

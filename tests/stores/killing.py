@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from activeindex.extractors.feature_files import read_features
-from activeindex.runtime.workers import LocalEngine
+from activeindex.runtime.pool import LocalEngine
 from activeindex.stores import adding
 from activeindex.stores.adding import add_features
 from activeindex.stores.store import Store

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from activeindex.runtime.workers import LocalEngine
+from activeindex.runtime.pool import LocalEngine
 from activeindex.stores.ingest import Part, Written
 from activeindex.stores.lance.fragments import FragmentJob
 from activeindex.stores.lance.model import LanceModel

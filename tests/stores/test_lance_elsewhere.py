@@ -11,9 +11,9 @@ import pytest
 from activeindex.errors import ActiveIndexError, InputError, MissingExtraError
 from activeindex.extractors.feature_files import FeatureFile, read_features
 from activeindex.indexing.artefact import TrainedIndex
+from activeindex.runtime.pool import Engine, LocalEngine
 from activeindex.runtime.ray_workers import RayWorkers
 from activeindex.runtime.reporting import Progress
-from activeindex.runtime.workers import Engine, LocalEngine
 from activeindex.stores import adding
 from activeindex.stores.adding import Added, add_features
 from activeindex.stores.lance.segments import SegmentJob

@@ -8,7 +8,7 @@ import pytest
 from activeindex.errors import InputError
 from activeindex.images.decoding import read_rgb
 from activeindex.images.folder import list_images
-from activeindex.runtime.workers import LocalEngine
+from activeindex.runtime.pool import LocalEngine
 from training import views
 from training.views import BankSettings, build_bank
 

@@ -28,9 +28,9 @@ from activeindex.images.levels import from_levels, stack_levels, to_pixels
 from activeindex.images.picture import Picture
 from activeindex.images.resizing import resize_square
 from activeindex.indexing.quantiser import Features, Quantiser
-from activeindex.runtime.cores import default_workers
 from activeindex.runtime.devices import own_stream
 from activeindex.runtime.parallel import Mapper, ThreadMapper, one_by_one, threads_kept
+from activeindex.runtime.pool import default_workers
 from activeindex.runtime.threads import iterate_in_thread
 
 _Item = TypeVar("_Item")

@@ -33,8 +33,8 @@ from activeindex.images.picture import Picture, read_picture
 from activeindex.indexing.quantiser import Features, Quantiser
 from activeindex.runtime.files import check_kept, check_written
 from activeindex.runtime.journal import Journal, is_begun
+from activeindex.runtime.pool import Engine, LocalEngine
 from activeindex.runtime.progress import Progress, Silent
-from activeindex.runtime.workers import Engine, LocalEngine
 
 _FEATURES = "fts.pt"
 
@@ -235,7 +235,7 @@ class _Released:
 
 @dataclass(frozen=True)
 class _Job:
-    """Activates images and writes them; see :class:`~activeindex.runtime.workers.Job`.
+    """Activates images and writes them; see :class:`~activeindex.runtime.pool.Job`.
 
     Watchers stay in the process that they are in; workers elsewhere note what they would be told.
     """

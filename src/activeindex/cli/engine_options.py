@@ -8,9 +8,8 @@ from activeindex.errors import InputError
 from activeindex.runtime.reporting import Reporter
 
 if TYPE_CHECKING:
-    from activeindex.runtime.processes import ProcessEngine
+    from activeindex.runtime.pool import LocalEngine
     from activeindex.runtime.ray_workers import RayWorkers
-    from activeindex.runtime.workers import LocalEngine
 
 IN_PROCESS = "in-process"
 RAY = "ray"
@@ -46,9 +45,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def chosen_workers(
-    options: argparse.Namespace, reporter: Reporter
-) -> "LocalEngine | ProcessEngine | RayWorkers":
+def chosen_workers(options: argparse.Namespace, reporter: Reporter) -> "LocalEngine | RayWorkers":
     """The engine that the options ask for; nothing is started yet.
 
     Raises:
@@ -67,7 +64,7 @@ def chosen_workers(
     )
 
 
-def local_workers(options: argparse.Namespace) -> "LocalEngine | ProcessEngine":
+def local_workers(options: argparse.Namespace) -> "LocalEngine":
     """The engine on this machine: on a CPU its processes compute, each with one thread.
 
     Those that serve an accelerator decode and edit. Where this process computes, it is with one
@@ -77,12 +74,11 @@ def local_workers(options: argparse.Namespace) -> "LocalEngine | ProcessEngine":
         InputError: If there is no such device.
     """
     from activeindex.runtime.devices import on_device
-    from activeindex.runtime.processes import ProcessEngine
-    from activeindex.runtime.workers import LocalEngine
+    from activeindex.runtime.pool import LocalEngine
 
     if on_device(options.device, lambda device: device.type) != "cpu":
         return LocalEngine(options.workers)
     import torch
 
     torch.set_num_threads(1)
-    return ProcessEngine(options.workers) if options.workers else LocalEngine(0)
+    return LocalEngine(options.workers, sharded=True) if options.workers else LocalEngine(0)

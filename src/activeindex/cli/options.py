@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from activeindex.errors import UnreadableImageError
-from activeindex.runtime.cores import default_workers
+from activeindex.runtime.pool import default_workers
 from activeindex.runtime.reporting import SILENT, ConsoleReporter, Reporter, counted, listed
 
 _Number = TypeVar("_Number", int, float)

@@ -62,7 +62,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Runs the command."""
     from activeindex.indexing.artefact import TrainedIndex
-    from activeindex.runtime.workers import LocalEngine
+    from activeindex.runtime.pool import LocalEngine
     from activeindex.stores.generation import SearchOptions
     from activeindex.stores.query import find_images, query_files
     from activeindex.stores.store import Store

@@ -17,9 +17,8 @@ from activeindex.errors import InputError
 from activeindex.runtime.reporting import Reporter, counted, listed
 
 if TYPE_CHECKING:
-    from activeindex.runtime.processes import ProcessEngine
+    from activeindex.runtime.pool import LocalEngine
     from activeindex.runtime.ray_workers import RayWorkers
-    from activeindex.runtime.workers import LocalEngine
     from activeindex.stores.generation import Generation
     from activeindex.stores.store import Store
 
@@ -108,9 +107,7 @@ def run(options: argparse.Namespace) -> None:
                 reporter.line(f"  {generation.count():>10}  {generation.name}")
 
 
-def _engine(
-    options: argparse.Namespace, reporter: Reporter
-) -> "LocalEngine | ProcessEngine | RayWorkers | None":
+def _engine(options: argparse.Namespace, reporter: Reporter) -> "LocalEngine | RayWorkers | None":
     """Who writes and indexes images, if not this process as it adds them."""
     if "engine" not in options:
         return None

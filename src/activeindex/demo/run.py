@@ -16,7 +16,7 @@ from activeindex.images.encoding import write_png
 from activeindex.images.folder import list_images
 from activeindex.report.contact_sheet import Comparison, contact_sheet
 from activeindex.report.page import SECTIONS, ReportOptions, write_report
-from activeindex.runtime.workers import Engine
+from activeindex.runtime.pool import Engine
 
 _REFERENCES = 1200
 _IDX_FACTORY = "IVF32,PQ8x8np"

@@ -20,7 +20,7 @@ from activeindex.experiment.times import Stopwatch
 from activeindex.images.encoding import decode, encode, write_bytes
 from activeindex.images.levels import Pixels, to_tensor
 from activeindex.images.picture import Picture
-from activeindex.runtime.workers import LocalEngine
+from activeindex.runtime.pool import LocalEngine
 
 _AUTO = Edit("auto")
 
@@ -56,7 +56,7 @@ class ReleasedBatch:
 
 @dataclass(frozen=True)
 class ReleaseJob:
-    """Releases batches and makes queries of them; see :class:`activeindex.runtime.workers.Job`.
+    """Releases batches and makes queries of them; see :class:`activeindex.runtime.pool.Job`.
 
     Attributes:
         settings: Of the experiment.
@@ -180,7 +180,7 @@ class ReleaseJob:
 
 @dataclass(frozen=True)
 class QueryJob:
-    """Makes queries of images; see :class:`activeindex.runtime.workers.Job`.
+    """Makes queries of images; see :class:`activeindex.runtime.pool.Job`.
 
     Attributes:
         recorder: Has the extractor.

@@ -18,7 +18,7 @@ from activeindex.extractors.features import features_of
 from activeindex.images.decoding import read_rgb
 from activeindex.images.levels import Pixels
 from activeindex.images.resizing import to_square
-from activeindex.runtime.workers import LocalEngine
+from activeindex.runtime.pool import LocalEngine
 
 
 @dataclass(frozen=True)

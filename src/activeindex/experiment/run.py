@@ -39,8 +39,8 @@ from activeindex.images.folder import check_outside, fingerprint, list_images
 from activeindex.indexing.training import few_features, new_index
 from activeindex.runtime.files import check_kept, check_written
 from activeindex.runtime.journal import Journal, check_begun, is_begun
+from activeindex.runtime.pool import Engine, LocalEngine
 from activeindex.runtime.progress import Progress, Silent
-from activeindex.runtime.workers import Engine, LocalEngine
 
 _LOG_FILE = "log.jsonl"
 

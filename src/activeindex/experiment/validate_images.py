@@ -5,8 +5,8 @@ from pathlib import Path
 
 from activeindex.errors import UnreadableImageError
 from activeindex.images.decoding import read_rgb
+from activeindex.runtime.pool import Engine, LocalEngine
 from activeindex.runtime.progress import Progress
-from activeindex.runtime.workers import Engine, LocalEngine
 
 _TOGETHER = 64
 
@@ -30,7 +30,7 @@ def check_readable(paths: Sequence[Path], engine: Engine, progress: Progress) ->
 
 
 class ReadJob:
-    """Decodes batches of files; a :class:`~activeindex.runtime.workers.Job`."""
+    """Decodes batches of files; a :class:`~activeindex.runtime.pool.Job`."""
 
     def __call__(
         self, items: Sequence[Sequence[Path]], workers: LocalEngine

@@ -33,8 +33,8 @@ from activeindex.images.resizing import to_square
 from activeindex.runtime.devices import sent
 from activeindex.runtime.files import check_kept
 from activeindex.runtime.journal import Journal, is_begun
+from activeindex.runtime.pool import Engine, LocalEngine
 from activeindex.runtime.progress import Progress, Silent
-from activeindex.runtime.workers import Engine, LocalEngine
 
 OnUnreadable = Literal["refuse", "skip"]
 """What to do with a file that cannot be decoded: stop and name it, or leave it out and name it."""
@@ -177,7 +177,7 @@ class ExtractedBatch:
 
 @dataclass(frozen=True)
 class ExtractionJob:
-    """Maps batches of image files to their features; a :class:`~activeindex.runtime.workers.Job`.
+    """Maps batches of image files to their features; a :class:`~activeindex.runtime.pool.Job`.
 
     Attributes:
         extractor: Maps the images to features.

@@ -5,11 +5,19 @@ import os
 import pickle
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from activeindex import __version__
 from activeindex.errors import ActiveIndexError, InputError
-from activeindex.runtime.workers import Ended, LocalEngine
+from activeindex.runtime.pool import LocalEngine
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Error that ended a job, on its way back: a result may be an error, too."""
+
+    error: Exception
 
 
 class Worker:

@@ -24,9 +24,8 @@ from typing import Any, TypeVar
 from activeindex import __version__
 from activeindex.errors import ActiveIndexError, InputError, MissingExtraError, reason_of
 from activeindex.runtime.closing import Closing
-from activeindex.runtime.cores import default_workers
-from activeindex.runtime.ray_actor import Worker
-from activeindex.runtime.workers import Ended, Job
+from activeindex.runtime.pool import Job, default_workers
+from activeindex.runtime.ray_actor import Ended, Worker
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -61,7 +60,7 @@ class RayWorkers(Closing):
             and ends it with :meth:`close`.
         count: How many workers; None for as many as the cluster has room for.
         cpus: CPUs of each worker, and threads of its network; None for one, as
-            :class:`~activeindex.runtime.processes.ProcessEngine` have, or for a GPU's share of its
+            :class:`~activeindex.runtime.pool.LocalEngine` has, or for a GPU's share of its
             machine's CPUs. Results of another number of threads differ in their last bits.
         device: ``"cpu"``, ``"cuda"``, or ``"auto"`` for GPUs if the cluster has any.
         tell: Called with a line about the workers when they start.
@@ -93,7 +92,7 @@ class RayWorkers(Closing):
         self._running: weakref.ref[Generator[Any]] | None = None
 
     def run(self, job: Job[_Item, _Result], items: Sequence[_Item]) -> Iterator[_Result]:
-        """Carries out a job; see :class:`~activeindex.runtime.workers.Engine`.
+        """Carries out a job; see :class:`~activeindex.runtime.pool.Engine`.
 
         The job and its items are pickled: paths in them lead to the same files on every machine.
         One job at a time: the next one ends the one before it.

@@ -14,8 +14,8 @@ from activeindex.extractors.feature_files import FeatureFile
 from activeindex.indexing.artefact import TrainedIndex
 from activeindex.indexing.search import Neighbours
 from activeindex.runtime.closing import Closing
+from activeindex.runtime.pool import Engine
 from activeindex.runtime.progress import Progress
-from activeindex.runtime.workers import Engine
 from activeindex.stores.ingest import Part, Written
 from activeindex.stores.records import Batch, Record
 

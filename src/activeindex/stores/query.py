@@ -11,7 +11,7 @@ from activeindex.extractors.features import ExtractionJob, OnUnreadable
 from activeindex.images.folder import list_images
 from activeindex.indexing.quantiser import Features
 from activeindex.runtime.files import check_file
-from activeindex.runtime.workers import LocalEngine
+from activeindex.runtime.pool import LocalEngine
 from activeindex.stores.generation import SearchOptions
 from activeindex.stores.records import Record
 from activeindex.stores.store import Store

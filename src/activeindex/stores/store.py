@@ -19,8 +19,8 @@ from activeindex.indexing.search import Neighbours
 from activeindex.runtime.closing import Closing
 from activeindex.runtime.files import read_json, whole_file, write_json
 from activeindex.runtime.locking import BusyError, only_run
+from activeindex.runtime.pool import Engine
 from activeindex.runtime.progress import Progress
-from activeindex.runtime.workers import Engine
 from activeindex.stores.engines import Address
 from activeindex.stores.generation import Features, Generation, Ids, SearchOptions, ordered
 from activeindex.stores.ingest import Part, Written

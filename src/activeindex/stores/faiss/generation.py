@@ -12,7 +12,7 @@ from activeindex.errors import ActiveIndexError, InputError
 from activeindex.indexing.artefact import TrainedIndex
 from activeindex.indexing.search import Neighbours
 from activeindex.runtime.files import parse_json
-from activeindex.runtime.workers import Engine
+from activeindex.runtime.pool import Engine
 from activeindex.stores.faiss.codes import CodeIndex
 from activeindex.stores.generation import TIES, Features, Generation, Ids, SearchOptions, ordered
 from activeindex.stores.records import MEASURES, Batch, Record

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from activeindex.errors import MissingExtraError
 from activeindex.extractors.feature_files import map_features
 from activeindex.indexing.quantiser import Quantiser
-from activeindex.runtime.workers import LocalEngine
+from activeindex.runtime.pool import LocalEngine
 from activeindex.stores.generation import Ids
 from activeindex.stores.ingest import Part, Written
 from activeindex.stores.lance.model import lance_errors, lance_library, vectors
@@ -63,7 +63,7 @@ def check_lance_ray() -> None:
 
 @dataclass(frozen=True)
 class FragmentJob:
-    """Codes parts of a feature file and writes them; a :class:`~activeindex.runtime.workers.Job`.
+    """Codes parts of a feature file and writes them; a :class:`~activeindex.runtime.pool.Job`.
 
     An item is the id of a part's first image and the part; features and codes stay where they are
     read and made.
@@ -105,7 +105,7 @@ class FragmentJob:
 
 @dataclass(frozen=True)
 class RewriteJob:
-    """Compacts data files; a :class:`~activeindex.runtime.workers.Job` over tasks of Lance's plan.
+    """Compacts data files; a :class:`~activeindex.runtime.pool.Job` over tasks of Lance's plan.
 
     Attributes:
         uri: The data set; of the same name on every machine.

@@ -15,8 +15,8 @@ from activeindex.extractors.feature_files import FeatureFile
 from activeindex.indexing.artefact import TrainedIndex
 from activeindex.indexing.search import Neighbours
 from activeindex.runtime.files import parse_json
+from activeindex.runtime.pool import Engine, LocalEngine
 from activeindex.runtime.progress import Progress, Silent
-from activeindex.runtime.workers import Engine, LocalEngine
 from activeindex.stores.generation import TIES, Features, Generation, Ids, SearchOptions, ordered
 from activeindex.stores.ingest import Part, Written
 from activeindex.stores.lance.fragments import (

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from activeindex.runtime.workers import LocalEngine
+from activeindex.runtime.pool import LocalEngine
 from activeindex.stores.lance.model import LanceModel, lance_errors, lance_library
 
 COLUMN = "feature"
@@ -13,7 +13,7 @@ INDEX = "codes"
 
 @dataclass(frozen=True)
 class SegmentJob:
-    """Indexes fragments of a data set; a :class:`~activeindex.runtime.workers.Job`.
+    """Indexes fragments of a data set; a :class:`~activeindex.runtime.pool.Job`.
 
     The result of an item, a few fragments, is the segment that covers them, which nobody sees
     before it is committed: one that was made twice, after its worker died, is there once.

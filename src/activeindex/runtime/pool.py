@@ -1,0 +1,289 @@
+"""Engines and the local worker pool.
+
+A long function describes its work as a :class:`Job` over items and hands it to an :class:`Engine`,
+which yields the results in order; the function alone writes them down, so every engine leaves the
+same files. :class:`LocalEngine` is the engine of this machine, and
+:class:`~activeindex.runtime.ray_workers.RayWorkers` that of a Ray cluster.
+"""
+
+import atexit
+import contextlib
+import logging
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from activeindex.errors import ActiveIndexError, InputError
+from activeindex.runtime.threads import iterate_in_thread
+
+if TYPE_CHECKING:  # --help asks for the default number of workers and needs nothing else.
+    pass
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+_Given = TypeVar("_Given", contravariant=True)
+_Gives = TypeVar("_Gives", covariant=True)
+
+_AHEAD = 4
+"""Results kept ready per worker, which bounds the memory however long the input is."""
+
+_DIED = (
+    "a worker process ended abruptly (killed for lack of memory?); start the same command again to "
+    "go on, with fewer --workers if it repeats"
+)
+
+_log = logging.getLogger(__name__)
+
+
+def default_workers() -> int:
+    """Number of workers by default: one per core that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Job(Protocol[_Given, _Gives]):
+    """Function over the items of a long computation; picklable and self-contained.
+
+    It carries what every worker loads once (an extractor, a quantiser). The result of an item
+    depends on the job and the item alone: neither on earlier items nor on the worker.
+    """
+
+    def __call__(self, items: Sequence[_Given], workers: "LocalEngine") -> Iterator[_Gives]:
+        """Yields the result of each item, in order.
+
+        Args:
+            items: The items, some of which may be begun ahead.
+            workers: Worker pool that decodes and edits.
+        """
+
+
+class Engine(Protocol):
+    """Executor of jobs."""
+
+    def run(self, job: Job[_Item, _Result], items: Sequence[_Item]) -> Iterator[_Result]:
+        """Yields the result of each item, in order, a bounded number ahead.
+
+        An :class:`ActiveIndexError` of the job is raised here, after the results before it.
+        """
+
+
+class LocalEngine(contextlib.AbstractContextManager["LocalEngine"]):
+    """Pool of worker processes on this machine.
+
+    Jobs run in this process, and their workers decode and edit images; that serves a GPU. A
+    *sharded* engine runs jobs in its workers instead, each on an item at a time with one thread:
+    the fastest way to use the cores of a CPU, and the last bits of a feature, which depend on the
+    number of threads, are the same on any number of cores.
+
+    What cannot be pickled, or is defined in the user's script or notebook, runs in this process.
+
+    Args:
+        count: Number of worker processes; 0 computes everything in this process.
+        sharded: Run jobs in the workers.
+
+    Raises:
+        InputError: If ``count`` is negative.
+
+    Example:
+        >>> with LocalEngine(2) as workers:
+        ...     list(workers.map(abs, [-1, 2, -3]))
+        [1, 2, 3]
+    """
+
+    def __init__(self, count: int = 0, *, sharded: bool = False) -> None:
+        if count < 0:
+            raise InputError(f"workers: expected 0 or more, found {count}")
+        self.count = count if hasattr(os, "fork") else 0
+        self.sharded = sharded
+        self._threads: ThreadPoolExecutor | None = None
+        self._workers: set[_Worker] = set()
+        self._idle: list[_Worker] = []
+
+    def run(self, job: Job[_Item, _Result], items: Sequence[_Item]) -> Iterator[_Result]:
+        """Runs a job; see :class:`Engine`. The workers of a sharded engine end with it.
+
+        Raises:
+            ActiveIndexError: If a worker process dies.
+        """
+        if self.count and self.sharded and (function := _Function.of(_OneItem(job), job)):
+            results = self._results(function, items, _AHEAD * self.count)
+            return iterate_in_thread(results, leave=self.close)
+        return job(items, self)
+
+    def map(
+        self, function: Callable[[_Item], _Result], items: Iterable[_Item], *, ahead: int = 0
+    ) -> Iterator[_Result]:
+        """Yields ``function(item)`` in the order of ``items``, a bounded number ahead.
+
+        Args:
+            function: A module-level function or a ``functools.partial`` of one.
+            items: Arguments, taken from their iterator in another thread.
+            ahead: Number of results kept ready, where that is more than a few per worker: as many
+                as the caller takes at once before it is busy for long.
+
+        Raises:
+            ActiveIndexError: If a worker process dies.
+        """
+        if self.count and (sent := _Function.of(function, function)):
+            return iterate_in_thread(self._results(sent, items, max(_AHEAD * self.count, ahead)))
+        return map(function, items)
+
+    def _results(
+        self, function: "_Function", items: Iterable[Any], limit: int
+    ) -> Generator[Any, None, None]:
+        self._threads = threads = self._threads or ThreadPoolExecutor(self.count)
+        waiting: deque[Future[Any]] = deque()
+        try:
+            for item in items:
+                waiting.append(threads.submit(self._call, function, item))
+                if len(waiting) >= limit:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def _call(self, function: "_Function", item: Any) -> Any:
+        """Has an idle worker compute one result; runs in a thread per worker."""
+        try:
+            worker = self._idle.pop()
+        except IndexError:
+            worker = _Worker(function.module)
+            self._workers.add(worker)
+        try:
+            fine, answer = worker.call(function, item)
+        except (EOFError, OSError):
+            self._workers.discard(worker)
+            raise ActiveIndexError(_DIED) from None
+        self._idle.append(worker)
+        if not fine:
+            raise answer
+        return answer
+
+    def close(self) -> None:
+        """Ends the workers, whatever they are doing; a later call starts new ones."""
+        threads, self._threads = self._threads, None
+        if threads is not None:
+            threads.shutdown(wait=False, cancel_futures=True)
+        workers, self._workers, self._idle = self._workers, set(), []
+        for worker in workers:
+            worker.end()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class _OneItem:
+    """Result of a job for one item."""
+
+    job: Job[Any, Any]
+
+    def __call__(self, item: Any) -> Any:
+        return next(iter(self.job([item], LocalEngine())))
+
+
+@dataclass(frozen=True, eq=False)
+class _Function:
+    """Pickled function, with the name of the module that a worker imports for it."""
+
+    setup: bytes
+    module: str
+
+    @classmethod
+    def of(cls, function: Callable[[Any], Any], named: Any) -> "_Function | None":
+        """Pickles a function; None, with a warning, where no worker could load it."""
+        named = getattr(named, "func", named)
+        module = getattr(named, "__module__", None) or ""
+        reason = "it is defined in a script or notebook"
+        try:
+            pickled = pickle.dumps(function)
+            if b"__main__" not in pickled:
+                return cls(pickle.dumps((str(Path.cwd()), sys.path, pickled)), module)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            reason = str(error)
+        name = getattr(named, "__qualname__", type(named).__qualname__)
+        _log.warning("%s runs in this process, without workers: %s", name, reason)
+        return None
+
+
+class _Worker:
+    """A worker process, and the connection to it."""
+
+    def __init__(self, module: str) -> None:
+        from multiprocessing.connection import Connection
+
+        self._socket, there = socket.socketpair()
+        self._connection: Connection[Any, Any] = Connection(os.dup(self._socket.fileno()))
+        self._function: _Function | None = None
+        with there:
+            _request_worker(there, module)
+
+    def call(self, function: _Function, item: Any) -> tuple[bool, Any]:
+        """Returns True and the result of an item, or False and the error."""
+        pickled = pickle.dumps(item)
+        self._connection.send_bytes(b"" if function is self._function else function.setup)
+        self._connection.send_bytes(pickled)
+        self._function = function
+        answer: tuple[bool, Any] = pickle.loads(self._connection.recv_bytes())
+        return answer
+
+    def end(self) -> None:
+        """Ends the process, and a call that waits for it."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+
+_server: tuple["subprocess.Popen[bytes]", socket.socket] | None = None
+_server_lock = threading.Lock()
+
+
+def _request_worker(connection: socket.socket, module: str) -> None:
+    """Sends the server the connection of a new worker; starts the server where there is none.
+
+    A server that is killed meanwhile closes the connection.
+    """
+    global _server
+    with _server_lock:
+        if _server is None or _server[0].poll() is not None:
+            _server = _start_server()
+        with contextlib.suppress(BrokenPipeError):
+            socket.send_fds(_server[1], [module.encode() or b"-"], [connection.fileno()])
+
+
+def _start_server() -> tuple["subprocess.Popen[bytes]", socket.socket]:
+    here, there = socket.socketpair()
+    program = (
+        "import sys; sys.path[:] = sys.argv[2:];"
+        "from activeindex.runtime.worker import serve; serve(int(sys.argv[1]))"
+    )
+    # -P: the current folder is no place for modules, unless it is one in the main process.
+    command = [sys.executable, "-P", "-c", program, str(there.fileno()), *filter(None, sys.path)]
+    # Ctrl-C is for the main process; blocked, it stays so in all that the server starts.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        with there:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, pass_fds=(there.fileno(),)
+            )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    atexit.register(_end_server, process, here)
+    return process, here
+
+
+def _end_server(process: "subprocess.Popen[bytes]", requests: socket.socket) -> None:
+    requests.close()
+    process.kill()
+    process.wait()
