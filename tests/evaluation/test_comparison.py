@@ -1,15 +1,16 @@
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 
 from activeindex.errors import InputError
-from activeindex.evaluation.comparison import HitTable, PairedComparison
+from activeindex.evaluation.comparison import HitTable, PairedComparison, paired_difference
 from activeindex.evaluation.copy_detection import (
     DetectionResult,
     ScoredPairs,
+    micro_ap_interval,
     micro_average_precision,
 )
 from activeindex.evaluation.csv_files import RetrievalColumns
-from activeindex.evaluation.detection_intervals import RankedPairs, paired_difference
 from activeindex.evaluation.retrieval import RetrievalResult
 
 NEIGHBOURS = 5
@@ -75,12 +76,12 @@ def detections(seed: int, gap: float) -> list[DetectionResult]:
     return rows
 
 
-def test_micro_ap_of_ranked_pairs_is_that_of_the_run() -> None:
+def test_micro_ap_is_that_of_scikit_learn_and_lies_in_its_interval() -> None:
     rows = detections(0, 0.2)
-    expected = micro_average_precision(ScoredPairs.from_rows(rows, "L2"))
-    ranked = RankedPairs.from_rows(rows, "L2")
-    assert ranked.micro_ap() == pytest.approx(expected)
-    low, high = ranked.interval
+    pairs = ScoredPairs.from_rows(rows, "L2")
+    expected = average_precision_score(pairs.positive, pairs.scores)
+    assert micro_average_precision(pairs) == pytest.approx(expected)
+    low, high = micro_ap_interval(pairs)
     assert low < expected < high
 
 
@@ -88,13 +89,19 @@ def test_query_counted_twice_is_a_query_that_came_twice() -> None:
     rows = detections(0, 0.2)
     weights = np.ones(len(rows))
     weights[[3, 40]] = 2
-    twice = RankedPairs.from_rows([*rows, rows[3], rows[40]], "L2").micro_ap()
-    assert RankedPairs.from_rows(rows, "L2").micro_ap(weights) == pytest.approx(twice)
+    pairs = ScoredPairs.from_rows(rows, "L2")
+    twice = micro_average_precision(ScoredPairs.from_rows([*rows, rows[3], rows[40]], "L2"))
+    assert micro_average_precision(pairs, weights) == pytest.approx(twice)
+    weighted = average_precision_score(
+        pairs.positive, pairs.scores, sample_weight=weights[pairs.query]
+    )
+    assert micro_average_precision(pairs, weights) == pytest.approx(weighted)
 
 
 def test_micro_ap_is_compared_over_the_same_queries_only() -> None:
-    first, second = (RankedPairs.from_rows(detections(0, gap), "L2") for gap in (0.05, 0.6))
+    first, second = (ScoredPairs.from_rows(detections(0, gap), "L2") for gap in (0.05, 0.6))
     interval = paired_difference(first, second)
     assert interval is not None
-    assert 0 < interval.low < second.micro_ap() - first.micro_ap() < interval.high
-    assert paired_difference(first, RankedPairs.from_rows(detections(0, 0.1)[1:], "L2")) is None
+    gain = micro_average_precision(second) - micro_average_precision(first)
+    assert 0 < interval.low < gain < interval.high
+    assert paired_difference(first, ScoredPairs.from_rows(detections(0, 0.1)[1:], "L2")) is None

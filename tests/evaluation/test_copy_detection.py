@@ -26,7 +26,9 @@ def listed(pairs: ScoredPairs) -> list[tuple[float, bool]]:
 
 
 def pairs_of(scores: Sequence[float], positive: Sequence[bool]) -> ScoredPairs:
-    return ScoredPairs(np.array(scores, float), np.array(positive, bool), sum(positive), 0)
+    truth = np.array(positive, bool)
+    queries = np.arange(len(truth))
+    return ScoredPairs(np.array(scores, float), truth, queries, np.where(truth, queries, -1))
 
 
 def test_a_pair_scores_its_lead_over_the_next_and_the_last_is_dropped() -> None:

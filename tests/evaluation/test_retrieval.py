@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score
 
 from activeindex.errors import InputError, ShapeError
+from activeindex.evaluation.copy_detection import ScoredPairs, precision_recall
 from activeindex.evaluation.retrieval import RetrievalResult, attack_name
 
 
@@ -68,3 +70,15 @@ def test_an_original_that_cannot_be_in_the_index_is_refused() -> None:
 )
 def test_details_do_not_belong_to_the_name_of_an_edit(cell: str, name: str) -> None:
     assert attack_name(cell) == name
+
+
+@given(st.integers(0, 30), st.integers(1, 30))
+def test_average_precision_is_that_of_a_ranking_with_one_true_image(rank: int, k: int) -> None:
+    """Scikit-learn's and copy detection's; a miss ranks just behind the neighbours asked for."""
+    place = min(rank, k)
+    ids = [7 if number == place else 100 + number for number in range(k)]
+    scores, positive = -np.arange(k + 1.0), np.arange(k + 1) == place
+    queries = np.zeros(k + 1, np.int64)
+    curve = precision_recall(ScoredPairs(scores, positive, queries, np.array([7])))
+    assert search(7, ids).ap == curve.average_precision
+    assert search(7, ids).ap == pytest.approx(average_precision_score(positive, scores))

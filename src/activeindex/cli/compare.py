@@ -24,12 +24,12 @@ def run(options: argparse.Namespace) -> None:
     """Runs the command."""
     folders = named_runs([options.first, options.second])
     from activeindex.evaluation.comparison import PairedComparison
-    from activeindex.evaluation.comparison_rendering import (
+    from activeindex.evaluation.rendering import (
         METHODS,
         paired_detection,
         paired_table,
+        plain_text,
     )
-    from activeindex.evaluation.rendering import plain_text
     from activeindex.experiment.folder import RunFolder
 
     first, second = folders

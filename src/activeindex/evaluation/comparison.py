@@ -1,6 +1,5 @@
-"""Two runs over the same images: the paired difference per edit, and whether it may be chance."""
+"""Paired comparison of two runs: the difference per edit, and its significance."""
 
-import math
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -8,21 +7,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from activeindex.errors import InputError
+from activeindex.evaluation.copy_detection import ScoredPairs, micro_ap_interval
 from activeindex.evaluation.csv_files import RetrievalColumns
-from activeindex.evaluation.intervals import (
+from activeindex.evaluation.retrieval import EditKey
+from activeindex.evaluation.statistics import (
     Interval,
+    Values,
     holm_adjusted,
     mcnemar_test,
     mean_of_means_interval,
     paired_interval,
     sign_flip_test,
 )
-from activeindex.evaluation.tables import Edit, edit_label
+from activeindex.evaluation.tables import edit_label
 
 
 @dataclass(frozen=True, eq=False)
 class HitTable:
-    """Whether each image was found first, under each edit.
+    """Hits at rank 1 by edit and image.
 
     Attributes:
         edits: The edits, in order of first appearance.
@@ -31,17 +33,17 @@ class HitTable:
             edit has several queries of an image.
     """
 
-    edits: tuple[Edit, ...]
+    edits: tuple[EditKey, ...]
     images: NDArray[np.int64]
-    hits: NDArray[np.float64]
+    hits: Values
 
     @classmethod
     def from_columns(cls, columns: RetrievalColumns, first_id: int = 0) -> Self:
-        """Arranges the queries of a run.
+        """Arrange the queries of a run.
 
         Args:
             columns: The queries.
-            first_id: Taken off the ids, so that the runs of two collections can be paired.
+            first_id: Subtracted from the ids, so that the runs of two collections can be paired.
 
         Raises:
             InputError: If there is no query.
@@ -58,7 +60,7 @@ class HitTable:
         with np.errstate(invalid="ignore"):
             return cls(columns.edits, images - first_id, found / asked)
 
-    def select(self, edits: tuple[Edit, ...]) -> "HitTable":
+    def select(self, edits: tuple[EditKey, ...]) -> "HitTable":
         """The rows of some edits."""
         rows = [self.edits.index(edit) for edit in edits]
         return HitTable(edits, self.images, self.hits[rows])
@@ -70,7 +72,7 @@ class HitTable:
 
     @property
     def average_interval(self) -> Interval:
-        """Of :attr:`average`, by bootstrap over images."""
+        """Interval of :attr:`average`, by bootstrap over images."""
         return mean_of_means_interval(self.hits)
 
 
@@ -78,7 +80,7 @@ class HitTable:
 class PairedRow:
     """R@1 of two runs over the queries that both have, for one edit."""
 
-    edit: Edit
+    edit: EditKey
     queries: int
     first: float
     second: float
@@ -95,7 +97,7 @@ class PairedRow:
 
     @property
     def label(self) -> str:
-        """The edit as a table shows it."""
+        """The edit's label in tables."""
         return edit_label(self.edit)
 
     @property
@@ -124,14 +126,14 @@ class PairedAverage:
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """What distinguishes two runs."""
+    """R@1 of two runs, paired by edit and image."""
 
     rows: tuple[PairedRow, ...]
     average: PairedAverage
 
     @classmethod
     def between(cls, first: HitTable, second: HitTable) -> Self:
-        """Pairs the queries of two runs by image and edit.
+        """Pair the queries of two runs by image and edit.
 
         Raises:
             InputError: If they have no query in common.
@@ -139,52 +141,50 @@ class PairedComparison:
         edits = tuple(edit for edit in first.edits if edit in second.edits)
         images, mine, theirs = np.intersect1d(first.images, second.images, return_indices=True)
         if not edits or not len(images):
-            what = "edit" if not edits else "image"
-            raise InputError(f"runs: expected the same images and edits, found no {what} in both")
+            common = "edit" if not edits else "image"
+            raise InputError(f"runs: expected the same images and edits, found no {common} in both")
         hits = first.select(edits).hits[:, mine], second.select(edits).hits[:, theirs]
-        counted = [_row(edit, *rows) for edit, *rows in zip(edits, *hits, strict=True)]
-        rows = [row for row in counted if row is not None]
-        if not rows:
+        both = np.isfinite(hits[0]) & np.isfinite(hits[1])
+        if not both.any():
             raise InputError("runs: expected the same images and edits, found no query in both")
+        rows = [
+            _row(edit, mine[known], theirs[known])
+            for edit, mine, theirs, known in zip(edits, *hits, both, strict=True)
+            if known.any()
+        ]
         adjusted = holm_adjusted([row.p for row in rows])
         return cls(
             tuple(replace(row, p_adjusted=p) for row, p in zip(rows, adjusted, strict=True)),
-            _average(*hits),
+            _average(*(np.where(both, values, np.nan) for values in hits)),
         )
 
 
-def _row(edit: Edit, first: NDArray[np.float64], second: NDArray[np.float64]) -> PairedRow | None:
-    both = np.isfinite(first) & np.isfinite(second)
-    queries = int(np.count_nonzero(both))
-    if not queries:
-        return None
-    mine, theirs = first[both], second[both]
+def _row(edit: EditKey, first: Values, second: Values) -> PairedRow:
     # Several queries of an image count as one that is found if most of them are.
-    only_first = int(np.count_nonzero((mine >= 0.5) & (theirs < 0.5)))
-    only_second = int(np.count_nonzero((theirs >= 0.5) & (mine < 0.5)))
+    only_first = int(np.count_nonzero((first >= 0.5) & (second < 0.5)))
+    only_second = int(np.count_nonzero((second >= 0.5) & (first < 0.5)))
     p = mcnemar_test(only_second, only_first)
     return PairedRow(
         edit,
-        queries,
-        float(mine.mean()),
-        float(theirs.mean()),
+        len(first),
+        float(first.mean()),
+        float(second.mean()),
         only_first,
         only_second,
-        paired_interval(only_second, only_first, queries),
+        paired_interval(only_second, only_first, len(first)),
         p,
         p,
     )
 
 
-def _average(first: NDArray[np.float64], second: NDArray[np.float64]) -> PairedAverage:
-    both = np.isfinite(first) & np.isfinite(second)
-    mine, theirs = np.where(both, first, np.nan), np.where(both, second, np.nan)
-    known = both.any(axis=1)
-    gains = (theirs - mine)[known]
-    per_image = np.nan_to_num(np.nanmean(gains[:, both.any(axis=0)], axis=0))
-    means = [float(np.nanmean(np.nanmean(hits[known], axis=1))) for hits in (mine, theirs)]
+def _average(first: Values, second: Values) -> PairedAverage:
+    """Averages of hits ``(edits, images)``, nan where a run lacks the query."""
+    edits, images = np.isfinite(first).any(axis=1), np.isfinite(first).any(axis=0)
+    gains = (second - first)[edits]
+    per_image = np.nan_to_num(np.nanmean(gains[:, images], axis=0))
+    means = [float(np.nanmean(np.nanmean(hits[edits], axis=1))) for hits in (first, second)]
     return PairedAverage(
-        int(np.count_nonzero(both.any(axis=0))),
+        int(np.count_nonzero(images)),
         means[0],
         means[1],
         mean_of_means_interval(gains),
@@ -192,8 +192,11 @@ def _average(first: NDArray[np.float64], second: NDArray[np.float64]) -> PairedA
     )
 
 
-def shown_p(p: float) -> str:
-    """A p-value as a table shows it, e.g. ``"0.031"`` or ``"<0.0001"``."""
-    if math.isnan(p):
-        return "-"
-    return "<0.0001" if p < 0.0001 else f"{p:.4f}" if p < 0.001 else f"{p:.3f}"
+def paired_difference(first: ScoredPairs, second: ScoredPairs) -> Interval | None:
+    """Interval of the second's µAP minus the first's, by bootstrap over the queries.
+
+    Returns:
+        None if the two runs did not have the same queries.
+    """
+    same = np.array_equal(first.originals, second.originals)
+    return micro_ap_interval(second, minus=first) if same else None

@@ -9,25 +9,27 @@ With ``d`` the k sorted distances of a query, pair j has the score ``-d[j] + d[j
 neighbour has no next one and is dropped. In an index of inner products larger is closer, and the
 score is ``d[j] - d[j + 1]``. Either way it is the lead over the next neighbour, 0 or more.
 
-FAISS fills up with id -1 where it found fewer than k, which ends the query's pairs. What it writes
-as *distance* there is no distance (the largest float32). Taken literally it would give the last
+FAISS fills up with id -1 where it found fewer than k, which ends the query's pairs. The *distance*
+that it writes there is no distance (the largest float32). Taken literally it would give the last
 image found a lead of 3.4e38 and put it above every real copy, once per query whose cell holds fewer
 than k images. The lead over nothing is therefore counted as 0, the least a lead can be.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice, pairwise
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from activeindex.errors import InputError, ShapeError
 from activeindex.evaluation.retrieval import neighbour_arrays
+from activeindex.evaluation.statistics import Interval, Values, bootstrap_interval
 
-Metric = Literal["L2", "IP"]
-"""How the index compares: squared Euclidean distances (less is closer) or inner products."""
+if TYPE_CHECKING:  # That module imports FAISS, which tables do not need.
+    from activeindex.indexing.training import Metric
 
 NO_MATCH = -1
 """``image_index`` of a query that has no original in the index."""
@@ -37,18 +39,21 @@ MISSED_SCORE = -1.0
 
 _LARGEST = float(np.finfo(np.float32).max)
 _ROWS_AT_ONCE = 4096
+_RESAMPLES = 500
+_FEWER_RESAMPLES, _MANY_PAIRS = 200, 1_000_000
+"""Each resample of DISC21's five million pairs takes a tenth of a second and more."""
 
 
 @dataclass(frozen=True, eq=False)
 class DetectionResult:
-    """What the search for one query returned: one row of ``icd_df.csv``."""
+    """Result of the search for one query: one row of ``icd_df.csv``."""
 
     batch: int
     """Number of the batch that the query was in."""
     image_index: int
     """The original's id in the index, or -1 for a query without one."""
     attack: str
-    """The edit, possibly with details: see :func:`activeindex.evaluation.attack_name`."""
+    """The edit, possibly with details: see ``retrieval.attack_name``."""
     retrieved_distances: NDArray[np.float32]
     """(k,), best first, in the index's metric."""
     retrieved_ids: NDArray[np.int64]
@@ -58,7 +63,7 @@ class DetectionResult:
     def from_search(
         cls, batch: int, image_index: int, attack: str, distances: ArrayLike, ids: ArrayLike
     ) -> Self:
-        """Takes over what a search returned.
+        """Copy the neighbours that a search returned.
 
         Args:
             batch: Number of the batch.
@@ -78,68 +83,109 @@ class DetectionResult:
 
     @property
     def is_matching(self) -> bool:
-        """Whether the query is an edit of an image in the index."""
+        """True if the query is an edit of an image in the index."""
         return self.image_index != NO_MATCH
 
 
 @dataclass(frozen=True, eq=False)
 class ScoredPairs:
-    """All pairs of all queries, and which of them are true."""
+    """All pairs of all queries, in any order."""
 
-    scores: NDArray[np.float64]
+    scores: Values
     """(pairs,)."""
     positive: NDArray[np.bool_]
     """(pairs,): the retrieved image is the query's original."""
-    matching: int
-    """How many queries have an original in the index."""
-    non_matching: int
-    """How many have none."""
+    query: NDArray[np.int64]
+    """(pairs,): the number of each pair's query, 0, 1, …."""
+    originals: NDArray[np.int64]
+    """(queries,): each query's original, -1 for none."""
 
     @classmethod
-    def from_rows(cls, rows: Iterable[DetectionResult], metric: Metric) -> Self:
-        """Scores the rows of a run; they may stream, and differ in k.
+    def from_rows(
+        cls, rows: Iterable[DetectionResult], metric: "Metric", first_id: int = 0
+    ) -> Self:
+        """Score the rows of a run; they may stream, and differ in k.
+
+        Args:
+            rows: The rows.
+            metric: The metric of the index.
+            first_id: Subtracted from the originals' ids, so that runs over different references
+                can be paired.
 
         Raises:
             InputError: If an id comes with no finite distance.
         """
         parts = [score_pairs(*batch, metric) for batch in _stacked(rows)]
-        if not parts:
-            return cls(np.empty(0), np.empty(0, dtype=bool), 0, 0)
+        starts = np.cumsum([0, *(len(part.originals) for part in parts)])
+        nothing = np.empty(0, dtype=np.int64)
+        originals = np.concatenate([nothing, *(part.originals for part in parts)])
         return cls(
-            np.concatenate([part.scores for part in parts]),
-            np.concatenate([part.positive for part in parts]),
-            sum(part.matching for part in parts),
-            sum(part.non_matching for part in parts),
+            np.concatenate([np.empty(0), *(part.scores for part in parts)]),
+            np.concatenate([np.empty(0, dtype=bool), *(part.positive for part in parts)]),
+            np.concatenate([nothing, *(p.query + n for p, n in zip(parts, starts, strict=False))]),
+            np.where(originals == NO_MATCH, NO_MATCH, originals - first_id),
         )
+
+    @property
+    def matching(self) -> int:
+        """Number of queries that have an original in the index."""
+        return int(np.count_nonzero(self.originals != NO_MATCH))
+
+    @property
+    def non_matching(self) -> int:
+        """Number of queries that have none."""
+        return len(self.originals) - self.matching
+
+    @cached_property
+    def ranking(
+        self,
+    ) -> tuple[Values, NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
+        """Scores, truth and queries by falling score, and the last place of each distinct score."""
+        order = np.argsort(-self.scores, kind="stable")
+        scores = self.scores[order]
+        last = np.flatnonzero(np.append(scores[1:] != scores[:-1], len(scores) > 0))
+        return scores, self.positive[order], self.query[order], last
 
 
 @dataclass(frozen=True, eq=False)
 class PrecisionRecallCurve:
     """Precision and recall of keeping the pairs that score at least a threshold."""
 
-    thresholds: NDArray[np.float64]
+    thresholds: Values
     """(T,): the distinct scores, highest first."""
-    precision: NDArray[np.float64]
+    precision: Values
     """(T,), in [0, 1]."""
-    recall: NDArray[np.float64]
-    """(T,), in [0, 1], never decreasing; nan if there is no positive pair."""
+    found: Values
+    """(T,): weight of the positive pairs kept, never decreasing."""
+
+    @property
+    def recall(self) -> Values:
+        """(T,), in [0, 1]; nan if there is no positive pair."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(self.found / self.found[-1:])
 
     @property
     def average_precision(self) -> float:
-        """The step-wise area, sum of precision times the recall gained; nan without positives."""
-        return float(np.sum(self.precision * np.diff(self.recall, prepend=0.0)))
+        """Mean precision over the positive pairs, each by its weight; nan without any.
+
+        This is the step-wise area under the curve: the sum of precision times the recall gained.
+        """
+        if not len(self.found) or self.found[-1] <= 0:
+            return float("nan")
+        gained = np.diff(self.found, prepend=0.0)
+        return float(np.sum(self.precision * gained) / self.found[-1])
 
 
 def score_pairs(
-    image_indices: ArrayLike, distances: ArrayLike, ids: ArrayLike, metric: Metric
+    image_indices: ArrayLike, distances: ArrayLike, ids: ArrayLike, metric: "Metric"
 ) -> ScoredPairs:
-    """Scores the retrieved pairs of some queries, as the module describes.
+    """Score the retrieved pairs of some queries, as the module describes.
 
     Args:
         image_indices: (n,) ids of the originals, -1 for queries without one.
         distances: (n, k), best first in each row.
-        ids: (n, k), -1 where nothing was found; what follows a -1 is not read.
-        metric: Whether less or more is closer.
+        ids: (n, k), -1 where nothing was found; the rest of a row after a -1 is not read.
+        metric: ``"L2"`` if less is closer, ``"IP"`` if more is.
 
     Returns:
         The pairs, query by query, then one of score -1 per matching query whose original is in
@@ -148,6 +194,11 @@ def score_pairs(
     Raises:
         ShapeError: If the three do not belong together.
         InputError: If the metric is unknown, or an id comes with no finite distance.
+
+    Example:
+        >>> pairs = score_pairs([8, -1], [[0.25, 0.75, 1.0]] * 2, [[8, 5, 6], [4, 3, 2]], "L2")
+        >>> pairs.scores.tolist(), pairs.positive.tolist()
+        ([0.5, 0.25, 0.5, 0.25], [True, False, False, False])
     """
     if metric not in ("L2", "IP"):
         raise InputError(f"metric: expected L2 or IP, found {metric!r}")
@@ -178,37 +229,65 @@ def score_pairs(
     padded = ~found[:, 1:] & ~(np.abs(values[:, 1:]) < _LARGEST)
     scores[padded] = 0.0
 
-    matching = originals != NO_MATCH
     positive = (numbers[:, :-1] == originals[:, None]) & kept
-    missed = int(np.count_nonzero(matching & ~positive.any(axis=1)))
+    missed = np.flatnonzero((originals != NO_MATCH) & ~positive.any(axis=1))
     return ScoredPairs(
-        np.concatenate([scores[kept], np.full(missed, MISSED_SCORE)]),
-        np.concatenate([positive[kept], np.ones(missed, dtype=bool)]),
-        int(np.count_nonzero(matching)),
-        int(np.count_nonzero(~matching)),
+        np.concatenate([scores[kept], np.full(len(missed), MISSED_SCORE)]),
+        np.concatenate([positive[kept], np.ones(len(missed), dtype=bool)]),
+        np.concatenate([np.nonzero(kept)[0], missed]),
+        originals,
     )
 
 
-def precision_recall(pairs: ScoredPairs) -> PrecisionRecallCurve:
-    """Precision and recall at every distinct score; pairs of equal score are kept together."""
-    order = np.argsort(pairs.scores, kind="stable")[::-1]
-    scores = pairs.scores[order]
-    last_of_score = np.flatnonzero(np.append(scores[1:] != scores[:-1], len(scores) > 0))
-    true_kept = np.cumsum(pairs.positive[order])[last_of_score]
-    positives = int(np.count_nonzero(pairs.positive))
-    recall = true_kept / positives if positives else np.full(len(last_of_score), np.nan)
-    return PrecisionRecallCurve(scores[last_of_score], true_kept / (last_of_score + 1), recall)
+def precision_recall(pairs: ScoredPairs, weights: Values | None = None) -> PrecisionRecallCurve:
+    """Precision and recall at every distinct score; pairs of equal score are kept together.
+
+    Args:
+        pairs: The scored pairs.
+        weights: ``(queries,)``: how often each query counts, 0 or more; once each by default.
+    """
+    scores, positive, query, last = pairs.ranking
+    each = np.ones(len(scores)) if weights is None else weights[query]
+    kept, found = np.cumsum(each)[last], np.cumsum(each * positive)[last]
+    precision = np.divide(found, kept, out=np.zeros_like(found), where=kept > 0)
+    return PrecisionRecallCurve(scores[last], precision, found)
 
 
-def micro_average_precision(pairs: ScoredPairs) -> float:
+def micro_average_precision(pairs: ScoredPairs, weights: Values | None = None) -> float:
     """µAP: average precision over all pairs of all queries together, in [0, 1].
 
+    Args:
+        pairs: The scored pairs.
+        weights: As in :func:`precision_recall`.
+
     Returns:
-        The area under :func:`precision_recall`; nan if there is no matching query.
+        The average precision of :func:`precision_recall`; nan if there is no matching query.
+
+    Example:
+        >>> pairs = score_pairs([8, 3], [[0.25, 0.75, 1.0]] * 2, [[8, 5, 6], [4, 3, 2]], "L2")
+        >>> micro_average_precision(pairs)  # 1 of 2 pairs at a lead of 0.5, 2 of 4 at 0.25
+        0.5
     """
-    if not pairs.positive.any():
-        return float("nan")
-    return precision_recall(pairs).average_precision
+    return precision_recall(pairs, weights).average_precision
+
+
+def micro_ap_interval(pairs: ScoredPairs, minus: ScoredPairs | None = None) -> Interval:
+    """Bootstrap interval over queries of µAP, or of its difference to another run's.
+
+    Args:
+        pairs: The scored pairs of a run.
+        minus: Those of another run over the same queries, whose µAP is subtracted.
+    """
+
+    def statistic(weights: Values) -> Values:
+        values = np.array([micro_average_precision(pairs, row) for row in weights])
+        if minus is not None:
+            values -= [micro_average_precision(minus, row) for row in weights]
+        return values
+
+    most = max(len(run.scores) for run in (pairs, minus or pairs))
+    resamples = _RESAMPLES if most < _MANY_PAIRS else _FEWER_RESAMPLES
+    return bootstrap_interval(statistic, len(pairs.originals), resamples)
 
 
 def _stacked(

@@ -8,14 +8,16 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from activeindex.evaluation.tables import PUBLISHED_EDITS, Edit
+from activeindex.evaluation.retrieval import EditKey
+from activeindex.evaluation.tables import PUBLISHED_EDITS
 
 CITATION = "Fernandez et al., Active Image Indexing, ICLR 2023 (arXiv:2210.10620)"
 COLLECTION = "DISC21, 10,000 images among 1,000,000"
 EXTRACTOR = "sscd_disc_mixup"
 INPUT_SIZE = 288
 
-FilledIndex = Literal["passive", "active"]
+Arm = Literal["passive", "active"]
+"""The two arms of an experiment."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,9 @@ class PublishedRun:
 
     index: str
     """The index as the table names it."""
-    arm: FilledIndex
-    r_at_1: dict[Edit, float]
-    """By the edits of :data:`~activeindex.evaluation.PUBLISHED_EDITS`."""
+    arm: Arm
+    r_at_1: dict[EditKey, float]
+    """By the edits of :data:`~activeindex.evaluation.tables.PUBLISHED_EDITS`."""
     average: float
     micro_ap: float | None = None
     """Of copy detection, where it is published."""
@@ -43,7 +45,7 @@ _FACTORIES = {
 """Factory strings that each index of the table answers to."""
 
 # Columns in the order of PUBLISHED_EDITS.
-_R_AT_1: dict[tuple[str, FilledIndex], tuple[tuple[float, ...], float]] = {
+_R_AT_1: dict[tuple[str, Arm], tuple[tuple[float, ...], float]] = {
     ("IVF4096,PQ8x8", "passive"): (
         (1, 0.73, 0.38, 0.74, 0.29, 0.63, 0.52, 0.70, 0.08, 0.16, 0.15, 0.75, 0.11, 0.13),
         0.46,
@@ -94,7 +96,7 @@ PUBLISHED: tuple[PublishedRun, ...] = tuple(
 
 
 def matching_published(
-    idx_factory: object, extractor: object, nprobe: object, arm: FilledIndex
+    idx_factory: object, extractor: object, nprobe: object, arm: Arm
 ) -> PublishedRun | None:
     """The published line of a run's setting; None if there is none.
 

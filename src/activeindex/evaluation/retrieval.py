@@ -1,4 +1,4 @@
-"""Retrieval of one edited image: did the index give the original back, and at which rank?"""
+"""Retrieval of one edited image: the rank of its original among the neighbours returned."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -8,12 +8,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from activeindex.errors import InputError, ShapeError
 
+EditKey = tuple[str, float | int | None]
+"""An edit's name and its parameter; None for edits without one."""
+
 
 def attack_name(cell: str) -> str:
-    """The edit that a CSV cell names, without details.
+    """The name of the edit in a CSV cell, without details.
 
     ``"auto (crop+blur)"`` is one of many compositions and ``"center_crop (skipped center_crop)"``
     an edit that an image was too small for; tables group them under ``auto`` and ``center_crop``.
+
+    Example:
+        >>> attack_name("auto (crop+blur)")
+        'auto'
     """
     return cell.partition(" (")[0].strip()
 
@@ -21,12 +28,13 @@ def attack_name(cell: str) -> str:
 def neighbour_arrays(
     name: str, distances: ArrayLike, ids: ArrayLike
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """One query's neighbours as arrays of their own, float32 (k,) and int64 (k,).
+    """Copy one query's neighbours into arrays of their own, float32 (k,) and int64 (k,).
 
-    Copies, because a row of a search result would keep the whole batch in memory.
+    A view into a search result would keep the whole batch in memory.
 
     Raises:
-        ShapeError: If the two are not of one length, or not one-dimensional.
+        ShapeError: If the two differ in length, or are not one-dimensional.
+        InputError: If the ids are not integers.
     """
     values = np.array(distances, dtype=np.float32)
     numbers: NDArray[Any] = np.array(ids)
@@ -41,11 +49,7 @@ def neighbour_arrays(
 
 @dataclass(frozen=True, eq=False)
 class RetrievalResult:
-    """What the search for one edited image returned: one row of ``retr_df.csv``.
-
-    Recall and average precision follow from the rank: with one relevant image per query, average
-    precision is 1 / (rank + 1).
-    """
+    """Result of the search for one edited image: one row of ``retr_df.csv``."""
 
     batch: int
     """Number of the batch that the image was in."""
@@ -54,13 +58,13 @@ class RetrievalResult:
     attack: str
     """The edit, possibly with details: see :func:`attack_name`."""
     attack_param: float | int | None
-    """The edit's strength; ``None`` for edits that have none."""
+    """The edit's strength; None for edits that have none."""
     retrieved_distances: NDArray[np.float32]
     """(k,), best first, in the index's metric."""
     retrieved_indices: NDArray[np.int64]
     """(k,), ids in the index; FAISS fills up with -1 where it found fewer than k."""
     rank: int
-    """Where the original is among the retrieved, counted from 0; k if it is not there."""
+    """Place of the original among the retrieved, counted from 0; k if it is not there."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank <= self.neighbours:
@@ -76,7 +80,7 @@ class RetrievalResult:
         distances: ArrayLike,
         indices: ArrayLike,
     ) -> Self:
-        """Ranks the original among what a search returned.
+        """Rank the original among the neighbours that a search returned.
 
         Args:
             batch: Number of the batch.
@@ -89,6 +93,11 @@ class RetrievalResult:
         Raises:
             ShapeError: If distances and indices are not two vectors of one length.
             InputError: If ``image_index`` is negative or the indices are not whole numbers.
+
+        Example:
+            >>> row = RetrievalResult.from_search(0, 7, "blur", 11, [0.1, 0.4, 0.5], [3, 7, 9])
+            >>> row.rank, row.ap, row.recall_at(1), row.recall_at(10)
+            (1, 0.5, 0, 1)
         """
         if image_index < 0:
             raise InputError(f"image_index: expected an id of 0 or more, found {image_index}")
@@ -99,7 +108,7 @@ class RetrievalResult:
 
     @property
     def neighbours(self) -> int:
-        """How many neighbours were asked for: k."""
+        """Number of neighbours asked for: k."""
         return len(self.retrieved_indices)
 
     def recall_at(self, n: int) -> int:
@@ -108,5 +117,9 @@ class RetrievalResult:
 
     @property
     def ap(self) -> float:
-        """Average precision, 1 / (rank + 1); also for a miss, whose rank is k."""
+        """Average precision of a ranking with one true image: 1 / (rank + 1).
+
+        A miss has rank k and counts 1 / (k + 1), as if the original came just behind the
+        neighbours asked for. Copy detection ranks a missed pair behind all others, too.
+        """
         return 1.0 / (self.rank + 1)

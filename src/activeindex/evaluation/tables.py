@@ -1,30 +1,30 @@
-"""What a run comes to: recall per edit, and copy detection in one number."""
+"""Tables of a run: recall per edit, and copy detection in one number."""
 
 import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 
 from activeindex.errors import InputError
 from activeindex.evaluation.copy_detection import (
     DetectionResult,
-    Metric,
     ScoredPairs,
     micro_average_precision,
 )
 from activeindex.evaluation.csv_files import RetrievalColumns, read_detection
-from activeindex.evaluation.retrieval import RetrievalResult
+from activeindex.evaluation.retrieval import EditKey, RetrievalResult
+from activeindex.evaluation.statistics import Values
 
-Edit = tuple[str, float | int | None]
-"""An edit's name and its parameter; ``None`` for edits without one."""
+if TYPE_CHECKING:
+    from activeindex.indexing.training import Metric
 
 Measure = Literal["R@1", "R@10", "R@100", "mAP"]
 MEASURES: tuple[Measure, ...] = ("R@1", "R@10", "R@100", "mAP")
 
-PUBLISHED_EDITS: tuple[Edit, ...] = (
+PUBLISHED_EDITS: tuple[EditKey, ...] = (
     ("none", None),
     ("contrast", 0.5),
     ("contrast", 2.0),
@@ -44,8 +44,13 @@ PUBLISHED_EDITS: tuple[Edit, ...] = (
 A run has one more, ``overlay_onto_screenshot``, that is not among their columns."""
 
 
-def edit_label(edit: Edit) -> str:
-    """An edit as tables show it, e.g. ``"rotation 25"``."""
+def edit_label(edit: EditKey) -> str:
+    """Label of an edit in tables.
+
+    Example:
+        >>> edit_label(("rotation", 25.0)), edit_label(("auto", None))
+        ('rotation 25', 'auto')
+    """
     name, parameter = edit
     return name if parameter is None else f"{name} {parameter:g}"
 
@@ -57,30 +62,27 @@ class RecallRow:
     attack: str
     attack_param: float | int | None
     queries: int
-    """How many queries the means are over."""
+    """Number of queries that the means are over."""
     r_at_1: float
     r_at_10: float
     r_at_100: float
     mean_ap: float
 
     @property
-    def edit(self) -> Edit:
+    def edit(self) -> EditKey:
         """The edit and its parameter."""
         return self.attack, self.attack_param
 
     @property
     def label(self) -> str:
-        """The edit as a table shows it, e.g. ``"rotation 25"``."""
+        """The edit's label in tables, e.g. ``"rotation 25"``."""
         return edit_label(self.edit)
 
-    def value(self, measure: Measure) -> float:
-        """One of the four measures by its name."""
-        return {
-            "R@1": self.r_at_1,
-            "R@10": self.r_at_10,
-            "R@100": self.r_at_100,
-            "mAP": self.mean_ap,
-        }[measure]
+    @property
+    def values(self) -> dict[Measure, float]:
+        """The four measures by their names."""
+        figures = (self.r_at_1, self.r_at_10, self.r_at_100, self.mean_ap)
+        return dict(zip(MEASURES, figures, strict=True))
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class RecallTable:
 
     @classmethod
     def from_columns(cls, columns: RetrievalColumns) -> Self:
-        """Averages the queries of each edit.
+        """Average the queries of each edit.
 
         Raises:
             InputError: If there is no row.
@@ -100,7 +102,7 @@ class RecallTable:
             raise InputError("retrieval results: expected at least one row, found none")
         queries = np.bincount(columns.edit, minlength=len(columns.edits))
 
-        def mean(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> list[float]:
+        def mean(values: Values) -> list[float]:
             sums = np.bincount(columns.edit, weights=values, minlength=len(columns.edits))
             means: list[float] = (sums / queries).tolist()
             return means
@@ -109,18 +111,14 @@ class RecallTable:
             mean((columns.rank < np.minimum(n, columns.neighbours)).astype(np.float64))
             for n in (1, 10, 100)
         ]
-        rows = zip(
-            columns.edits,
-            queries.tolist(),
-            *recalls,
-            mean(1.0 / (columns.rank + 1)),
-            strict=True,
-        )
+        # Average precision with one true image, RetrievalResult.ap, of all queries at once.
+        precision = mean(1.0 / (columns.rank + 1))
+        rows = zip(columns.edits, queries.tolist(), *recalls, precision, strict=True)
         return cls(tuple(RecallRow(*edit, *numbers) for edit, *numbers in rows))
 
     @classmethod
     def from_rows(cls, rows: Iterable[RetrievalResult]) -> Self:
-        """Averages the queries of each edit; the rows may stream.
+        """Average the queries of each edit; the rows may stream.
 
         Raises:
             InputError: If there is no row.
@@ -129,7 +127,7 @@ class RecallTable:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """The table of a ``retr_df.csv``.
+        """Read the table of a ``retr_df.csv``.
 
         Raises:
             InputError: If the file is malformed or holds no row.
@@ -140,11 +138,11 @@ class RecallTable:
         return cls.from_columns(columns)
 
     @property
-    def edits(self) -> tuple[Edit, ...]:
+    def edits(self) -> tuple[EditKey, ...]:
         """The edits of the rows, in their order."""
         return tuple(row.edit for row in self.rows)
 
-    def select(self, edits: Collection[Edit]) -> "RecallTable":
+    def select(self, edits: Collection[EditKey]) -> "RecallTable":
         """The rows of some edits, e.g. of :data:`PUBLISHED_EDITS`, in the order they have here."""
         return RecallTable(tuple(row for row in self.rows if row.edit in edits))
 
@@ -159,7 +157,7 @@ class RecallTable:
         """
         if not self.rows:
             raise InputError("retrieval results: expected at least one edit, found none")
-        means = [math.fsum(r.value(m) for r in self.rows) / len(self.rows) for m in MEASURES]
+        means = [math.fsum(r.values[m] for r in self.rows) / len(self.rows) for m in MEASURES]
         return RecallRow("avg", None, sum(row.queries for row in self.rows), *means)
 
 
@@ -177,20 +175,15 @@ class DetectionSummary:
     """Pairs ranked, those missed included."""
 
     @classmethod
-    def from_pairs(cls, pairs: ScoredPairs) -> Self:
-        """Sums up scored pairs."""
-        return cls(
-            micro_average_precision(pairs), pairs.matching, pairs.non_matching, len(pairs.scores)
-        )
+    def from_rows(cls, rows: Iterable[DetectionResult], metric: "Metric") -> Self:
+        """Score and rank the rows of a run; they may stream."""
+        pairs = ScoredPairs.from_rows(rows, metric)
+        precision = micro_average_precision(pairs)
+        return cls(precision, pairs.matching, pairs.non_matching, len(pairs.scores))
 
     @classmethod
-    def from_rows(cls, rows: Iterable[DetectionResult], metric: Metric) -> Self:
-        """Scores and sums up the rows of a run; they may stream."""
-        return cls.from_pairs(ScoredPairs.from_rows(rows, metric))
-
-    @classmethod
-    def read(cls, path: Path, metric: Metric) -> Self:
-        """The summary of an ``icd_df.csv``.
+    def read(cls, path: Path, metric: "Metric") -> Self:
+        """Read the summary of an ``icd_df.csv``.
 
         Args:
             path: The file.

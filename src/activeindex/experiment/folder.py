@@ -3,14 +3,16 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from activeindex.errors import InputError
 from activeindex.evaluation.comparison import HitTable
-from activeindex.evaluation.copy_detection import Metric
+from activeindex.evaluation.copy_detection import ScoredPairs
 from activeindex.evaluation.csv_files import RetrievalColumns, read_detection
-from activeindex.evaluation.detection_intervals import RankedPairs
 from activeindex.runtime.files import read_json
+
+if TYPE_CHECKING:
+    from activeindex.indexing.training import Metric
 
 RETRIEVAL_FILE = "retr_df.csv"
 DETECTION_FILE = "icd_df.csv"
@@ -64,7 +66,7 @@ class RunFolder:
         return value
 
     @property
-    def metric(self) -> Metric:
+    def metric(self) -> "Metric":
         """How the index compares; L2, the default, where that is not noted."""
         return "IP" if self.setting("index", "quant") == "IP" else "L2"
 
@@ -93,11 +95,14 @@ class RunFolder:
             raise InputError(f"{self.path / RETRIEVAL_FILE}: expected at least one row, found none")
         return HitTable.from_columns(self.columns, self.references or 0)
 
-    def ranked_pairs(self) -> RankedPairs:
-        """The pairs of ``icd_df.csv``, highest score first.
+    def ranked_pairs(self) -> ScoredPairs:
+        """The scored pairs of ``icd_df.csv``.
 
         Raises:
             InputError: If the file is malformed or holds no row.
         """
-        rows = read_detection(self.path / DETECTION_FILE)
-        return RankedPairs.from_rows(rows, self.metric, self.references or 0)
+        path = self.path / DETECTION_FILE
+        pairs = ScoredPairs.from_rows(read_detection(path), self.metric, self.references or 0)
+        if not len(pairs.originals):
+            raise InputError(f"{path}: expected at least one row, found none")
+        return pairs

@@ -12,7 +12,7 @@ from PIL import Image
 from activeindex.edits.edited import edit_generator
 from activeindex.edits.named import edit_by_name
 from activeindex.errors import ActiveIndexError
-from activeindex.evaluation.tables import Edit
+from activeindex.evaluation.retrieval import EditKey
 from activeindex.images.decoding import read_rgb
 from activeindex.images.folder import list_images
 from activeindex.report.runs import ReportedRun
@@ -124,7 +124,7 @@ class Pictures:
             return self.original(image_id - references)
         return self._references[image_id] if image_id < len(self._references) else None
 
-    def query(self, number: int, edit: Edit) -> Image.Image | None:
+    def query(self, number: int, edit: EditKey) -> Image.Image | None:
         """The query of an image under an edit, made again as the run made it."""
         path, seed = self.released(number), self.run.folder.setting("seed")
         if path is None or not isinstance(seed, int):

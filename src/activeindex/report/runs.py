@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from activeindex.activation.records import RECORDS_FILE, read_records
 from activeindex.errors import InputError
 from activeindex.evaluation.comparison import HitTable
+from activeindex.evaluation.copy_detection import ScoredPairs
 from activeindex.evaluation.csv_files import RetrievalColumns, read_retrieval
-from activeindex.evaluation.detection_intervals import RankedPairs
-from activeindex.evaluation.published import FilledIndex, PublishedRun, matching_published
+from activeindex.evaluation.published import Arm, PublishedRun, matching_published
 from activeindex.evaluation.query_records import PLACES_FILE, QueryRecord, read_places
-from activeindex.evaluation.retrieval import RetrievalResult, attack_name
-from activeindex.evaluation.tables import Edit
+from activeindex.evaluation.retrieval import EditKey, RetrievalResult, attack_name
 from activeindex.experiment.folder import RETRIEVAL_FILE, RunFolder
 from activeindex.experiment.times import TIMES_FILE
 from activeindex.runtime.files import read_json_lines
@@ -40,7 +39,7 @@ class Miss:
         true_distance: That of the original, nan if it was not returned.
     """
 
-    edit: Edit
+    edit: EditKey
     image_index: int
     rank: int
     returned: int
@@ -125,7 +124,7 @@ class ReportedRun:
         return Retrieval.read(self.folder.path / RETRIEVAL_FILE, self.folder.references or 0)
 
     @cached_property
-    def detection(self) -> RankedPairs | None:
+    def detection(self) -> ScoredPairs | None:
         """Of ``icd_df.csv``; None without one."""
         return self.folder.ranked_pairs() if self.folder.has_detection else None
 
@@ -185,7 +184,7 @@ class ReportedRun:
         return [line for line in self.times if "start" in line]
 
     @property
-    def arm(self) -> FilledIndex | None:
+    def arm(self) -> Arm | None:
         """Passive or active; None where that is not noted."""
         active = self.folder.setting("active")
         if active is None:

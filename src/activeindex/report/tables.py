@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from activeindex.evaluation.comparison import HitTable
+from activeindex.evaluation.copy_detection import micro_ap_interval, micro_average_precision
 from activeindex.evaluation.csv_rows import csv_text
-from activeindex.evaluation.intervals import Interval, wilson_interval
-from activeindex.evaluation.tables import PUBLISHED_EDITS, Edit, edit_label
+from activeindex.evaluation.retrieval import EditKey
+from activeindex.evaluation.statistics import Interval, wilson_interval
+from activeindex.evaluation.tables import PUBLISHED_EDITS, edit_label
 from activeindex.report.runs import ReportedRun
 
 _MOST_COLUMNS = 20
@@ -152,10 +154,10 @@ def detection_csv(runs: Sequence[ReportedRun]) -> str:
         ("run", "micro_ap", "low", "high", "matching", "non_matching", "pairs", "published")
     ]
     for run in runs:
-        if (found := run.detection) is not None and found.pairs.positive.any():
+        if (found := run.detection) is not None and found.positive.any():
             published = run.published.micro_ap if run.published else None
-            counts = found.pairs.matching, found.pairs.non_matching, len(found.pairs.scores)
-            figures = found.micro_ap(), *found.interval
+            counts = found.matching, found.non_matching, len(found.scores)
+            figures = micro_average_precision(found), *micro_ap_interval(found)
             lines.append((run.name, *figures, *counts, _blank_of(published)))
     return csv_text(lines)
 
@@ -181,7 +183,7 @@ def times_csv(runs: Sequence[ReportedRun]) -> str:
     return csv_text(lines)
 
 
-def _blank(edit: Edit) -> tuple[str, float | str]:
+def _blank(edit: EditKey) -> tuple[str, float | str]:
     return edit[0], "" if edit[1] is None else edit[1]
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from activeindex.evaluation.intervals import Interval
+from activeindex.evaluation.statistics import Interval
 from activeindex.report.charts.bars import bar_chart, stacked_bars
 from activeindex.report.charts.curves import Series, line_chart, point_chart
 from activeindex.report.charts.dots import DotRow, Estimate, dot_chart

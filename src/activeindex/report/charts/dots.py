@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from activeindex.evaluation.intervals import Interval
+from activeindex.evaluation.statistics import Interval
 from activeindex.report.charts.scales import Scale
 from activeindex.report.charts.svg import WIDTH, chart, colour, element, line, marker, text
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from activeindex.evaluation.comparison import HitTable
-from activeindex.evaluation.intervals import mean_of_means_interval
+from activeindex.evaluation.statistics import mean_of_means_interval
 from activeindex.report.charts.curves import Series, point_chart
 from activeindex.report.charts.histograms import Sample, histogram_chart
 from activeindex.report.figures.figure import Figure, words

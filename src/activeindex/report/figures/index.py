@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from activeindex.evaluation.intervals import wilson_interval
 from activeindex.evaluation.retrieval import attack_name
+from activeindex.evaluation.statistics import wilson_interval
 from activeindex.evaluation.tables import edit_label
 from activeindex.report.charts.dots import DotRow, Estimate, dot_chart
 from activeindex.report.charts.histograms import Sample, histogram_chart

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from activeindex.evaluation.copy_detection import precision_recall
+from activeindex.evaluation.copy_detection import micro_ap_interval, precision_recall
 from activeindex.report.charts.bars import bar_chart
 from activeindex.report.charts.curves import Series, line_chart
 from activeindex.report.figures.figure import Figure, needs, words
@@ -39,10 +39,10 @@ def precision_recall_figure(runs: Sequence[ReportedRun]) -> Figure:
     title = "Copy detection"
     series, areas = [], []
     for run in runs:
-        if run.detection is None or not run.detection.pairs.positive.any():
+        if run.detection is None or not run.detection.positive.any():
             continue
-        curve = precision_recall(run.detection.pairs)
-        low, high = run.detection.interval
+        curve = precision_recall(run.detection)
+        low, high = micro_ap_interval(run.detection)
         areas.append(f"{run.name} µAP {curve.average_precision:.3f} ({low:.3f} to {high:.3f})")
         if run.published and run.published.micro_ap is not None:
             areas.append(f"published {run.published.micro_ap:.3f}")

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from activeindex.evaluation.intervals import wilson_interval
-from activeindex.evaluation.tables import Edit, edit_label
+from activeindex.evaluation.retrieval import EditKey
+from activeindex.evaluation.statistics import wilson_interval
+from activeindex.evaluation.tables import edit_label
 from activeindex.report.charts.curves import Series, line_chart
 from activeindex.report.charts.dots import DotRow, Estimate, dot_chart
 from activeindex.report.figures.figure import MOST_ROWS, Figure, needs, words
@@ -32,7 +33,7 @@ def recall_figure(runs: Sequence[ReportedRun]) -> Figure:
     if not found:
         return Figure(title, "", missing=needs("retr_df.csv", "--eval_retrieval True"))
     edits = list(dict.fromkeys(edit for _, r in found for edit in r.hits.edits))
-    by_edit: dict[Edit, list[Estimate]] = {edit: [] for edit in edits}
+    by_edit: dict[EditKey, list[Estimate]] = {edit: [] for edit in edits}
     averages = []
     for run, retrieval in found:
         for edit, hits in zip(retrieval.hits.edits, retrieval.hits.hits, strict=True):
@@ -57,7 +58,7 @@ def recall_figure(runs: Sequence[ReportedRun]) -> Figure:
     return Figure(title, caption, (("", dot_chart(rows, "R@1", words(title, runs))),))
 
 
-def _by_name(found: Sequence[tuple[ReportedRun, object]], edits: Sequence[Edit]) -> list[DotRow]:
+def _by_name(found: Sequence[tuple[ReportedRun, object]], edits: Sequence[EditKey]) -> list[DotRow]:
     rows = []
     for name in dict.fromkeys(edit[0] for edit in edits):
         estimates = []

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from activeindex.errors import InputError
-from activeindex.evaluation.intervals import (
+from activeindex.evaluation.statistics import (
     holm_adjusted,
     mcnemar_test,
     mean_of_means_interval,
