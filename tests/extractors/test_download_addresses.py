@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from activeindex.errors import InputError, OutputError
-from activeindex.extractors.weights.downloading import download
+from activeindex.extractors.weights import download
 from tests.extractors.file_server import BODY, NEW_BODY, FileServer, left_in, one_line, serving
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from activeindex.errors import InputError
-from activeindex.extractors.weights.downloading import download, no_bar
-from activeindex.runtime.progress import Silent
+from activeindex.extractors.weights import download
+from activeindex.runtime.reporting import Progress, Reporter
 from tests.extractors.file_server import BODY, NEW_BODY, FileServer, left_in, one_line
 
 
@@ -175,21 +175,24 @@ def test_a_server_that_never_answers_is_an_error(tmp_path: Path) -> None:
 def test_the_bar_counts_mebibytes_and_goes_on_where_the_file_does(
     server: FileServer, tmp_path: Path
 ) -> None:
-    bars: list[tuple[str, int | None, int]] = []
+    bars: list[tuple[str, int | None, int, str]] = []
     counted: list[int] = []
 
-    class Counter(Silent):
+    class Counter(Progress):
         def advance(self, items: int = 1, **figures: float) -> None:
             counted.append(items)
 
-    @contextmanager
-    def start_bar(title: str, total: int | None, done: int) -> Iterator[Silent]:
-        bars.append((title, total, done))
-        yield Counter()
+    class Recorder(Reporter):
+        @contextmanager
+        def stage(
+            self, title: str, total: int | None = None, done: int = 0, unit: str = "image"
+        ) -> Iterator[Progress]:
+            bars.append((title, total, done, unit))
+            yield Counter()
 
     server.body, server.cuts = BODY * 20, [(1 << 20) + 1000]
-    download(server.address, tmp_path / "file", start_bar=start_bar)
-    assert bars == [("file", 4, 0), ("file", 4, 1)]
+    download(server.address, tmp_path / "file", reporter=Recorder())
+    assert bars == [("file", 4, 0, "MiB"), ("file", 4, 1, "MiB")]
     assert sum(counted) == len(server.body) >> 20 == 3
 
 
@@ -242,6 +245,6 @@ def test_what_a_killed_program_had_is_gone_on_with(server: FileServer, tmp_path:
         other.wait(10)
     assert not path.exists()
     server.go_on.set()
-    download(server.address, path, start_bar=no_bar)
+    download(server.address, path)
     assert path.read_bytes() == BODY
     assert server.ranges == [None, f"bytes={2 << 16}-"]

@@ -13,7 +13,7 @@ from torch import nn
 from activeindex.errors import InputError
 from activeindex.extractors.cards import CARDS, ModelCard
 from activeindex.extractors.named import load_extractor
-from activeindex.extractors.weights.cache import cached_path
+from activeindex.extractors.weights import cached_path
 from tests.extractors.file_server import FileServer, left_in, one_line
 
 

@@ -67,7 +67,6 @@ def chosen_extractor(options: argparse.Namespace, reporter: Reporter) -> "Extrac
         MissingExtraError: If it needs a library that is not installed.
     """
     from activeindex.extractors.named import load_extractor
-    from activeindex.extractors.pooling import Pooling
     from activeindex.runtime.devices import on_device
 
     name, checkpoint = _name_and_checkpoint(options.model_name, options.model_path)
@@ -75,9 +74,9 @@ def chosen_extractor(options: argparse.Namespace, reporter: Reporter) -> "Extrac
         name,
         options.resize_size,
         model_path=checkpoint,
-        pooling=None if options.pooling is None else Pooling.parse(options.pooling),
-        whitening=None if options.whitening is None else Path(options.whitening),
-        start_bar=reporter.stage,
+        pooling=options.pooling,
+        whitening=options.whitening,
+        reporter=reporter,
     )
     for line in extractor.notes:
         reporter.line(line)

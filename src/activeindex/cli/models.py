@@ -19,7 +19,7 @@ def run(options: argparse.Namespace) -> None:
     from dataclasses import asdict
 
     from activeindex.extractors.cards import CARDS, DEFAULT_EXTRACTOR
-    from activeindex.extractors.weights.cache import cached_path, packaged_path
+    from activeindex.extractors.weights import cached_path, packaged_path
 
     rows = []
     for card in CARDS.values():

@@ -1,15 +1,31 @@
-"""Networks that take normalised images, as extractors."""
+"""Networks as extractors: modules of PyTorch, TorchScript files, ``.pt2`` programs, functions."""
 
+import copy
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from activeindex.errors import InputError
-from activeindex.extractors.base import IMAGENET_MEAN, IMAGENET_STD, Extractor, ExtractorIdentity
+from activeindex.errors import InputError, reason_of
+from activeindex.extractors.base import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Extractor,
+    ExtractorIdentity,
+    probe_images,
+)
 from activeindex.extractors.folding import folded
 from activeindex.extractors.pooling import Pooling
+
+_PROBE_STEPS = 16
+"""Levels between 0 and the largest value to which a probe's feature is rounded before it is hashed,
+so that the last bits, which differ between machines, do not make another extractor."""
 
 
 class NetworkExtractor(Extractor):
@@ -40,25 +56,27 @@ class NetworkExtractor(Extractor):
         for parameter in self.network.parameters():  # Scripted modules have no requires_grad_.
             parameter.requires_grad_(False)
         self.pooling = pooling
+        weights = chain(self.network.parameters(), self.network.buffers())
+        device = next(weights, torch.empty(0)).device
         self.mean: torch.Tensor
         self.std: torch.Tensor
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(3, 1, 1))
+        self.register_buffer("mean", torch.tensor(mean, device=device).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(std, device=device).view(3, 1, 1))
         self._lay_out()
         self.dimension = self._probe()
 
     def _lay_out(self) -> None:
         """Puts channels last, where convolutions are faster on the CPU, if the network runs so.
 
-        One that calls ``view`` on maps does not. It takes two images to tell, since views may
-        merge images and channels.
+        A network that calls ``view`` on maps may not. Two images are needed to find out, since
+        views may merge images and channels.
         """
         self._move(torch.channels_last)
         size = self.input_size
         try:
             with torch.no_grad():
                 self._network_out(torch.zeros(2, 3, size, size, device=self.device))
-        except (AssertionError, RuntimeError):  # :meth:`_probe` says what is amiss, if it still is.
+        except Exception:  # Networks raise anything. What is still wrong, :meth:`_probe` reports.
             self._move(torch.contiguous_format)
 
     def _move(self, layout: torch.memory_format) -> None:
@@ -66,16 +84,16 @@ class NetworkExtractor(Extractor):
         self.network.to(memory_format=layout)  # type: ignore[call-overload]
 
     def _probe(self) -> int:
-        """The dimension, found by a pass over an empty image."""
+        """Dimension of the features, found by a pass over an empty image."""
         name, size = self.identity.name, self.input_size
         try:
             with torch.no_grad():
                 out = self._network_out(torch.zeros(1, 3, size, size, device=self.device))
-        except (AssertionError, RuntimeError) as error:  # What networks check their input with.
+        except Exception as error:  # Networks check their input with anything.
             reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
             raise InputError(
                 f"{name}: the network refuses an image of {size}x{size} ({reason})"
-            ) from None
+            ) from error
         if not isinstance(out, torch.Tensor):
             raise InputError(f"{name}: expected features (1, d), found a {type(out).__name__}")
         features = out if self.pooling is None else self.pooling(out)
@@ -91,3 +109,142 @@ class NetworkExtractor(Extractor):
     def _features(self, images: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self._network_out(images)
         return out if self.pooling is None else F.normalize(self.pooling(out), dim=1)
+
+
+def as_extractor(
+    network: nn.Module | Callable[[torch.Tensor], torch.Tensor],
+    input_size: int,
+    *,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+    name: str | None = None,
+    pooling: Pooling | str | None = None,
+) -> NetworkExtractor:
+    """Makes an extractor of a network, or of any function of images.
+
+    A module is copied, so the given one stays as it is; the copy is in evaluation mode and its
+    weights are frozen. A function is called as it is. Features of different networks are told apart
+    by a hash: of the weights (their names, types, shapes and values), and of the feature of a fixed
+    probe image.
+
+    Args:
+        network: Maps normalised images ``(B, 3, S, S)`` to features ``(B, d)``, or, with
+            ``pooling``, to maps ``(B, d, h, w)``; differentiable.
+        input_size: Side ``S`` in pixels of the square that images are resized to, 32 or more.
+        mean: Mean per channel that is subtracted from images in [0, 1]; ImageNet's by default.
+        std: Standard deviation per channel that they are then divided by.
+        name: Name of the extractor in files and messages; by default that of the module's class.
+            A function needs one.
+        pooling: ``mean``, ``gem``, ``gem:P`` or a :class:`Pooling`, for networks that give maps;
+            the pooled vectors are scaled to unit length.
+
+    Returns:
+        The extractor, on the device of the network. An extractor that cannot be pickled
+        (:attr:`~activeindex.extractors.base.Extractor.travels`) runs in this process alone.
+
+    Raises:
+        InputError: If the features are not ``(B, d)``, not finite or have no gradient to the image,
+            or a function has no name.
+
+    Example:
+        >>> from torch import nn
+        >>> convolution, pooling = nn.Conv2d(3, 8, 7, stride=4), nn.AdaptiveAvgPool2d(1)
+        >>> network = nn.Sequential(convolution, pooling, nn.Flatten())
+        >>> extractor = as_extractor(network, 64, name="tiny")
+        >>> extractor(torch.rand(2, 3, 64, 64)).shape
+        torch.Size([2, 8])
+    """
+    if len(mean) != 3 or len(std) != 3 or not all(value > 0 for value in std):
+        raise InputError(
+            f"mean, std: expected 3 values each, std above 0, found {tuple(mean)} and {tuple(std)}"
+        )
+    if isinstance(network, nn.Module):
+        name = name or type(network).__name__
+        try:
+            module: nn.Module = copy.deepcopy(network)
+        except Exception as error:  # Modules may hold anything.
+            raise InputError(
+                f"{name}: the network cannot be copied ({reason_of(error)}); give a function that "
+                "calls it, and a name"
+            ) from None
+    elif not callable(network):
+        raise InputError(
+            f"extractor: expected a module or a function, found a {type(network).__name__}"
+        )
+    elif not name:
+        raise InputError("name: expected one for an extractor that is a function, found none")
+    else:
+        module = _Function(network)
+    weights = _hash_of_described(module)
+    extractor = NetworkExtractor(
+        module,
+        ExtractorIdentity(name, weights, input_size),
+        (mean[0], mean[1], mean[2]),
+        (std[0], std[1], std[2]),
+        Pooling.parse(pooling) if isinstance(pooling, str) else pooling,
+    ).eval()
+    extractor.check_gradient()
+    sha256 = hashlib.sha256(f"{weights} {_rounded_feature(extractor)}".encode()).hexdigest()
+    extractor.identity = replace(extractor.identity, sha256=sha256)
+    return extractor
+
+
+def load_torchscript(
+    path: Path,
+    identity: ExtractorIdentity,
+    mean: tuple[float, float, float] = IMAGENET_MEAN,
+    std: tuple[float, float, float] = IMAGENET_STD,
+    pooling: Pooling | None = None,
+) -> NetworkExtractor:
+    """Loads a scripted or traced network that takes normalised images.
+
+    Raises:
+        InputError: If the file is no TorchScript archive or does not map an image to one vector.
+    """
+    try:
+        network = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"{path}: expected a TorchScript file ({reason_of(error)})") from None
+    return NetworkExtractor(network, identity, mean, std, pooling)
+
+
+def hash_of_weights(network: nn.Module) -> str:
+    """SHA-256 of the names and values of all weights of a network on the CPU."""
+    digest = hashlib.sha256()
+    for name, value in _weights_of(network):
+        digest.update(name.encode())
+        digest.update(value.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _hash_of_described(network: nn.Module) -> str:
+    """SHA-256 of the names, types, shapes and values of all weights of a network."""
+    described = [(name, str(it.dtype), tuple(it.shape)) for name, it in _weights_of(network)]
+    return hashlib.sha256(f"{hash_of_weights(network)} {described}".encode()).hexdigest()
+
+
+def _weights_of(network: nn.Module) -> list[tuple[str, torch.Tensor]]:
+    return [
+        (name, value.detach().cpu())
+        for name, value in sorted(network.state_dict().items())
+        if isinstance(value, torch.Tensor)
+    ]
+
+
+def _rounded_feature(extractor: Extractor) -> list[int]:
+    with torch.no_grad():
+        (feature,) = extractor(probe_images(extractor.input_size).to(extractor.device)).cpu()
+    largest = feature.abs().max().clamp(min=1e-30)
+    rounded: list[int] = (feature / largest * _PROBE_STEPS).round().int().tolist()
+    return rounded
+
+
+class _Function(nn.Module):
+    """A function of images as a module."""
+
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.function(images)

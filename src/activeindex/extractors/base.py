@@ -1,5 +1,6 @@
 """What every extractor declares and does."""
 
+import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from typing import Any, SupportsIndex
 import torch
 from torch import nn
 
-from activeindex.errors import InputError, ShapeError
+from activeindex.errors import InputError, ShapeError, reason_of
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -72,6 +73,20 @@ class Extractor(nn.Module, ABC):
         return _load_again, (self.loaded_by, self.identity)
 
     @property
+    def travels(self) -> bool:
+        """Whether worker processes can have it: by the way it is loaded, or pickled as it is.
+
+        What is defined in the user's own script cannot be unpickled elsewhere.
+        """
+        if self.loaded_by is not None:
+            return True
+        try:
+            pickled = pickle.dumps(self)
+        except Exception:  # Foreign modules raise anything.
+            return False
+        return b"__main__" not in pickled
+
+    @property
     def input_size(self) -> int:
         """Side in pixels of the square images that this extractor takes."""
         return self.identity.input_size
@@ -93,9 +108,49 @@ class Extractor(nn.Module, ABC):
         # Convolutions between clamps run several times faster on the CPU when channels are last.
         return self._features(images.contiguous(memory_format=torch.channels_last))
 
+    def check_gradient(self) -> None:
+        """Checks on a probe image that a gradient reaches it from the features.
+
+        Raises:
+            InputError: If the features are not finite, or no gradient reaches the image: such an
+                extractor could not be activated for.
+        """
+        name = self.identity.name
+        with torch.enable_grad():
+            images = probe_images(self.input_size).to(self.device).requires_grad_()
+            features = self(images)
+            if not torch.isfinite(features).all():
+                raise InputError(f"{name}: expected finite features, found NaN or infinity")
+            if not features.requires_grad:
+                raise InputError(
+                    f"{name}: expected a network with a gradient to its images, found one that is "
+                    "cut off (torch.no_grad, inference_mode or detach)"
+                )
+            # Not the length: that of normalised features is constant.
+            weights = torch.linspace(-1, 1, features.shape[1], device=features.device)
+            try:
+                (gradient,) = torch.autograd.grad(
+                    (features * weights).sum(), images, allow_unused=True
+                )
+            except RuntimeError as error:
+                raise InputError(
+                    f"{name}: expected a network with a gradient to its images, found none "
+                    f"({reason_of(error)})"
+                ) from None
+        if gradient is None or not gradient.any():
+            raise InputError(
+                f"{name}: expected a network with a gradient to its images, found one that is zero "
+                "(rounding, or a comparison)"
+            )
+
     @abstractmethod
     def _features(self, images: torch.Tensor) -> torch.Tensor:
         """What :meth:`forward` returns, for images of the right shape."""
+
+
+def probe_images(size: int, count: int = 1) -> torch.Tensor:
+    """Images ``(count, 3, size, size)`` of noise in [0, 1], the same every time."""
+    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(0))
 
 
 def _load_again(load: Callable[[], Extractor], identity: ExtractorIdentity) -> Extractor:

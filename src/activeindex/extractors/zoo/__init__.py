@@ -1,12 +1,10 @@
 """Networks of timm and torchvision by name, their classification head removed."""
 
-import hashlib
 from pathlib import Path
 
 import torch
-from torch import nn
 
-from activeindex.extractors.adapt import NetworkExtractor
+from activeindex.extractors.adapt import NetworkExtractor, hash_of_weights
 from activeindex.extractors.base import ExtractorIdentity
 from activeindex.extractors.pooling import Pooling
 from activeindex.extractors.zoo.building import LibraryNetwork
@@ -52,7 +50,7 @@ def load_from_library(
     built = _seeded_build(library, name, checkpoint is None, pooling is not None)
     notes: tuple[str, ...] = ()
     if checkpoint is None:
-        sha256 = _hash_of_weights(built.network)
+        sha256 = hash_of_weights(built.network)
     else:
         sha256, notes = file_hash(checkpoint), load_checkpoint(built.network, checkpoint)
     identity = ExtractorIdentity(
@@ -68,11 +66,3 @@ def _seeded_build(library: str, name: str, pretrained: bool, maps: bool) -> Libr
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return _BUILD[library](name, pretrained, maps)
-
-
-def _hash_of_weights(network: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for key, value in sorted(network.state_dict().items()):
-        digest.update(key.encode())
-        digest.update(value.contiguous().numpy().tobytes())
-    return digest.hexdigest()

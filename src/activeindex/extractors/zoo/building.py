@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from activeindex.errors import InputError, MissingExtraError, reason_of
-from activeindex.extractors.weights.addresses import cause_of
+from activeindex.extractors.weights import cause_of
 
 Normalisation = tuple[float, float, float]
 

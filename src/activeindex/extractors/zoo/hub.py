@@ -6,7 +6,7 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
-from activeindex.extractors.weights.addresses import cause_of
+from activeindex.extractors.weights import cause_of
 
 _TIMEOUT = 10.0
 

@@ -1,0 +1,199 @@
+"""Networks and functions of a user's own as extractors."""
+
+import copy
+import pickle
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from onnx import helper
+from torch import nn
+
+from activeindex.errors import InputError
+from activeindex.extractors.adapt import as_extractor
+from activeindex.extractors.base import Extractor
+from activeindex.extractors.named import load_extractor
+from activeindex.extractors.pooling import Pooling
+from tests.extractors.onnx.graphs import write
+from tests.extractors.programs import SIDE, Convolutions, Pooled, images, save, seeded
+
+HALVES = (0.5, 0.5, 0.5)
+CUT_OFF = r": expected a network with a gradient to its images, found one that is (cut off|zero) \("
+
+
+def brightness(images: torch.Tensor) -> torch.Tensor:
+    """The mean of each channel."""
+    return images.mean((2, 3))
+
+
+class Detached(nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.detach().mean((2, 3))
+
+
+class Untracked(nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            return images.mean((2, 3))
+
+
+class Rounded(nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.round().mean((2, 3))
+
+
+# Features and identity.
+
+
+def test_a_module_gives_its_features_of_normalised_images() -> None:
+    network = seeded(Convolutions)
+    extractor = as_extractor(network, SIDE, mean=HALVES, std=HALVES)
+    assert (extractor.identity.name, extractor.identity.input_size) == ("Convolutions", SIDE)
+    assert extractor.dimension == 16
+    expected = network((images() - 0.5) / 0.5)
+    assert torch.allclose(extractor(images()), expected, atol=1e-5)
+
+
+def test_the_module_stays_as_it_was() -> None:
+    network = Convolutions().train()
+    state = copy.deepcopy(network.state_dict())
+    extractor = as_extractor(network, SIDE)
+    extractor(images().requires_grad_()).sum().backward()
+    assert network.training
+    assert all(it.requires_grad and it.grad is None for it in network.parameters())
+    assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
+    assert network.convolution.weight.is_contiguous()
+    assert not any(it.requires_grad for it in extractor.parameters())
+
+
+def test_a_function_needs_a_name_and_is_an_extractor() -> None:
+    with pytest.raises(InputError, match=r"^name: expected one for an extractor that is a functio"):
+        as_extractor(brightness, SIDE)
+    extractor = as_extractor(brightness, SIDE, mean=(0, 0, 0), std=(1, 1, 1), name="brightness")
+    assert torch.allclose(extractor(images()), images().mean((2, 3)), atol=1e-6)
+    with pytest.raises(InputError, match=r"^extractor: expected a module or a function, found a s"):
+        as_extractor("brightness", SIDE)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("pooling", ["gem:4", Pooling(4.0)])
+def test_maps_are_pooled(pooling: Pooling | str) -> None:
+    network = nn.Conv2d(3, 8, 4, stride=4)
+    extractor = as_extractor(network, SIDE, name="maps", pooling=pooling)
+    assert extractor.identity.name == "maps+gem:4"
+    assert torch.allclose(extractor(images()).norm(dim=1), torch.ones(3), atol=1e-5)
+    with pytest.raises(InputError, match=r"found \(1, 8, 8, 8\); a feature map needs pooling"):
+        as_extractor(network, SIDE)
+
+
+def test_the_identity_tells_networks_apart_and_recognises_them() -> None:
+    network = seeded(Convolutions)
+    first = as_extractor(network, SIDE).identity
+    assert as_extractor(seeded(Convolutions), SIDE).identity == first
+    assert len(first.sha256) == 64
+
+    class Doubled(Convolutions):  # The same weights.
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return super().forward(images.flip(1))
+
+    changed = seeded(Convolutions)
+    with torch.no_grad():
+        changed.get_parameter("last.bias")[0] += 1e-3
+    others = (
+        as_extractor(changed, SIDE),
+        as_extractor(seeded(Doubled), SIDE, name="Convolutions"),
+        as_extractor(network, SIDE, mean=HALVES),
+    )
+    assert len({first.sha256, *(other.identity.sha256 for other in others)}) == 4
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize("network", [Detached(), Untracked(), Rounded()])
+@pytest.mark.parametrize("kind", ["adapted", "torchscript"])
+def test_a_network_without_a_gradient_is_refused(
+    network: nn.Module, kind: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "network.pt"
+    torch.jit.save(torch.jit.script(network), str(path))
+    with pytest.raises(InputError, match=CUT_OFF):
+        as_extractor(network, SIDE) if kind == "adapted" else load_extractor(path, SIDE)
+
+
+@pytest.mark.parametrize("network", [Detached(), Rounded()])
+def test_a_program_without_a_gradient_is_refused(network: nn.Module, tmp_path: Path) -> None:
+    path = save(tmp_path / "network.pt2", network)
+    with pytest.raises(InputError, match=f"^network.pt2{CUT_OFF}"):
+        load_extractor(path, SIDE)
+
+
+def test_a_graph_without_a_gradient_is_refused(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Floor", ["x"], ["whole"]),
+        helper.make_node("ReduceMean", ["whole"], ["y"], axes=[2, 3], keepdims=0),
+    ]
+    path = write(tmp_path / "network.onnx", nodes)
+    with pytest.raises(InputError, match=f"^network.onnx{CUT_OFF}"):
+        load_extractor(path, SIDE)
+
+
+def broken(images: torch.Tensor) -> torch.Tensor:
+    raise ValueError("no such layer")
+
+
+@pytest.mark.parametrize(
+    ("function", "found"),
+    [
+        (
+            lambda images: images.mean((2, 3)) / 0,
+            r"expected finite features, found NaN or",
+        ),
+        (lambda images: images.mean(), r"expected features \(1, d\), found \(\)"),
+        (lambda images: [images], r"expected features \(1, d\), found a list"),
+        (broken, r"the network refuses an image of 32x32 \(no such layer\)"),
+    ],
+)
+def test_what_is_no_feature_is_refused_in_one_line(
+    function: Callable[[torch.Tensor], torch.Tensor], found: str
+) -> None:
+    with pytest.raises(InputError, match=f"^mine: {found}"):
+        as_extractor(function, SIDE, name="mine")
+
+
+def test_options_out_of_range_are_refused() -> None:
+    with pytest.raises(InputError, match=r"^resize_size: expected 32 or more, found 16$"):
+        as_extractor(seeded(Pooled), 16)
+    with pytest.raises(InputError, match=r"^mean, std: expected 3 values each, std above 0, found"):
+        as_extractor(seeded(Pooled), SIDE, std=(1, 0, 1))
+    with pytest.raises(InputError, match=r"^pooling: expected mean, gem or gem:P, found 'max'$"):
+        as_extractor(seeded(Pooled), SIDE, pooling="max")
+
+
+def test_a_module_that_cannot_be_copied_is_named() -> None:
+    network = seeded(Pooled)
+    network.lock = threading.Lock()  # type: ignore[assignment]
+    with pytest.raises(InputError, match=r"^Pooled: the network cannot be copied \(.*; give a f"):
+        as_extractor(network, SIDE)
+    assert as_extractor(lambda images: network(images), SIDE, name="pooled").dimension == 8
+
+
+# Other processes.
+
+
+def travels(extractor: Extractor) -> bool:
+    return extractor.travels
+
+
+def test_what_cannot_be_pickled_does_not_travel(monkeypatch: pytest.MonkeyPatch) -> None:
+    extractor = as_extractor(seeded(Pooled), SIDE)
+    assert travels(extractor)
+    again = pickle.loads(pickle.dumps(extractor))
+    assert again.identity == extractor.identity
+    assert torch.equal(again(images()), extractor(images()))
+    assert not as_extractor(lambda images: images.mean((2, 3)), SIDE, name="lambda").travels
+    monkeypatch.setattr(Pooled, "__module__", "__main__")
+    monkeypatch.setattr("__main__.Pooled", Pooled, raising=False)
+    assert not travels(extractor)
+    assert load_extractor().travels
