@@ -1,10 +1,105 @@
 """Active image indexing: pictures that an approximate index finds again, edited copies too.
 
+Example:
+    >>> import activeindex as ai
+    >>> from PIL import Image
+    >>> features = ai.extract("COLLECTION")  # doctest: +SKIP
+    >>> index = ai.train_index(features, "IVF64,PQ8x8")  # doctest: +SKIP
+    >>> result = ai.activate("PICTURES", index)  # doctest: +SKIP
+    >>> result.save("RELEASED")  # doctest: +SKIP
+
+The names below are all of the public API. Each comes from the module that defines it, which is
+imported when the name is first used: ``import activeindex`` loads neither PyTorch nor FAISS.
+
 The path of an image through the package: :mod:`~activeindex.images` reads it,
 :mod:`~activeindex.extractors` give its feature, :mod:`~activeindex.indexing` its code and
 reconstruction, :mod:`~activeindex.activation` changes it before release,
-:mod:`~activeindex.edits` are what copiers do to it, :mod:`~activeindex.evaluation` tells how often
-it is found; :mod:`~activeindex.experiment` runs all of it.
+:mod:`~activeindex.stores` keep what was released, :mod:`~activeindex.edits` are what copiers do to
+it, :mod:`~activeindex.evaluation` measures how often it is found; :mod:`~activeindex.experiment`
+runs all of it.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from activeindex.activation.activate import activate
+    from activeindex.activation.folder import activate_folder
+    from activeindex.activation.settings import (
+        PRESETS,
+        ActivationSettings,
+        Budget,
+        ReleaseSettings,
+    )
+    from activeindex.edits.named import Edit
+    from activeindex.errors import ActiveIndexError, InputError
+    from activeindex.extractors.base import Extractor
+    from activeindex.extractors.cards import CARDS as EXTRACTORS
+    from activeindex.extractors.coerce import extract
+    from activeindex.extractors.feature_files import read_features
+    from activeindex.extractors.named import load_extractor
+    from activeindex.images.formats import FileFormat
+    from activeindex.indexing.artefact import TrainedIndex
+    from activeindex.indexing.training import train_index
+    from activeindex.stores.store import Store
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "EXTRACTORS",
+    "PRESETS",
+    "ActivationSettings",
+    "ActiveIndexError",
+    "Budget",
+    "Edit",
+    "Extractor",
+    "FileFormat",
+    "InputError",
+    "ReleaseSettings",
+    "Store",
+    "TrainedIndex",
+    "activate",
+    "activate_folder",
+    "extract",
+    "load_extractor",
+    "read_features",
+    "train_index",
+]
+
+_MODULES = {
+    "EXTRACTORS": "extractors.cards:CARDS",
+    "PRESETS": "activation.settings",
+    "ActivationSettings": "activation.settings",
+    "ActiveIndexError": "errors",
+    "Budget": "activation.settings",
+    "Edit": "edits.named",
+    "Extractor": "extractors.base",
+    "FileFormat": "images.formats",
+    "InputError": "errors",
+    "ReleaseSettings": "activation.settings",
+    "Store": "stores.store",
+    "TrainedIndex": "indexing.artefact",
+    "activate": "activation.activate",
+    "activate_folder": "activation.folder",
+    "extract": "extractors.coerce",
+    "load_extractor": "extractors.named",
+    "read_features": "extractors.feature_files",
+    "train_index": "indexing.training",
+}
+"""Module of each public name; ``module:NAME`` where the name differs there."""
+
+
+if not TYPE_CHECKING:  # Type checkers are to see the names above, and no others.
+
+    def __getattr__(name: str) -> object:
+        """Imports a public name when it is first used (PEP 562)."""
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module, _, attribute = _MODULES[name].partition(":")
+        value = getattr(import_module(f"{__name__}.{module}"), attribute or name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,129 @@
+"""Extractors and features from whatever a Python user has."""
+
+import os
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from activeindex.errors import InputError
+from activeindex.extractors.base import Extractor, ExtractorIdentity
+from activeindex.extractors.features import code_features
+from activeindex.extractors.named import load_extractor
+from activeindex.images.coerce import Images, iterate_pictures
+from activeindex.images.resizing import to_square
+
+ExtractorLike: TypeAlias = Extractor | str | os.PathLike[str] | None
+"""An extractor, its name or file, or None for the default one."""
+
+_BATCH = 64
+"""Images whose squares are in memory together."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFeatures:
+    """Features of images, and the extractor that they come from.
+
+    NumPy functions take it for the matrix ``values``.
+
+    Attributes:
+        values: ``(n, d)`` float32.
+        names: Name of each image, None for what comes from no file; see
+            :class:`~activeindex.images.coerce.NamedPicture`.
+        extractor: Identity of the extractor.
+        descriptor_views: Views that were averaged with each image.
+    """
+
+    values: npt.NDArray[np.float32]
+    names: tuple[str | None, ...]
+    extractor: ExtractorIdentity
+    descriptor_views: int = 0
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(n, d)``."""
+        return self.values.shape[0], self.values.shape[1]
+
+    def __array__(
+        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
+    ) -> npt.NDArray[np.generic]:
+        return np.array(self.values, dtype=dtype, copy=copy)
+
+    def __repr__(self) -> str:
+        return f"ImageFeatures({len(self)} of dimension {self.shape[1]}, {self.extractor})"
+
+
+def resolve_extractor(extractor: ExtractorLike = None) -> Extractor:
+    """The extractor that a user means.
+
+    Args:
+        extractor: An extractor; a name or file for
+            :func:`~activeindex.extractors.named.load_extractor`; None for the default one.
+
+    Raises:
+        InputError: If it is a network, whose input size and normalisation are not known, or
+            nothing of the kind.
+    """
+    if isinstance(extractor, Extractor):
+        return extractor
+    if extractor is None:
+        return load_extractor()
+    if isinstance(extractor, str | os.PathLike):
+        return load_extractor(os.fspath(extractor))
+    raise _refusal(extractor)
+
+
+def _refusal(extractor: object) -> InputError:
+    hint = "; make one with as_extractor(network, input_size)" if callable(extractor) else ""
+    return InputError(
+        f"extractor: expected a name, a file or an extractor, found a {type(extractor).__name__}"
+        f"{hint}"
+    )
+
+
+def extract(
+    images: Images, extractor: ExtractorLike = None, *, descriptor_views: int = 0
+) -> ImageFeatures:
+    """Features of images of any kind, those that ``activeindex extract_fts`` gives for files.
+
+    Args:
+        images: Paths, folders, Pillow images, arrays or tensors, one or any number of them; see
+            :func:`~activeindex.images.coerce.iterate_pictures`. They are read one at a time.
+        extractor: An extractor, its name or file; by default the one that this package ships.
+        descriptor_views: Edited views that are averaged with each image, for an index of pictures
+            that are activated with as many;
+            see :func:`~activeindex.extractors.features.code_features`.
+
+    Returns:
+        The features, a row per image in the order of the images.
+
+    Raises:
+        InputError: If there are no images, or one of them, or the extractor, is something else.
+        UnreadableImageError: If a file cannot be decoded.
+
+    Example:
+        >>> import numpy as np
+        >>> features = extract([np.zeros((64, 48, 3)), np.ones((100, 100, 3))])
+        >>> features.shape, features.extractor.name
+        ((2, 256), 'lite0_copy')
+    """
+    loaded = resolve_extractor(extractor)
+    pictures = iterate_pictures(images)
+    names: list[str | None] = []
+    parts: list[npt.NDArray[np.float32]] = []
+    while batch := [
+        # The picture itself may be large, and is let go of at once.
+        (one.name, to_square(Image.fromarray(one.picture.pixels), loaded.input_size))
+        for one in islice(pictures, _BATCH)
+    ]:
+        names += [name for name, _ in batch]
+        squares = torch.stack([square for _, square in batch])
+        parts.append(code_features(loaded, squares, descriptor_views))
+    return ImageFeatures(np.concatenate(parts), tuple(names), loaded.identity, descriptor_views)
