@@ -76,3 +76,11 @@ def test_ctrl_c_while_workers_start_is_one_line(
     lines = [line for line in err.splitlines() if line.strip()]
     assert lines[-1].endswith("interrupted; the same command goes on where it was")
     assert not any("Traceback" in line for line in lines)
+
+
+def test_without_a_standard_error_commands_work(prepared: Prepared, tmp_path: Path) -> None:
+    options = f"--data_dir {prepared.images} --output_dir fts --resize_size {SIZE} --workers 2"
+    command = f"exec {sys.executable} -m activeindex extract_fts {options} <&- 2>&-"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (tmp_path / "fts" / "fts.pt").stat().st_size > 0

@@ -1,9 +1,9 @@
-"""The command line: ``activeindex COMMAND …`` and the seed's ``python -m activeindex.COMMAND …``.
+"""Command line: ``activeindex COMMAND …`` and the seed's ``python -m activeindex.COMMAND …``.
 
 Commands read options, call the library and print; they hold no logic. Each is a module with
-``add_options(parser)`` and ``run(options)`` that is imported only when it is asked for, so that
-``activeindex --help`` answers at once. ``RESUMES = True`` in it tells whoever interrupts it that
-the same command goes on where it was.
+``add_options(parser)`` and ``run(options)``, imported only when it is asked for, so that
+``activeindex --help`` answers at once. ``RESUMES = True`` in a module means that an interrupted
+command continues when it is given again.
 """
 
 import argparse
@@ -47,7 +47,7 @@ so that an approximate index finds their edited copies far more often."""
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """The console command ``activeindex``; returns the exit code."""
+    """Runs the console command ``activeindex``; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     name = given[0].replace("-", "_") if given else ""
     if name in COMMANDS:
@@ -71,8 +71,8 @@ def run_command(name: str, arguments: Sequence[str] | None = None, prog: str | N
 
     Args:
         name: One of ``COMMANDS``.
-        arguments: What follows the command; the process's own arguments by default.
-        prog: What the command is called in messages.
+        arguments: Arguments of the command; those of the process by default.
+        prog: Name of the command in messages.
     """
     command: ModuleType = importlib.import_module(f"activeindex.cli.{name}")
     prog = prog or f"python -m activeindex.{name}"
@@ -86,11 +86,11 @@ def run_command(name: str, arguments: Sequence[str] | None = None, prog: str | N
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = parser.parse_args(with_underscores(given))
     options.command_line = shlex.join([*prog.split(), *given])
+    _open_standard_streams()
     try:
         with terminable():
             command.run(options)
-            if sys.stdout is not None:
-                sys.stdout.flush()
+            sys.stdout.flush()
     except ActiveIndexError as error:
         if getattr(options, "debug", False):
             raise
@@ -98,10 +98,10 @@ def run_command(name: str, arguments: Sequence[str] | None = None, prog: str | N
         return USER_ERROR
     except OSError as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads():
-            # Who read has seen enough; Python would still flush it at the end.
+            # The reader has seen enough; Python would still flush standard output at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return BROKEN_PIPE
-        # What the system refuses (permissions, a vanished disk) is the user's to mend as well.
+        # Failures of the system (permissions, a vanished disk) are the user's to mend, too.
         if error.strerror is None or getattr(options, "debug", False):
             raise
         where = f"{error.filename}: " if error.filename else ""
@@ -115,9 +115,20 @@ def run_command(name: str, arguments: Sequence[str] | None = None, prog: str | N
     return 0
 
 
+def _open_standard_streams() -> None:
+    """Opens closed standard streams, as daemons have them, on the null device."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # Gets the lowest free number, which is this one.
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))
+
+
 def _nobody_reads() -> bool:
-    """Whether standard output is a pipe whose other end is closed."""
-    if sys.stdout is None or not hasattr(select, "poll"):
+    """Return True if standard output is a pipe whose other end is closed."""
+    if not hasattr(select, "poll"):
         return False
     poll = select.poll()
     poll.register(sys.stdout, 0)
@@ -125,7 +136,7 @@ def _nobody_reads() -> bool:
 
 
 def with_underscores(arguments: Sequence[str]) -> list[str]:
-    """Spells ``--data-dir`` as ``--data_dir``, and leaves values alone."""
+    """Spells ``--data-dir`` as ``--data_dir``; values stay as they are."""
     spelled = []
     for argument in arguments:
         option, equals, value = argument.partition("=")
@@ -136,14 +147,14 @@ def with_underscores(arguments: Sequence[str]) -> list[str]:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A usage error is one line, as every other."""
+    """Parser whose usage errors are one line, as all others."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(USER_ERROR, f"{self.prog}: error: {message}; see {self.prog} --help\n")
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Paragraphs of the description are kept; options show their defaults."""
+    """Formatter that keeps the paragraphs of descriptions and shows the defaults of options."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=30, width=100)

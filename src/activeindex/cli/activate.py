@@ -16,23 +16,21 @@ from pathlib import Path
 
 from activeindex.cli.activation_options import (
     add_activation_options,
-    add_release_options,
     chosen_activation,
     chosen_release,
 )
 from activeindex.cli.engine_options import add_engine_options, chosen_workers
 from activeindex.cli.extractor_options import add_extractor_options, chosen_extractor
+from activeindex.cli.from_settings import add_option, add_settings
 from activeindex.cli.options import (
-    add_force,
     add_run_options,
     add_unreadable,
     chosen_reporter,
-    existing,
     naming_unreadable,
     report_other_files,
-    whole,
 )
-from activeindex.runtime.files import check_there
+from activeindex.experiment.settings import IndexSettings
+from activeindex.runtime.files import check_folder, check_there
 from activeindex.runtime.reporting import counted
 
 _SHOWN_WARNINGS = 10
@@ -43,7 +41,7 @@ RESUMES = True
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="images to be released")
-    parser.add_argument("out", type=Path, metavar="OUT", help="where the activated images go")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the activated images")
     parser.add_argument(
         "--index",
         type=Path,
@@ -51,11 +49,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="trained index: folder or file; given several times, images are activated for all",
     )
-    parser.add_argument("--seed", type=whole(0), default=0, help="of the noise at the start")
+    add_option(parser, "seed", int, "seed of the noise at the start", 0, minimum=0)
     add_unreadable(parser)
-    add_force(parser)
+    add_settings(parser, IndexSettings, "force")
     add_activation_options(parser, "thorough")
-    add_release_options(parser)
     add_extractor_options(parser)
     add_engine_options(parser)
     add_run_options(parser)
@@ -63,7 +60,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Runs the command."""
-    existing(options.folder, "FOLDER")
+    check_folder(options.folder, "FOLDER")
     for path in options.index:
         check_there(path, "index", "a trained index, folder or file")
     from activeindex.activation.folder import activate_folder

@@ -11,19 +11,15 @@ from pathlib import Path
 
 from activeindex.cli.engine_options import local_workers
 from activeindex.cli.extractor_options import add_extractor_options, chosen_extractor
-from activeindex.cli.options import (
-    add_run_options,
-    chosen_reporter,
-)
+from activeindex.cli.from_settings import add_option
+from activeindex.cli.options import add_run_options, chosen_reporter
 
 RESUMES = True
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    parser.add_argument(
-        "--output_dir", type=Path, default=Path("demo_output"), help="where everything goes"
-    )
+    add_option(parser, "output_dir", Path, "folder of the results", Path("demo_output"))
     add_extractor_options(parser)
     add_run_options(parser)
 

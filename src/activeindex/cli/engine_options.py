@@ -1,47 +1,54 @@
-"""Options that say who computes: processes of this machine, or workers on a Ray cluster."""
+"""Options that choose an engine: processes of this machine, or workers on a Ray cluster."""
 
 import argparse
 from typing import TYPE_CHECKING
 
-from activeindex.cli.options import whole
+from activeindex.cli.from_settings import add_option
 from activeindex.errors import InputError
+from activeindex.runtime.pool import LocalEngine
 from activeindex.runtime.reporting import Reporter
 
 if TYPE_CHECKING:
-    from activeindex.runtime.pool import LocalEngine
     from activeindex.runtime.ray_workers import RayWorkers
 
 IN_PROCESS = "in-process"
-RAY = "ray"
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--engine`` and what goes with it."""
+    """Adds ``--engine`` and the options of a Ray cluster."""
     group = parser.add_argument_group("engine")
-    group.add_argument(
-        "--engine",
-        default=IN_PROCESS,
-        choices=(IN_PROCESS, RAY),
-        help="who computes: this process and its --workers, or workers that Ray runs, here or on a "
-        "cluster; the results are the same",
+    add_option(
+        group,
+        "engine",
+        str,
+        "this process and its --workers, or workers of Ray, here or on a cluster; the results are "
+        "the same",
+        IN_PROCESS,
+        choices=(IN_PROCESS, "ray"),
     )
-    group.add_argument(
-        "--address",
+    add_option(
+        group,
+        "address",
+        str,
+        "running Ray cluster to join, or auto; without it one starts on this machine",
         metavar="HOST:PORT",
-        help="of a running Ray cluster to join, or auto; without it one starts on this machine",
     )
-    group.add_argument(
-        "--ray_workers",
-        type=whole(1),
+    add_option(
+        group,
+        "ray_workers",
+        int,
+        "workers of the ray engine (default: as many as the cluster has room for)",
+        minimum=1,
         metavar="N",
-        help="workers of the ray engine (default: as many as the cluster has room for)",
     )
-    group.add_argument(
-        "--worker_cpus",
-        type=whole(1),
-        metavar="N",
-        help="CPUs, and threads, of each of them (default: one, as --workers have, since the last "
+    add_option(
+        group,
+        "worker_cpus",
+        int,
+        "CPUs, and threads, of each Ray worker (default: one, as --workers have, since the last "
         "bits of a feature depend on it; beside a GPU, its share of the machine's)",
+        minimum=1,
+        metavar="N",
     )
 
 
@@ -60,25 +67,21 @@ def chosen_workers(options: argparse.Namespace, reporter: Reporter) -> "LocalEng
     from activeindex.runtime.ray_workers import RayWorkers
 
     return RayWorkers(
-        options.address, options.ray_workers, options.worker_cpus, options.device, reporter.line
+        options.address, options.ray_workers, options.worker_cpus, options.device, reporter
     )
 
 
-def local_workers(options: argparse.Namespace) -> "LocalEngine":
-    """The engine on this machine: on a CPU its processes compute, each with one thread.
-
-    Those that serve an accelerator decode and edit. Where this process computes, it is with one
-    thread, too, so that its results are the same.
+def local_workers(options: argparse.Namespace) -> LocalEngine:
+    """The engine of this machine: sharded on a CPU, with one thread in this process, too.
 
     Raises:
         InputError: If there is no such device.
     """
     from activeindex.runtime.devices import on_device
-    from activeindex.runtime.pool import LocalEngine
 
-    if on_device(options.device, lambda device: device.type) != "cpu":
-        return LocalEngine(options.workers)
-    import torch
+    sharded = on_device(options.device, lambda device: device.type) == "cpu"
+    if sharded:
+        import torch
 
-    torch.set_num_threads(1)
-    return LocalEngine(options.workers, sharded=True) if options.workers else LocalEngine(0)
+        torch.set_num_threads(1)
+    return LocalEngine(options.workers, sharded=sharded)

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from activeindex.cli.engine_options import add_engine_options, chosen_workers
 from activeindex.cli.extractor_options import add_extractor_options, chosen_extractor
+from activeindex.cli.from_settings import add_option
 from activeindex.cli.options import (
     add_run_options,
     add_unreadable,
+    check_folders,
     chosen_reporter,
-    existing,
     naming_unreadable,
     report_other_files,
-    whole,
 )
 from activeindex.runtime.reporting import counted
 
@@ -26,36 +26,39 @@ RESUMES = True
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    parser.add_argument("--data_dir", type=Path, required=True, help="folder of images")
-    parser.add_argument("--output_dir", type=Path, required=True, help="where the files go")
-    parser.add_argument(
-        "--batch_size", type=whole(1), default=256, help="images that are extracted together"
-    )
-    parser.add_argument(
-        "--format", default="pt", choices=("pt", "pth", "npy"), help="of the feature file"
+    add_option(parser, "data_dir", Path, "folder of images", required=True)
+    add_option(parser, "output_dir", Path, "folder of the features", required=True)
+    add_option(parser, "batch_size", int, "images extracted together", 256, minimum=1)
+    add_option(
+        parser, "format", str, "format of the feature file", "pt", choices=("pt", "pth", "npy")
     )
     add_unreadable(parser)
-    parser.add_argument(
-        "--decode",
-        default="exact",
+    add_option(
+        parser,
+        "decode",
+        str,
+        "decode JPEGs in full, or large ones only as far as the extractor's input needs: several "
+        "times faster, nearly the same features",
+        "exact",
         choices=("exact", "scaled"),
-        help="decode JPEGs in full, or large ones only as far as the extractor's input needs: "
-        "several times faster, nearly the same features",
     )
-    parser.add_argument(
-        "--descriptor_views",
-        "--code_views",
-        type=whole(0),
-        default=0,
-        help="average each feature with those of so many edited views, 16 at most: for originals "
-        "that are activated with the same --descriptor_views (docs/presets.md)",
+    add_option(
+        parser,
+        "descriptor_views",
+        int,
+        "average each feature with those of so many edited views, 16 at most: for originals that "
+        "are activated with the same --descriptor_views (docs/presets.md)",
+        0,
+        minimum=0,
     )
-    parser.add_argument(
-        "--edit_seed",
-        type=whole(0),
+    add_option(
+        parser,
+        "edit_seed",
+        int,
+        "extract the features of edited copies instead, one edit at random for each image: for "
+        "--fts_edited_path (docs/indexes.md)",
+        minimum=0,
         metavar="SEED",
-        help="extract the features of edited copies instead, one edit at random for each image: "
-        "for --fts_edited_path (docs/indexes.md)",
     )
     add_extractor_options(parser)
     add_engine_options(parser)
@@ -64,7 +67,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Runs the command."""
-    existing(options.data_dir, "data_dir")
+    check_folders(options, "data_dir")
     from activeindex.edits.differentiable import check_fixed_views
     from activeindex.extractors.features import extract_folder
     from activeindex.images.folder import list_images

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from activeindex.cli.options import optional, whole
+from activeindex.cli.from_settings import add_option
 from activeindex.errors import InputError
 from activeindex.runtime.reporting import Reporter
 
@@ -18,44 +18,51 @@ _FILES = {"torchscript": "a TorchScript", "onnx": "an ONNX", "pt2": "a torch.exp
 def add_extractor_options(parser: argparse.ArgumentParser) -> None:
     """Adds ``--model_name``, ``--model_path``, ``--resize_size`` and what goes with them."""
     group = parser.add_argument_group("extractor")
-    group.add_argument(
-        "--model_name",
-        default="torchscript",
-        metavar="NAME",
-        help="torchscript, onnx or pt2 for the file at --model_path, torchscript for .safetensors "
-        "too (without a file, it stands for lite0_copy); a name that `activeindex models` lists; "
+    add_option(
+        group,
+        "model_name",
+        str,
+        "torchscript, onnx or pt2 for the file at --model_path, torchscript for .safetensors too "
+        "(without a file, it stands for lite0_copy); a name that `activeindex models` lists; "
         "timm:NAME or torchvision:NAME",
+        "torchscript",
+        metavar="NAME",
     )
-    group.add_argument(
-        "--model_path",
-        type=optional,
-        metavar="FILE",
-        help="TorchScript, ONNX or torch.export file, .safetensors of this project's own training, "
-        "or the checkpoint of a timm or torchvision network; give the one that the features were "
+    add_option(
+        group,
+        "model_path",
+        str | None,
+        "TorchScript, ONNX or torch.export file, .safetensors of this project's own training, or "
+        "the checkpoint of a timm or torchvision network; give the one that the features were "
         "extracted with",
-    )
-    group.add_argument(
-        "--resize_size",
-        type=whole(32),
-        metavar="PIXELS",
-        help="side of the square that images are resized to, where the model is not made for "
-        "another (default: 288)",
-    )
-    group.add_argument(
-        "--pooling",
-        type=optional,
-        metavar="KIND",
-        help="makes vectors of feature maps: mean, gem or gem:P; for a network that gives maps, "
-        "timm's included",
-    )
-    group.add_argument(
-        "--whitening",
-        type=optional,
         metavar="FILE",
-        help="put behind the extractor; made by `activeindex whiten` from its training features",
     )
-    group.add_argument(
-        "--device", default="auto", help="cpu, cuda, cuda:1, …; auto takes a GPU if there is one"
+    add_option(
+        group,
+        "resize_size",
+        int,
+        "side of the square that images are resized to, where the model is not made for another "
+        "(default: 288)",
+        minimum=32,
+        metavar="PIXELS",
+    )
+    add_option(
+        group,
+        "pooling",
+        str | None,
+        "pooling of feature maps into vectors: mean, gem or gem:P; for a network that gives maps, "
+        "timm's included",
+        metavar="KIND",
+    )
+    add_option(
+        group,
+        "whitening",
+        str | None,
+        "whitening behind the extractor, made by `activeindex whiten` from its training features",
+        metavar="FILE",
+    )
+    add_option(
+        group, "device", str, "cpu, cuda, cuda:1, …; auto takes a GPU if there is one", "auto"
     )
 
 

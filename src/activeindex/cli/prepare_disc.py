@@ -8,33 +8,28 @@ queries without a match). No image is copied or changed.
 import argparse
 from pathlib import Path
 
-from activeindex.cli.options import add_saying, chosen_reporter, existing, whole
+from activeindex.cli.from_settings import add_option
+from activeindex.cli.options import add_verbose, check_folders, chosen_reporter
 from activeindex.runtime.reporting import counted
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     data = parser.add_mutually_exclusive_group(required=True)
-    data.add_argument(
-        "--data_path",
-        type=Path,
-        help="folder with train/, references/ and dev_queries_groundtruth.csv",
-    )
-    data.add_argument("--data_dir", type=Path, help="the same, spelled as in other commands")
-    parser.add_argument(
-        "--output_dir", type=Path, help="where the folders of links go (default: the data folder)"
-    )
-    parser.add_argument(
-        "--num_queries", type=whole(0), default=40_000, help="queries without a match to draw"
-    )
-    parser.add_argument("--seed", type=whole(0), default=0, help="which training images are drawn")
-    add_saying(parser)
+    text = "folder with train/, references/ and dev_queries_groundtruth.csv"
+    add_option(data, "data_path", Path, text)
+    add_option(data, "data_dir", Path, "the same, spelled as in other commands")
+    text = "folder of the folders of links (default: the data folder)"
+    add_option(parser, "output_dir", Path, text)
+    add_option(parser, "num_queries", int, "queries without a match to draw", 40_000, minimum=0)
+    add_option(parser, "seed", int, "seed of the draw of training images", 0, minimum=0)
+    add_verbose(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     """Runs the command."""
-    name = "data_dir" if options.data_path is None else "data_path"
-    data = existing(getattr(options, name), name)
+    check_folders(options, "data_path", "data_dir")
+    data = options.data_path or options.data_dir
     from activeindex.datasets.disc import prepare_disc
 
     reporter = chosen_reporter(options)

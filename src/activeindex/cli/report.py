@@ -8,7 +8,8 @@ needs no network and opens from disk.
 import argparse
 from pathlib import Path
 
-from activeindex.cli.options import add_saying, chosen_reporter, existing, whole
+from activeindex.cli.from_settings import add_option
+from activeindex.cli.options import add_verbose, check_folders, chosen_reporter
 from activeindex.cli.runs import named_runs
 
 
@@ -17,39 +18,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUN", help="output folder of a run, or NAME=FOLDER"
     )
-    parser.add_argument(
-        "--output_dir", type=Path, default=Path("report"), help="report.html and the tables"
-    )
-    parser.add_argument("--title", default="Active image indexing", help="the page's heading")
-    parser.add_argument(
-        "--data_dir",
-        type=Path,
-        help="the originals, where the runs do not say or they have been moved",
-    )
-    parser.add_argument("--references_dir", type=Path, help="the reference images, likewise")
-    parser.add_argument(
-        "--gallery",
-        type=whole(0),
-        default=12,
-        metavar="N",
-        help="activated images at 1:1, worst first",
-    )
-    parser.add_argument(
-        "--failures",
-        type=whole(0),
-        default=12,
-        metavar="N",
-        help="missed queries shown of each run",
-    )
-    add_saying(parser)
+    add_option(parser, "output_dir", Path, "folder of report.html and its tables", Path("report"))
+    add_option(parser, "title", str, "heading of the page", "Active image indexing")
+    text = "folder of the originals, where the runs do not name it or it has been moved"
+    add_option(parser, "data_dir", Path, text)
+    add_option(parser, "references_dir", Path, "folder of the reference images, likewise")
+    text = "activated images at 1:1, worst first"
+    add_option(parser, "gallery", int, text, 12, minimum=0, metavar="N")
+    text = "missed queries shown of each run"
+    add_option(parser, "failures", int, text, 12, minimum=0, metavar="N")
+    add_verbose(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     """Runs the command."""
     folders = named_runs(options.runs)
-    for name in ("data_dir", "references_dir"):
-        if getattr(options, name) is not None:
-            existing(getattr(options, name), name)
+    check_folders(options, "data_dir", "references_dir")
     from activeindex.report.page import SECTIONS, ReportOptions, write_report
 
     reporter = chosen_reporter(options)

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from activeindex.cli.options import existing
 from activeindex.errors import InputError
+from activeindex.runtime.files import check_folder
 
 
 def named_runs(given: Iterable[Path]) -> dict[str, Path]:
@@ -16,7 +16,7 @@ def named_runs(given: Iterable[Path]) -> dict[str, Path]:
     runs: dict[str, Path] = {}
     for argument in given:
         name, path = _named(argument)
-        existing(path, "run")
+        check_folder(path, "run")
         if name in runs:
             raise InputError(f"run {argument}: another run is called {name!r}; give NAME=FOLDER")
         runs[name] = path

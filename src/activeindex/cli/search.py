@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from activeindex.cli.extractor_options import add_extractor_options, chosen_extractor
+from activeindex.cli.from_settings import add_option, add_settings
 from activeindex.cli.options import (
-    add_force,
     add_run_options,
     add_unreadable,
     chosen_reporter,
     naming_unreadable,
-    whole,
 )
+from activeindex.experiment.settings import IndexSettings
 from activeindex.runtime.reporting import SILENT, counted
 
 if TYPE_CHECKING:
@@ -28,32 +28,18 @@ if TYPE_CHECKING:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGES", help="what to look for")
-    parser.add_argument("--store", required=True, help="lance://PATH or faiss:PATH")
-    parser.add_argument(
-        "--index",
-        type=Path,
-        help="refuse a store that nowhere is searched through this quantiser",
-    )
-    parser.add_argument("--k", type=whole(1), default=10, help="images shown per query")
-    parser.add_argument(
-        "--nprobe", type=whole(1), default=1, help="inverted lists that are visited"
-    )
-    parser.add_argument(
-        "--refine",
-        type=whole(0),
-        default=0,
-        metavar="R",
-        help="order the R * k nearest codes by raw features; 0 orders by codes",
-    )
-    parser.add_argument(
-        "--where",
-        metavar="FILTER",
-        help="SQL over id, name, sha256, psnr, ssim, linf, distance_before, distance_after",
-    )
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGES", help="images to look for")
+    add_option(parser, "store", str, "lance://PATH or faiss:PATH", required=True)
+    text = "refuse a store that has no generation searched through this quantiser"
+    add_option(parser, "index", Path, text)
+    add_option(parser, "k", int, "images shown per query", 10, minimum=1)
+    add_settings(parser, IndexSettings, "nprobe", "force")
+    text = "order the R * k nearest codes by raw features; 0 orders by codes"
+    add_option(parser, "refine", int, text, 0, minimum=0, metavar="R")
+    text = "SQL over id, name, sha256, psnr, ssim, linf, distance_before, distance_after"
+    add_option(parser, "where", str, text, metavar="FILTER")
     parser.add_argument("--json", action="store_true", help="print a line of JSON per query")
-    parser.add_argument("--batch_size", type=whole(1), default=64, help="images extracted together")
-    add_force(parser)
+    add_option(parser, "batch_size", int, "images extracted together", 64, minimum=1)
     add_unreadable(parser)
     add_extractor_options(parser)
     add_run_options(parser)

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from activeindex.cli.engine_options import IN_PROCESS, add_engine_options, chosen_workers
-from activeindex.cli.options import add_force, add_saying, chosen_reporter
+from activeindex.cli.from_settings import add_option, add_settings
+from activeindex.cli.options import add_verbose, chosen_reporter
 from activeindex.errors import InputError
+from activeindex.experiment.settings import IndexSettings
 from activeindex.runtime.reporting import Reporter, counted, listed
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             name, help=text, description=text, formatter_class=parser.formatter_class
         )
         made.add_argument("store", metavar="STORE", help="lance://PATH or faiss:PATH")
-        add_saying(made)
+        add_verbose(made)
         return made
 
     for name, text in (
@@ -50,15 +52,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="FTS",
         help="the folder of `activeindex activate` or extract_fts, or features (.pt, .pth or .npy)",
     )
-    add.add_argument("--names", type=Path, help="their names (default: filenames.txt beside them)")
-    add.add_argument(
-        "--activation", type=Path, help="activation.jsonl (default: that of a folder, if any)"
-    )
-    add.add_argument("--data_dir", type=Path, help="the originals, to note hashes of their files")
-    add.add_argument(
-        "--index", type=Path, help="generation to add to, by its index (default: the newest)"
-    )
-    add_force(add)
+    add_option(add, "names", Path, "their names (default: filenames.txt beside them)")
+    add_option(add, "activation", Path, "activation.jsonl (default: that of a folder, if any)")
+    add_option(add, "data_dir", Path, "folder of the originals, to note hashes of their files")
+    text = "generation to add to, by its index (default: the newest)"
+    add_option(add, "index", Path, text)
+    add_settings(add, IndexSettings, "force")
 
     for name, text in (
         ("get", "print the records of images, a line of JSON each"),

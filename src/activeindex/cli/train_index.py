@@ -12,25 +12,22 @@ training images, once or for several seeds.
 import argparse
 from pathlib import Path
 
-from activeindex.cli.options import add_edited, add_features, add_saying, chosen_reporter
-from activeindex.runtime.files import check_file
+from activeindex.cli.from_settings import add_settings
+from activeindex.cli.options import add_verbose, check_files, chosen_reporter
+from activeindex.experiment.settings import IndexSettings
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the trained index")
-    add_features(parser, "fts_training_path", "to train on")
-    add_edited(parser)
-    parser.add_argument("--idx_factory", default="IVF4096,PQ8x8", help="FAISS factory string")
-    parser.add_argument("--quant", default="L2", choices=("L2", "IP"), help="metric")
-    add_saying(parser)
+    names = ("fts_training_path", "fts_edited_path", "idx_factory", "quant")
+    add_settings(parser, IndexSettings, *names)
+    add_verbose(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     """Runs the command."""
-    check_file(options.fts_training_path, "fts_training_path")
-    for path in options.fts_edited_path:
-        check_file(path, "fts_edited_path")
+    check_files(options, "fts_training_path", "fts_edited_path")
     from activeindex.extractors.feature_files import read_copies, read_features
     from activeindex.indexing.artefact import train_folder
     from activeindex.indexing.training import few_features

@@ -8,23 +8,29 @@ one than the bare one, so the features are extracted again with it.
 import argparse
 from pathlib import Path
 
-from activeindex.cli.options import add_features, add_saying, chosen_reporter, whole
-from activeindex.runtime.files import check_file
+from activeindex.cli.from_settings import add_option, add_settings
+from activeindex.cli.options import add_verbose, check_files, chosen_reporter
+from activeindex.experiment.settings import IndexSettings
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     parser.add_argument("out", type=Path, metavar="OUT", help="the file to write, .npz")
-    add_features(parser, "fts_training_path", "to train on")
-    parser.add_argument(
-        "--dimension", type=whole(1), metavar="K", help="directions that are kept; all by default"
+    add_settings(parser, IndexSettings, "fts_training_path")
+    add_option(
+        parser,
+        "dimension",
+        int,
+        "principal directions that are kept; all by default",
+        minimum=1,
+        metavar="K",
     )
-    add_saying(parser)
+    add_verbose(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     """Runs the command."""
-    check_file(options.fts_training_path, "fts_training_path")
+    check_files(options, "fts_training_path")
     from activeindex.extractors.feature_files import read_features
     from activeindex.extractors.whitening import Whitening
 

@@ -29,8 +29,8 @@ class IndexSettings:
             that begins with ``NAP``.
     """
 
-    fts_training_path: Path = field(metadata={"help": "features that train the index"})
-    fts_reference_path: Path = field(metadata={"help": "features that fill it"})
+    fts_training_path: Path = field(metadata={"help": "features that train it (.pt, .pth, .npy)"})
+    fts_reference_path: Path = field(metadata={"help": "features that fill it (.pt, .pth, .npy)"})
     idx_factory: str = option("IVF4096,PQ8x8", "FAISS factory string")
     quant: "Metric" = option("L2", "metric", choices=("L2", "IP"))
     nprobe: int = option(1, "inverted lists a search visits", minimum=1)
@@ -98,7 +98,7 @@ class ExperimentSettings:
     """
 
     data_dir: Path = field(metadata={"help": "images to be released"})
-    output_dir: Path = field(metadata={"help": "the results"})
+    output_dir: Path = field(metadata={"help": "folder of the results"})
     index: IndexSettings
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     activation: ActivationSettings = field(default_factory=ActivationSettings)

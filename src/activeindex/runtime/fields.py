@@ -18,7 +18,7 @@ A settings dataclass declares its fields with :func:`option` and calls :func:`ch
 import dataclasses
 import importlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from activeindex.errors import InputError, reason_of
@@ -54,20 +54,36 @@ def check_fields(settings: Any) -> None:
         InputError: Naming the field, what was expected and what was found.
     """
     for field in dataclasses.fields(settings):
-        value, rules = getattr(settings, field.name), field.metadata
-        if value is None:
-            continue
-        choices, minimum = rules.get("choices"), rules.get("minimum")
-        own = rules.get("importable", False)
-        if choices and value not in choices and not (own and callable(value)):
-            others = " or your own as package.module:name" if own else ""
-            raise InputError(
-                f"{field.name}: expected one of {', '.join(choices)}{others}, found {value!r}"
-            )
-        maximum = rules.get("maximum", math.inf)
-        if minimum is not None and not (minimum <= value <= maximum and value < math.inf):
-            wanted = f"{minimum} or more" if maximum == math.inf else f"{minimum} to {maximum}"
-            raise InputError(f"{field.name}: expected {wanted}, found {value}")
+        if problem := problem_with(getattr(settings, field.name), field.metadata):
+            raise InputError(f"{field.name}: {problem}")
+
+
+def problem_with(value: Any, rules: Mapping[str, Any]) -> str | None:
+    """Checks a value against the choices and bounds of a field.
+
+    Args:
+        value: The value; None is always allowed.
+        rules: Metadata of the field.
+
+    Returns:
+        What was expected and what was found; None if the value is fine.
+
+    Example:
+        >>> problem_with(-1, {"minimum": 0})
+        'expected 0 or more, found -1'
+    """
+    choices, minimum = rules.get("choices"), rules.get("minimum")
+    own = rules.get("importable", False)
+    if value is None:
+        return None
+    if choices and value not in choices and not (own and callable(value)):
+        others = " or your own as package.module:name" if own else ""
+        return f"expected one of {', '.join(choices)}{others}, found {value!r}"
+    maximum = rules.get("maximum", math.inf)
+    if minimum is not None and not (minimum <= value <= maximum and value < math.inf):
+        wanted = f"{minimum} or more" if maximum == math.inf else f"{minimum} to {maximum}"
+        return f"expected {wanted}, found {value}"
+    return None
 
 
 def import_name(text: str, option: str) -> Callable[..., Any]:

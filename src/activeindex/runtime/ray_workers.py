@@ -16,16 +16,16 @@ import sys
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
 from activeindex import __version__
 from activeindex.errors import ActiveIndexError, InputError, MissingExtraError, reason_of
-from activeindex.runtime.closing import Closing
 from activeindex.runtime.pool import Job, default_workers
 from activeindex.runtime.ray_actor import Ended, Worker
+from activeindex.runtime.reporting import SILENT, Reporter, counted
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -52,7 +52,7 @@ _CONNECT = 30.0
 """Seconds to reach a cluster's first machine."""
 
 
-class RayWorkers(Closing):
+class RayWorkers(contextlib.AbstractContextManager["RayWorkers"]):
     """An engine that shards the items of a job over workers of a Ray cluster.
 
     Args:
@@ -63,7 +63,7 @@ class RayWorkers(Closing):
             :class:`~activeindex.runtime.pool.LocalEngine` has, or for a GPU's share of its
             machine's CPUs. Results of another number of threads differ in their last bits.
         device: ``"cpu"``, ``"cuda"``, or ``"auto"`` for GPUs if the cluster has any.
-        tell: Called with a line about the workers when they start.
+        reporter: Gets a line about the workers when they start.
 
     Raises:
         InputError: If a number is not positive.
@@ -76,7 +76,7 @@ class RayWorkers(Closing):
         count: int | None = None,
         cpus: int | None = None,
         device: str = "auto",
-        tell: Callable[[str], None] | None = None,
+        reporter: Reporter = SILENT,
     ) -> None:
         for name, value in (("ray_workers", count), ("worker_cpus", cpus)):
             if value is not None and value < 1:
@@ -87,7 +87,7 @@ class RayWorkers(Closing):
         self._count = count
         self._cpus = cpus
         self._device = device.partition(":")[0]
-        self._tell = tell
+        self._reporter = reporter
         self._started = False
         self._running: weakref.ref[Generator[Any]] | None = None
 
@@ -120,10 +120,9 @@ class RayWorkers(Closing):
             return
         ray = self._start()
         cpus, gpus, count = self._room(ray, len(items))
-        if self._tell is not None:
-            with_gpu = " and a GPU" if gpus else ""
-            name = "CPU" if cpus == 1 else "CPUs"
-            self._tell(f"ray: workers with {cpus} {name}{with_gpu} each, {count} at most")
+        with_gpu = " and a GPU" if gpus else ""
+        each = counted(cpus, "CPU")
+        self._reporter.line(f"ray: workers with {each}{with_gpu} each, {count} at most")
         # Kept until the last result: a worker that starts again asks for it again.
         shared = ray.put(pickle.dumps(job))
         results = _dataset(ray, items).map_batches(
@@ -212,6 +211,9 @@ class RayWorkers(Closing):
         if self._started:
             _import_ray().shutdown()
             self._started = False
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def _import_ray() -> Any:
