@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from activeindex.errors import InputError, MissingExtraError
-from activeindex.extractors.zoo import load_checkpoint
+from activeindex.extractors.zoo_checkpoints import load_checkpoint
 
 Weights = dict[str, torch.Tensor]
 

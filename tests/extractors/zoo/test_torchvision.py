@@ -11,7 +11,7 @@ from torch import nn
 from activeindex.errors import InputError
 from activeindex.extractors.named import load_extractor
 from activeindex.extractors.pooling import Pooling
-from activeindex.extractors.zoo.from_torchvision import without_head
+from activeindex.extractors.zoo import without_head
 from tests.extractors.zoo.checkpoints import checkpoint_of
 
 MEAN = torch.tensor((0.485, 0.456, 0.406)).view(3, 1, 1)

@@ -19,10 +19,10 @@ _WRAPPINGS = (
     "teacher",
     "student",
 )
-"""Where the weights are, the better ones first: averages over the training, the teacher."""
+"""Keys that hold the weights, the better ones first: averages over the training, the teacher."""
 
 _PREFIXES = ("module.", "_orig_mod.", "backbone.", "model.", "encoder.")
-"""What DistributedDataParallel, torch.compile and training programs put before keys."""
+"""Prefixes of keys by DistributedDataParallel, torch.compile and training programs."""
 
 _LISTED = 8
 
@@ -57,8 +57,7 @@ def load_checkpoint(network: nn.Module, path: Path) -> tuple[str, ...]:
             fitting[name] = value
         else:
             unknown.append(key)
-    learned = {key for key, _ in network.named_parameters()}
-    if not learned & fitting.keys():
+    if not {key for key, _ in network.named_parameters()} & fitting.keys():
         raise InputError(
             f"model_path {path}: none of its {len(weights)} weights fits the network "
             f"(found {_some(list(weights), 3)}; expected {_some(list(wanted), 3)})"
@@ -81,7 +80,17 @@ def load_checkpoint(network: nn.Module, path: Path) -> tuple[str, ...]:
 
 def _read(path: Path) -> Any:
     if path.suffix == ".safetensors":
-        return _read_safetensors(path)
+        try:
+            from safetensors import SafetensorError
+            from safetensors.torch import load_file
+        except ModuleNotFoundError:
+            raise MissingExtraError("safetensors", "zoo", f"model_path {path}") from None
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise InputError(
+                f"model_path {path}: expected a file of safetensors ({error})"
+            ) from None
     try:
         # The options that a training program was called with lie beside its weights. A Namespace
         # only holds values, which are checked like all others.
@@ -93,45 +102,23 @@ def _read(path: Path) -> Any:
         ) from None
 
 
-def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-    except ModuleNotFoundError:
-        raise MissingExtraError("safetensors", "zoo", f"model_path {path}") from None
-    try:
-        weights: dict[str, torch.Tensor] = load_file(path)
-        return weights
-    except SafetensorError as error:
-        raise InputError(f"model_path {path}: expected a file of safetensors ({error})") from None
-
-
 def _unwrapped(found: Any, path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
     """The tensors by their keys, and a line for each choice between wrappings."""
     notes = []
-    while isinstance(found, Mapping):
-        wrappings = [key for key in _WRAPPINGS if isinstance(found.get(key), Mapping)]
-        if not wrappings:
-            break
+    found = found if isinstance(found, Mapping) else {}
+    while wrappings := [key for key in _WRAPPINGS if isinstance(found.get(key), Mapping)]:
         if len(wrappings) > 1:
             notes.append(f"{path}: {wrappings[0]} is taken, not {', '.join(wrappings[1:])}")
         found = found[wrappings[0]]
-    tensors = (
-        {str(key): value for key, value in found.items() if isinstance(value, torch.Tensor)}
-        if isinstance(found, Mapping)
-        else {}
-    )
+    tensors = {str(key): value for key, value in found.items() if isinstance(value, torch.Tensor)}
     if not tensors:
         raise InputError(f"model_path {path}: expected a checkpoint, found no weights in it")
     return tensors, notes
 
 
 def _without_prefixes(key: str, wanted: Mapping[str, torch.Tensor]) -> str:
-    while key not in wanted:
-        prefix = next((p for p in _PREFIXES if key.startswith(p)), None)
-        if prefix is None:
-            break
-        key = key.removeprefix(prefix)
+    while key not in wanted and key.startswith(_PREFIXES):
+        key = key.partition(".")[2]  # Every prefix is one word and a point.
     return key
 
 
