@@ -21,12 +21,7 @@ from activeindex.edits.differentiable import (
 )
 from activeindex.errors import InputError, UnreadableImageError
 from activeindex.extractors.base import Extractor
-from activeindex.extractors.feature_files import (
-    NAMES_FILE,
-    ROWS_FILE,
-    SUFFIXES,
-    write_features,
-)
+from activeindex.extractors.feature_files import NAMES_FILE, ROWS_FILE, SUFFIXES, write_features
 from activeindex.images.decoding import read_rgb
 from activeindex.images.folder import OTHER_IMAGES, fingerprint, list_images
 from activeindex.images.resizing import to_square
@@ -34,7 +29,7 @@ from activeindex.runtime.devices import sent
 from activeindex.runtime.files import check_kept
 from activeindex.runtime.journal import Journal, is_begun
 from activeindex.runtime.pool import Engine, LocalEngine
-from activeindex.runtime.progress import Progress, Silent
+from activeindex.runtime.reporting import Progress
 
 OnUnreadable = Literal["refuse", "skip"]
 """What to do with a file that cannot be decoded: stop and name it, or leave it out and name it."""
@@ -118,19 +113,14 @@ def code_features(
     """
     if views == 0:
         return features_of(extractor, images)
-    seen = [_features_of_views(extractor, image, views) for image in torch.split(images, 1)]
-    own, means = zip(*((features[0], features.mean(axis=0)) for features in seen), strict=True)
+    own, means = [], []
+    for image in torch.split(images, 1):
+        with torch.inference_mode():
+            here = image.to(extractor.device)
+            seen = features_of(extractor, torch.cat([here, *fixed_views(here, views)]))
+        own.append(seen[0])
+        means.append(seen.mean(axis=0))
     return match_norms(np.stack(own), np.stack(means))
-
-
-def _features_of_views(
-    extractor: Extractor, image: torch.Tensor, views: int
-) -> npt.NDArray[np.float32]:
-    """``(1 + views, d)`` of an image ``(1, 3, S, S)``, its own first."""
-    with torch.inference_mode():
-        here = image.to(extractor.device)
-        seen = torch.cat([here, *fixed_views(here, views)])
-    return features_of(extractor, seen)
 
 
 def match_norms(
@@ -202,21 +192,14 @@ class ExtractionJob:
         ahead = max(map(len, items), default=1)
         images = workers.map(read, chain.from_iterable(items), ahead=ahead)
         for paths in items:
-            batch = [next(images) for _ in paths]
-            readable = [
-                (path, image)
-                for path, image in zip(paths, batch, strict=True)
-                if not isinstance(image, UnreadableImageError)
-            ]
-            features = self._features(readable)
-            yield ExtractedBatch(
-                features,
-                {
-                    number: image
-                    for number, image in enumerate(batch)
-                    if isinstance(image, UnreadableImageError)
-                },
-            )
+            readable, unreadable = [], {}
+            for number, path in enumerate(paths):
+                image = next(images)
+                if isinstance(image, UnreadableImageError):
+                    unreadable[number] = image
+                else:
+                    readable.append((path, image))
+            yield ExtractedBatch(self._features(readable), unreadable)
 
     def _features(
         self, images: Sequence[tuple[Path, npt.NDArray[np.float32]]]
@@ -288,7 +271,7 @@ def extract_folder(
         raise InputError(f"edit_seed: expected 0 or more, found {edit_seed}")
     if descriptor_views and edit_seed is not None:
         raise InputError("edit_seed: expected none with descriptor_views, found both")
-    progress = progress or Silent()
+    progress = progress or Progress()
     paths = list_images(data_dir)
     names = [path.relative_to(data_dir).as_posix() for path in paths]
     identity = {
@@ -316,32 +299,30 @@ def extract_folder(
         ignored_keys=("data_dir", "unreadable"),
         explanations=OTHER_IMAGES,
     )
+    features, filenames = output_dir / f"fts{suffix}", output_dir / NAMES_FILE
     with journal:
-        features = output_dir / f"fts{suffix}"
-        if journal.note is not None:
-            progress.advance(len(paths))
-            for file in (features, output_dir / NAMES_FILE):
-                check_kept(file, output_dir / "fts.json")
-            return Extraction(
-                features,
-                output_dir / NAMES_FILE,
-                journal.note["count"],
-                tuple(journal.note["skipped"]),
+        if journal.note is None:
+            # Steps may be of other sizes: a run can go on on another device.
+            done = sum(step["images"] + len(step["skipped"]) for step in journal.steps)
+            progress.advance(done)
+            size = min(batch_size, _CPU_BATCH) if extractor.device.type == "cpu" else batch_size
+            starts = range(done, len(paths), size)
+            batches = (workers or LocalEngine()).run(
+                ExtractionJob(extractor, decode, descriptor_views, edit_seed, data_dir),
+                [paths[start : start + size] for start in starts],
             )
-        # Steps may be of other sizes: a run can go on on another device.
-        done = sum(step["images"] + len(step["skipped"]) for step in journal.steps)
-        progress.advance(done)
-        size = min(batch_size, _CPU_BATCH) if extractor.device.type == "cpu" else batch_size
-        starts = range(done, len(paths), size)
-        batches = (workers or LocalEngine()).run(
-            ExtractionJob(extractor, decode, descriptor_views, edit_seed, data_dir),
-            [paths[start : start + size] for start in starts],
-        )
-        for start, batch in zip(starts, batches, strict=True):
-            batch.check(unreadable)
-            _write_batch(extractor, batch, names[start : start + size], journal)
-            progress.advance(len(names[start : start + size]))
-        return _finish(extractor, data_dir, features, journal)
+            for start, batch in zip(starts, batches, strict=True):
+                batch.check(unreadable)
+                _write_batch(extractor, batch, names[start : start + size], journal)
+                progress.advance(len(names[start : start + size]))
+            _finish(extractor, data_dir, features, journal)
+        else:
+            progress.advance(len(paths))
+            for file in (features, filenames):
+                check_kept(file, output_dir / "fts.json")
+        note = journal.note
+    assert note is not None
+    return Extraction(features, filenames, note["count"], tuple(note["skipped"]))
 
 
 def _write_batch(
@@ -360,14 +341,12 @@ def _write_batch(
     journal.commit({"images": len(readable), "skipped": skipped})
 
 
-def _finish(extractor: Extractor, data_dir: Path, features: Path, journal: Journal) -> Extraction:
+def _finish(extractor: Extractor, data_dir: Path, features: Path, journal: Journal) -> None:
     count = sum(step["images"] for step in journal.steps)
-    skipped = tuple(line for step in journal.steps for line in step["skipped"])
+    skipped = [line for step in journal.steps for line in step["skipped"]]
     if count == 0:
         raise InputError(f"data_dir {data_dir}: expected readable images, found {skipped[0]}")
     write_features(features, journal.growing(ROWS_FILE), (count, extractor.dimension))
     journal.finish(
-        {"count": count, "dimension": extractor.dimension, "skipped": list(skipped)},
-        drop=(ROWS_FILE,),
+        {"count": count, "dimension": extractor.dimension, "skipped": skipped}, drop=(ROWS_FILE,)
     )
-    return Extraction(features, features.with_name(NAMES_FILE), count, skipped)
