@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from activeindex.edits.named import Edit
     from activeindex.errors import ActiveIndexError, InputError
+    from activeindex.extractors.adapt import as_extractor
     from activeindex.extractors.base import Extractor
     from activeindex.extractors.cards import CARDS as EXTRACTORS
     from activeindex.extractors.coerce import extract
@@ -60,6 +61,7 @@ __all__ = [
     "TrainedIndex",
     "activate",
     "activate_folder",
+    "as_extractor",
     "extract",
     "load_extractor",
     "read_features",
@@ -81,6 +83,7 @@ _MODULES = {
     "TrainedIndex": "indexing.artefact",
     "activate": "activation.activate",
     "activate_folder": "activation.folder",
+    "as_extractor": "extractors.adapt",
     "extract": "extractors.coerce",
     "load_extractor": "extractors.named",
     "read_features": "extractors.feature_files",
