@@ -31,10 +31,11 @@ from activeindex.activation.folder import read_pixels
 from activeindex.activation.results import ActivationResult
 from activeindex.activation.settings import PRECISIONS, PRESETS, Precision
 from activeindex.extractors.adapt import NetworkExtractor
-from activeindex.extractors.base import Extractor, ExtractorIdentity
+from activeindex.extractors.base import Extractor
 from activeindex.extractors.feature_files import read_features
 from activeindex.extractors.features import features_of
 from activeindex.extractors.named import load_extractor
+from activeindex.identity import ExtractorIdentity
 from activeindex.images.folder import list_images
 from activeindex.images.levels import Pixels, to_pixels, to_tensor
 from activeindex.images.picture import Picture

@@ -25,13 +25,14 @@ from activeindex.activation.activate import activate
 from activeindex.activation.folder import read_pixels
 from activeindex.activation.settings import PRESETS
 from activeindex.extractors.adapt import NetworkExtractor
-from activeindex.extractors.base import Extractor, ExtractorIdentity
+from activeindex.extractors.base import Extractor
 from activeindex.extractors.feature_files import read_features
 from activeindex.extractors.features import extract_folder
 from activeindex.extractors.lite0.trunk import MEAN, STD, EfficientNetLite0
 from activeindex.extractors.named import load_extractor
 from activeindex.extractors.pooling import Pooling
 from activeindex.extractors.whitening import WhitenedExtractor, Whitening
+from activeindex.identity import ExtractorIdentity
 from activeindex.images.folder import list_images
 from activeindex.images.levels import to_tensor
 from activeindex.indexing.quantiser import Quantiser

@@ -33,7 +33,7 @@ def test_the_folder_says_what_it_is(prepared: Prepared, say: Say, tmp_path: Path
     note = json.loads(prepared.training.with_name("fts.json").read_text())
     assert manifest["idx_factory"] == FACTORY
     assert manifest["extractor"] == note["extractor"]
-    assert len(manifest["extractor_sha256"]) == len(manifest["training_sha256"]) == 64
+    assert len(manifest["extractor"]["sha256"]) == len(manifest["training_sha256"]) == 64
     answer = say("train_index", out, "--fts_training_path", prepared.training)
     assert answer.code == 2
     assert "idx_factory" in answer.err

@@ -4,7 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from activeindex.extractors.base import Extractor, ExtractorIdentity
+from activeindex.extractors.base import Extractor
+from activeindex.identity import ExtractorIdentity
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.training import train_index
 

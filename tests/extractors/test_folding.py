@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from activeindex.extractors.adapt import NetworkExtractor
-from activeindex.extractors.base import ExtractorIdentity
+from activeindex.identity import ExtractorIdentity
 
 IDENTITY = ExtractorIdentity("residual", "0", 64)
 

@@ -12,9 +12,11 @@ from activeindex.extractors.base import Extractor
 from activeindex.extractors.features import features_of
 from activeindex.extractors.named import load_extractor
 from activeindex.extractors.whitening import WhitenedExtractor, Whitening
+from activeindex.identity import ExtractorIdentity
 from activeindex.images.levels import Pixels, to_tensor
 from activeindex.images.resizing import resize_square
 
+OTHER = ExtractorIdentity("someone else", 64 * "0", 288)
 Array = npt.NDArray[np.float32]
 
 
@@ -42,13 +44,13 @@ def test_directions_without_variance_do_not_blow_up() -> None:
 
 
 def test_a_file_holds_what_was_written(tmp_path: Path) -> None:
-    whitening = Whitening.fit(correlated(50, 6), 3, extractor="x", training_sha256="y")
+    whitening = Whitening.fit(correlated(50, 6), 3, extractor=OTHER, training_sha256="y")
     path = tmp_path / "whitening.npz"
     whitening.write(path)
     found = Whitening.read(path)
     assert np.array_equal(found.mean, whitening.mean)
     assert np.array_equal(found.matrix, whitening.matrix)
-    assert (found.extractor, found.training_sha256) == ("x", "y")
+    assert (found.extractor, found.training_sha256) == (OTHER, "y")
     assert found.sha256 == whitening.sha256
 
 
@@ -87,7 +89,7 @@ def test_a_whitened_extractor_is_another_one_and_gradients_pass_it(
 ) -> None:
     images = torch.stack([resize_square(to_tensor(p), 96) for p in photographs.values()])
     features = features_of(small_sscd, torch.cat([images, images.flip(3)]))
-    whitening = Whitening.fit(features, 4, extractor=str(small_sscd.identity))
+    whitening = Whitening.fit(features, 4, extractor=small_sscd.identity)
     extractor = WhitenedExtractor(small_sscd, whitening)
     assert extractor.dimension == 4
     assert extractor.identity != small_sscd.identity
@@ -103,7 +105,7 @@ def test_a_whitened_extractor_is_another_one_and_gradients_pass_it(
 def test_a_whitening_of_another_extractor_is_refused_with_both_names(
     small_sscd: Extractor,
 ) -> None:
-    other = Whitening.fit(correlated(600, 512), 8, extractor="someone else")
+    other = Whitening.fit(correlated(600, 512), 8, extractor=OTHER)
     with pytest.raises(InputError, match=r"fitted for sscd_disc_mixup .* found one for someone"):
         WhitenedExtractor(small_sscd, other)
     narrow = Whitening.fit(correlated(50, 6))
@@ -113,5 +115,5 @@ def test_a_whitening_of_another_extractor_is_refused_with_both_names(
 
 def test_the_file_stands_behind_a_loaded_extractor(tmp_path: Path, small_sscd: Extractor) -> None:
     path = tmp_path / "whitening.npz"
-    Whitening.fit(correlated(600, 512), 16, extractor=str(small_sscd.identity)).write(path)
+    Whitening.fit(correlated(600, 512), 16, extractor=small_sscd.identity).write(path)
     assert load_extractor("sscd_disc_mixup", 96, whitening=path).dimension == 16

@@ -13,12 +13,14 @@ import pytest
 
 import activeindex
 from activeindex.errors import InputError
+from activeindex.identity import ExtractorIdentity
 from activeindex.indexing.artefact import TrainedIndex, load_or_train, train_folder
 from activeindex.indexing.index_files import index_path, read_index
 from activeindex.indexing.training import METRICS, Metric, train_index
 from tests.indexing.trained import KINDS, Array, copy_of, features, trained
 
-SSCD = "sscd_disc_mixup (86386042eb85) at 288 px"
+SSCD = ExtractorIdentity("sscd_disc_mixup", "86386042eb85" + 52 * "0", 288)
+DINO = ExtractorIdentity("dino_vits", "ba9876543210" + 52 * "0", 224)
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,7 @@ class Training:
     """Training features of a known origin."""
 
     values: Array
-    extractor: str | None = SSCD
-    extractor_sha256: str | None = "86386042eb85"
+    extractor: ExtractorIdentity | None = SSCD
 
     def hash(self) -> str:
         return hashlib.sha256(self.values.tobytes()).hexdigest()
@@ -81,8 +82,8 @@ def test_an_index_that_knows_edits_is_found_again_with_the_same_copies_alone(
 
 
 def test_copies_seen_by_another_extractor_are_refused(tmp_path: Path) -> None:
-    others = training(values=features(800, seed=1), extractor="another")
-    message = f"expected features of {SSCD}, as in fts_training_path, found features of another"
+    others = training(values=features(800, seed=1), extractor=DINO)
+    message = f"expected features of {SSCD}, as in fts_training_path, found features of {DINO}"
     with pytest.raises(InputError, match=re.escape(message)):
         load(tmp_path, "NAP4,IVF16,PQ8x8np", edited=[others])
     assert not list(tmp_path.iterdir())
@@ -103,8 +104,7 @@ def test_the_manifest_says_what_the_index_was_made_of(tmp_path: Path) -> None:
         "idx_factory": "IVF16,PQ8x8np",
         "quant": "L2",
         "dimension": 64,
-        "extractor": SSCD,
-        "extractor_sha256": "86386042eb85",
+        "extractor": SSCD.as_json(),
         "training_features": 800,
         "training_sha256": made_of.hash(),
         "sha256": hashlib.sha256(trained_index.path.read_bytes()).hexdigest(),
@@ -190,25 +190,27 @@ def test_a_missing_index_file_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_features_of_another_extractor_are_refused(tmp_path: Path) -> None:
     trained_index = load(tmp_path)
-    other = training(extractor="dino_vits")
-    with pytest.raises(InputError, match="trained with extractor dino_vits, found sscd_disc_mixup"):
+    other = training(extractor=DINO)
+    with pytest.raises(
+        InputError, match=r"trained with extractor dino_vits \(.*, found sscd_disc_mixup \("
+    ):
         load(tmp_path, made_of=other)
     assert load(tmp_path, made_of=other, any_origin=True).identity == trained_index.identity
     trained_index.check_extractor(SSCD)
     with pytest.raises(InputError, match=f"^{trained_index.path}: .* of sscd.*, found .* dino"):
-        trained_index.check_extractor("dino_vits")
+        trained_index.check_extractor(DINO)
 
 
 def test_force_is_not_offered_where_dimensions_do_not_fit(tmp_path: Path) -> None:
     trained_index = load(tmp_path)
     with pytest.raises(InputError) as caught:
-        trained_index.check_extractor("dino_vits", 384)
+        trained_index.check_extractor(DINO, 384)
     assert str(caught.value) == (
         f"{trained_index.path}: expected features of {SSCD}, of dimension 64, "
-        "found features of dino_vits, of dimension 384"
+        f"found features of {DINO}, of dimension 384"
     )
     with pytest.raises(InputError, match=r"--force goes on nevertheless$"):
-        trained_index.check_extractor("dino_vits", 64)
+        trained_index.check_extractor(DINO, 64)
 
 
 def test_other_training_features_are_refused(tmp_path: Path) -> None:
@@ -221,7 +223,7 @@ def test_an_index_of_another_program_has_no_manifest_and_is_taken(tmp_path: Path
     place(tmp_path, trained("IVF16,PQ8x8np"), "IVF16,PQ8x8np")
     taken = load(tmp_path)
     assert taken.manifest is None
-    taken.check_extractor("any")
+    taken.check_extractor(DINO)
 
 
 def test_features_of_unknown_origin_are_taken(tmp_path: Path) -> None:

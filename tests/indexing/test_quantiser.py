@@ -13,9 +13,9 @@ from hypothesis.extra.numpy import arrays
 from activeindex.errors import NoTargetError, ShapeError
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.features import features_of
+from activeindex.identity import QuantiserIdentity
 from activeindex.images.levels import Pixels, to_tensor
 from activeindex.images.resizing import resize_square
-from activeindex.indexing.identity import QuantiserIdentity
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.training import Metric, train_index
 from activeindex.indexing.unwrap import transforms_of

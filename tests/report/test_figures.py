@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,13 @@ from activeindex.evaluation.csv_files import DETECTION_HEADER, RETRIEVAL_HEADER,
 from activeindex.evaluation.published import matching_published
 from activeindex.evaluation.query_records import PLACES_HEADER, QueryRecord
 from activeindex.evaluation.retrieval import RetrievalResult
+from activeindex.identity import ExtractorIdentity
 from activeindex.report import figures
 from activeindex.report.runs import ReportedRun, read_runs
 from activeindex.report.tables import recall_latex, recall_table
 
 IMAGES, REFERENCES, NEIGHBOURS = 16, 100, 10
-SSCD = "sscd_disc_mixup (86386042eb85) at 288 px"
+SSCD = ExtractorIdentity("sscd_disc_mixup", "86386042eb85" + 52 * "0", 288)
 
 
 def write_run(
@@ -47,7 +49,12 @@ def write_run(
     (folder / "icd_df.csv").write_text("".join(copies))
     (folder / "queries.csv").write_text("".join(places))
     settings = {"active": False, "index": {"idx_factory": index, "nprobe": 1, "quant": "L2"}}
-    notes = {"settings": settings, "extractor": SSCD, "references": REFERENCES, "images": IMAGES}
+    notes = {
+        "settings": settings,
+        "extractor": SSCD.as_json(),
+        "references": REFERENCES,
+        "images": IMAGES,
+    }
     (folder / "run.json").write_text(json.dumps(notes))
 
 
@@ -109,16 +116,19 @@ def test_without_queries_csv_distances_are_those_of_the_results(
         ("PCA64,LSH", SSCD, 1, 0.78),
         ("OPQ8_64,PQ8x8", SSCD, 1, 0.92),
         ("IVF4096,PQ8x8", SSCD, 8, None),
-        ("IVF4096,PQ8x8", "dino_vits (0) at 288 px", 1, None),
-        ("IVF4096,PQ8x8", "sscd_disc_mixup (0) at 64 px", 1, None),
-        ("IVF4096,PQ8x8", "sscd_disc_mixup+whitening:0123 (0) at 288 px", 1, None),
-        ("IVF4096,PQ8x8", "sscd_disc_mixup.torchscript.pt (0) at 288 px", 1, 0.46),
+        ("IVF4096,PQ8x8", replace(SSCD, name="dino_vits"), 1, None),
+        ("IVF4096,PQ8x8", replace(SSCD, input_size=64), 1, None),
+        ("IVF4096,PQ8x8", replace(SSCD, whitening=64 * "1"), 1, None),
+        ("IVF4096,PQ8x8", replace(SSCD, name="sscd_disc_mixup.torchscript.pt"), 1, 0.46),
         ("OPQ8_64,IVF64,PQ8x8", SSCD, 1, None),
         (None, None, None, None),
     ],
 )
 def test_published_figures_stand_beside_their_own_setting_only(
-    factory: str | None, extractor: str | None, nprobe: int | None, average: float | None
+    factory: str | None,
+    extractor: ExtractorIdentity | None,
+    nprobe: int | None,
+    average: float | None,
 ) -> None:
     found = matching_published(factory, extractor, nprobe, "passive")
     assert (found and found.average) == average

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from activeindex.identity import ExtractorIdentity
 from activeindex.indexing.artefact import TrainedIndex, train_folder
 from activeindex.stores.records import Batch
 from activeindex.stores.store import Store
 from tests.indexing.trained import Array, features
 
-EXTRACTOR = "sscd (0123456789ab) at 288 px"
+EXTRACTOR = ExtractorIdentity("sscd", "0123456789ab" + 52 * "0", 288)
 ENGINES = ("faiss:", "lance://")
 
 
@@ -20,8 +21,7 @@ class Training:
     """Features as ``train_folder`` takes them."""
 
     values: Array
-    extractor: str | None = EXTRACTOR
-    extractor_sha256: str | None = None
+    extractor: ExtractorIdentity | None = EXTRACTOR
 
     def hash(self) -> str:
         return str(float(self.values.sum()))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from activeindex.errors import InputError, ShapeError
+from activeindex.identity import ExtractorIdentity
 from activeindex.indexing.artefact import TrainedIndex, train_folder
 from activeindex.indexing.search import search, set_nprobe
 from activeindex.runtime.locking import only_run
@@ -14,6 +15,8 @@ from activeindex.stores.records import Batch
 from activeindex.stores.store import Store
 from tests.indexing.trained import copy_of, features
 from tests.stores.conftest import EXTRACTOR, Training, batch, queries
+
+DINO = ExtractorIdentity("dino", "ba9876543210" + 52 * "0", 224)
 
 Make = Callable[[], Store]
 
@@ -197,11 +200,11 @@ def test_another_quantiser_or_extractor_is_refused_with_both_names(
             refused.value
         )
         with pytest.raises(InputError, match=r"expected features of sscd .*, found .* of dino"):
-            store.check_extractor("dino (ba9876543210) at 224 px")
+            store.check_extractor(DINO)
         with pytest.raises(InputError, match=r"--force goes on nevertheless$"):
-            store.check_extractor("dino (ba9876543210) at 224 px", 64)
+            store.check_extractor(DINO, 64)
         with pytest.raises(InputError, match=r", of dimension 64, found .*, of dimension 384$"):
-            store.check_extractor("dino (ba9876543210) at 224 px", 384)
+            store.check_extractor(DINO, 384)
         store.check_extractor(EXTRACTOR)
         with pytest.raises(InputError, match="has a generation of"):
             store.renew(trained)
@@ -212,9 +215,7 @@ def test_a_quantiser_for_other_features_begins_no_generation(
 ) -> None:
     folder = tmp_path_factory.mktemp("others")
     narrow = train_folder(folder / "a", Training(features(800, 32)), "IVF4,PQ8x8np", "L2")
-    other = train_folder(
-        folder / "b", Training(features(800, 64), "dino (ba98) at 224 px"), "IVF4,PQ8x8np", "L2"
-    )
+    other = train_folder(folder / "b", Training(features(800, 64), DINO), "IVF4,PQ8x8np", "L2")
     with make() as store:
         with pytest.raises(InputError, match=r"expected a quantiser of dimension 64 .* 32"):
             store.renew(narrow)

@@ -123,8 +123,8 @@ def activate_folder(
     suffix = release.format.suffix
     outputs = _output_names([path.relative_to(data_dir) for path in paths], suffix)
     identity = {
-        "extractor": str(extractor.identity),
-        "quantiser": " and ".join(str(each.identity or "") for each in quantisers),
+        "extractor": extractor.identity.as_json(),
+        "quantiser": [each.identity and each.identity.as_json() for each in quantisers],
         "images": fingerprint(data_dir, paths),
         "settings": asdict(settings),
         "release": asdict(release),

@@ -11,8 +11,8 @@ from typing import Any
 from activeindex.activation.results import ActivatedImage
 from activeindex.activation.settings import ActivationSettings, ReleaseSettings
 from activeindex.errors import InputError
-from activeindex.extractors.base import Extractor, ExtractorIdentity
-from activeindex.indexing.identity import QuantiserIdentity
+from activeindex.extractors.base import Extractor
+from activeindex.identity import ExtractorIdentity, QuantiserIdentity, same
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.runtime.files import file_hash, read_json_lines
 
@@ -60,7 +60,7 @@ class Recorder:
                 "code": aim.code.hex(),
                 "distance_before": aim.distance_before,
                 "distance_after": aim.distance_after,
-                "quantiser": quantiser.identity and asdict(quantiser.identity),
+                "quantiser": quantiser.identity and quantiser.identity.as_json(),
             }
             for quantiser, aim in zip(self.quantisers, image.aims, strict=True)
         ]
@@ -78,7 +78,7 @@ class Recorder:
             "passes": image.passes,
             **first,
             "also": others,
-            "extractor": asdict(self.extractor.identity),
+            "extractor": self.extractor.identity.as_json(),
             "settings": asdict(self.settings),
             "seed": self.seed,
         }
@@ -162,7 +162,7 @@ def recorded_outcomes(path: Path, record: Mapping[str, Any]) -> list[RecordedOut
 def recorded_extractor(path: Path, record: Mapping[str, Any]) -> ExtractorIdentity | None:
     """The extractor through which an image was activated; see :func:`recorded_outcomes`."""
     with _as_recorded(path, record, "extractor"):
-        return ExtractorIdentity(**record["extractor"]) if record.get("extractor") else None
+        return ExtractorIdentity.from_json(record.get("extractor"))
 
 
 @contextmanager
@@ -195,10 +195,10 @@ def check_released(folder: Path, quantiser: Quantiser, extractor: Extractor) -> 
     here, through = quantiser.identity, extractor.identity
     for record in read_records(path):
         recorded = [aim.quantiser for aim in recorded_outcomes(path, record)]
-        if recorded and here is not None and here.sha256 not in [each.sha256 for each in recorded]:
+        if recorded and not any(same(here, each) for each in recorded):
             _refuse(path, record, "for the quantiser", " and ".join(map(str, recorded)), str(here))
         weights = recorded_extractor(path, record)
-        if weights is not None and weights != through:
+        if not same(weights, through):
             _refuse(path, record, "through the extractor", str(weights), str(through))
 
 

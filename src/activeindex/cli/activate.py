@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> None:
     extractor = chosen_extractor(options, reporter)
     if not options.force:
         for index in indexes:
-            index.check_extractor(str(extractor.identity), extractor.dimension)
+            index.check_extractor(extractor.identity, extractor.dimension)
     names = " and ".join(str(index.identity) for index in indexes)
     reporter.line(f"{counted(total, 'image')}, index {names}, extractor {extractor.identity}")
     report_other_files(options.folder, reporter)

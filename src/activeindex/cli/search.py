@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> None:
             store.generation_of(TrainedIndex.read(options.index))
         extractor = chosen_extractor(options, reporter)
         if not options.force:
-            store.check_extractor(str(extractor.identity), extractor.dimension)
+            store.check_extractor(extractor.identity, extractor.dimension)
         count = counted(store.count(), "image")
         reporter.line(f"{options.store}: {count}; extractor {extractor.identity}")
         answers = find_images(

@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> None:
     whitening = Whitening.fit(
         features.values,
         options.dimension,
-        extractor=features.extractor or "",
+        extractor=features.extractor,
         training_sha256=features.hash(),
     )
     whitening.write(options.out)

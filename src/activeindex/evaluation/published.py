@@ -10,6 +10,7 @@ from typing import Literal
 
 from activeindex.evaluation.retrieval import EditKey
 from activeindex.evaluation.tables import PUBLISHED_EDITS
+from activeindex.identity import ExtractorIdentity
 
 CITATION = "Fernandez et al., Active Image Indexing, ICLR 2023 (arXiv:2210.10620)"
 COLLECTION = "DISC21, 10,000 images among 1,000,000"
@@ -96,21 +97,21 @@ PUBLISHED: tuple[PublishedRun, ...] = tuple(
 
 
 def matching_published(
-    idx_factory: object, extractor: object, nprobe: object, arm: Arm
+    idx_factory: object, extractor: ExtractorIdentity | None, nprobe: object, arm: Arm
 ) -> PublishedRun | None:
     """The published line of a run's setting; None if there is none.
 
     Args:
         idx_factory: The run's FAISS factory string.
-        extractor: The extractor as it introduces itself, ``"sscd_disc_mixup (…) at 288 px"``.
+        extractor: The run's extractor.
         nprobe: Inverted lists visited.
         arm: The run's arm.
     """
-    if not isinstance(idx_factory, str) or not isinstance(extractor, str) or nprobe != 1:
+    if not isinstance(idx_factory, str) or extractor is None or nprobe != 1:
         return None
-    # Its own name, or that of its file; with a pooling or whitening behind it, it is another one.
-    name = extractor.partition(" (")[0]
-    if "+" in name or EXTRACTOR not in name or not extractor.endswith(f" at {INPUT_SIZE} px"):
+    # With a pooling or whitening behind it, it is another extractor.
+    plain = extractor.pooling is None and extractor.whitening is None
+    if not plain or EXTRACTOR not in extractor.name or extractor.input_size != INPUT_SIZE:
         return None
     for run in PUBLISHED:
         if run.arm == arm and re.fullmatch(_FACTORIES[run.index], idx_factory):

@@ -1,14 +1,15 @@
 """What the two arms share: a searchable index with the references and the originals in it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import faiss
 
 from activeindex.experiment.settings import IndexSettings
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.feature_files import FeatureFile, read_copies, read_features
+from activeindex.identity import check_extractors
 from activeindex.indexing.artefact import load_or_train
-from activeindex.indexing.identity import check_extractors
 from activeindex.indexing.index_files import read_index
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.search import add, set_nprobe, set_search_parameters
@@ -30,7 +31,7 @@ class FilledIndex:
     quantiser: Quantiser
     training_features: int
     references: int
-    identity: dict[str, str]
+    identity: dict[str, Any]
 
 
 def build_index(
@@ -62,7 +63,7 @@ def build_index(
     )
     if not settings.force:
         # Features without a note do not say what they come from; the index's manifest may.
-        trained.check_extractor(str(extractor.identity))
+        trained.check_extractor(extractor.identity)
     # Another copy of the index, which stays empty: it is what workers elsewhere get.
     index, quantiser = trained.index, Quantiser(read_index(trained.path), trained.identity)
     for features in (references, originals):
@@ -71,8 +72,8 @@ def build_index(
     if settings.search_params is not None:
         set_search_parameters(index, settings.search_params)
     identity = {
-        "extractor": str(extractor.identity),
-        "quantiser": str(trained.identity),
+        "extractor": extractor.identity.as_json(),
+        "quantiser": trained.identity.as_json(),
         "training_sha256": training.hash(),
         "references_sha256": references.hash(),
         "originals_sha256": originals.hash(),
@@ -90,4 +91,4 @@ def _check_origin(
     settings: IndexSettings, option: str, features: FeatureFile, extractor: Extractor
 ) -> None:
     if not settings.force:
-        check_extractors(f"{option} {features.path}", str(extractor.identity), features.extractor)
+        check_extractors(f"{option} {features.path}", extractor.identity, features.extractor)

@@ -9,6 +9,7 @@ from activeindex.errors import InputError
 from activeindex.evaluation.comparison import HitTable
 from activeindex.evaluation.copy_detection import ScoredPairs
 from activeindex.evaluation.csv_files import RetrievalColumns, read_detection
+from activeindex.identity import ExtractorIdentity
 from activeindex.runtime.files import read_json
 
 if TYPE_CHECKING:
@@ -64,6 +65,11 @@ class RunFolder:
         for name in names:
             value = value.get(name) if isinstance(value, dict) else None
         return value
+
+    @property
+    def extractor(self) -> ExtractorIdentity | None:
+        """The extractor that was used; None if it is not noted."""
+        return ExtractorIdentity.from_json(self.notes.get("extractor"))
 
     @property
     def metric(self) -> "Metric":

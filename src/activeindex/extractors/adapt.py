@@ -17,11 +17,11 @@ from activeindex.extractors.base import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Extractor,
-    ExtractorIdentity,
     probe_images,
 )
 from activeindex.extractors.folding import folded
 from activeindex.extractors.pooling import Pooling
+from activeindex.identity import ExtractorIdentity
 
 _PROBE_STEPS = 16
 """Levels between 0 and the largest value to which a probe's feature is rounded before it is hashed,
@@ -51,7 +51,8 @@ class NetworkExtractor(Extractor):
         std: tuple[float, float, float] = IMAGENET_STD,
         pooling: Pooling | None = None,
     ) -> None:
-        super().__init__(identity.with_suffix(str(pooling)) if pooling else identity, dimension=0)
+        pooled = identity if pooling is None else replace(identity, pooling=str(pooling))
+        super().__init__(pooled, dimension=0)
         self.network = folded(network.eval(), identity.input_size)
         for parameter in self.network.parameters():  # Scripted modules have no requires_grad_.
             parameter.requires_grad_(False)

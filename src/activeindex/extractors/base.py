@@ -3,7 +3,6 @@
 import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, SupportsIndex
 
@@ -11,32 +10,10 @@ import torch
 from torch import nn
 
 from activeindex.errors import InputError, ShapeError, reason_of
+from activeindex.identity import ExtractorIdentity
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class ExtractorIdentity:
-    """What makes two extractors the same one: features of different ones never compare.
-
-    Attributes:
-        name: The extractor's name, or the name of its file.
-        sha256: Hash of the file that holds its weights; of the weights themselves where a library
-            loads its own.
-        input_size: Side in pixels of the square that images are resized to.
-    """
-
-    name: str
-    sha256: str
-    input_size: int
-
-    def with_suffix(self, suffix: str) -> "ExtractorIdentity":
-        """The identity of this extractor with something more behind it."""
-        return replace(self, name=f"{self.name}+{suffix}")
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.sha256[:12]}) at {self.input_size} px"
 
 
 class Extractor(nn.Module, ABC):

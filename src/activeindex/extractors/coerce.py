@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 
 from activeindex.errors import InputError
-from activeindex.extractors.base import Extractor, ExtractorIdentity
+from activeindex.extractors.base import Extractor
 from activeindex.extractors.features import code_features
 from activeindex.extractors.named import load_extractor
+from activeindex.identity import ExtractorIdentity
 from activeindex.images.coerce import Images, iterate_pictures
 from activeindex.images.resizing import to_square
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from activeindex.errors import InputError, reason_of
-from activeindex.extractors.base import ExtractorIdentity
+from activeindex.identity import ExtractorIdentity
 from activeindex.runtime.files import check_file, read_json, whole_file, write_json
 
 SUFFIXES = (".pt", ".pth", ".npy")
@@ -34,15 +34,13 @@ class FeatureFile:
         values: ``(n, d)`` float32, mapped from the disk where the format allows it.
         extractor: The identity of the extractor as noted by ``extract_fts``, or None where the
             file has no note (made by another program).
-        extractor_sha256: Hash of its weights, or None likewise.
         descriptor_views: Views that were averaged with each image
             (:func:`~activeindex.extractors.code_features`), or None likewise.
     """
 
     path: Path
     values: npt.NDArray[np.float32]
-    extractor: str | None
-    extractor_sha256: str | None = None
+    extractor: ExtractorIdentity | None
     descriptor_views: int | None = None
 
     def hash(self) -> str:
@@ -100,17 +98,9 @@ def read_features(
         kinds = ("of images as they are", "of edited copies (extract_fts --edit_seed)")
         expected, found = kinds[edited], kinds[not edited]
         raise InputError(f"{option} {path}: expected features {expected}, found those {found}")
-    extractor, sha256 = (
-        None if noted.get(key) is None else str(noted[key])
-        for key in ("extractor", "extractor_sha256")
-    )
-    return FeatureFile(
-        path,
-        values,
-        extractor,
-        sha256,
-        None if extractor is None else noted.get("descriptor_views", 0),
-    )
+    extractor = ExtractorIdentity.from_json(noted.get("extractor"), noted.get("extractor_sha256"))
+    views = None if extractor is None else noted.get("descriptor_views", 0)
+    return FeatureFile(path, values, extractor, views)
 
 
 def read_copies(paths: Sequence[Path], features: FeatureFile) -> list[FeatureFile]:
@@ -227,8 +217,7 @@ def write_note(
     """
     count, dimension = shape
     note = {
-        "extractor": str(extractor),
-        "extractor_sha256": extractor.sha256,
+        "extractor": extractor.as_json(),
         "descriptor_views": descriptor_views,
         "count": count,
         "dimension": dimension,

@@ -275,8 +275,7 @@ def extract_folder(
     paths = list_images(data_dir)
     names = [path.relative_to(data_dir).as_posix() for path in paths]
     identity = {
-        "extractor": str(extractor.identity),
-        "extractor_sha256": extractor.identity.sha256,
+        "extractor": extractor.identity.as_json(),
         "data_dir": str(data_dir.resolve()),
         "images": fingerprint(data_dir, paths),
         "batch_size": batch_size,
@@ -296,7 +295,7 @@ def extract_folder(
         "fts",
         identity,
         (ROWS_FILE, NAMES_FILE),
-        ignored_keys=("data_dir", "unreadable"),
+        ignored_keys=("data_dir", "unreadable", "extractor_sha256"),
         explanations=OTHER_IMAGES,
     )
     features, filenames = output_dir / f"fts{suffix}", output_dir / NAMES_FILE

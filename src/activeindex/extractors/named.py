@@ -6,7 +6,7 @@ from pathlib import Path
 
 from activeindex.errors import InputError
 from activeindex.extractors.adapt import NetworkExtractor, load_torchscript
-from activeindex.extractors.base import Extractor, ExtractorIdentity
+from activeindex.extractors.base import Extractor
 from activeindex.extractors.cards import CARDS, DEFAULT_EXTRACTOR, DEFAULT_INPUT_SIZE
 from activeindex.extractors.exported import load_program
 from activeindex.extractors.lite0.files import load_lite0
@@ -14,6 +14,7 @@ from activeindex.extractors.pooling import Pooling
 from activeindex.extractors.weights import cached_path, checked_hash, find_weights
 from activeindex.extractors.whitening import WhitenedExtractor, Whitening
 from activeindex.extractors.zoo import LIBRARIES, load_from_library
+from activeindex.identity import ExtractorIdentity
 from activeindex.runtime.files import check_file, file_hash
 from activeindex.runtime.reporting import SILENT, Reporter
 

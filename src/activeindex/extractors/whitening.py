@@ -1,7 +1,8 @@
 """Whitening: a linear map behind an extractor, fitted on training features."""
 
 import hashlib
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 
 from activeindex.errors import InputError, ShapeError, reason_of
 from activeindex.extractors.base import Extractor
+from activeindex.identity import ExtractorIdentity, same
 from activeindex.runtime.files import check_file, whole_file
 
 _ARRAYS = ("mean", "matrix", "extractor", "training_sha256")
@@ -30,13 +32,13 @@ class Whitening:
     Attributes:
         mean: ``(d,)``.
         matrix: ``(k, d)``, the directions with the largest variance first.
-        extractor: The extractor that it was fitted for, as it introduces itself; "" if unknown.
+        extractor: The extractor that it was fitted for; None if that is not known.
         training_sha256: Hash of the training features.
     """
 
     mean: npt.NDArray[np.float32]
     matrix: npt.NDArray[np.float32]
-    extractor: str
+    extractor: ExtractorIdentity | None
     training_sha256: str
 
     @classmethod
@@ -45,7 +47,7 @@ class Whitening:
         features: npt.NDArray[np.float32],
         dimension: int | None = None,
         *,
-        extractor: str = "",
+        extractor: ExtractorIdentity | None = None,
         training_sha256: str = "",
     ) -> Self:
         """Fits on training features ``(n, d)``.
@@ -53,7 +55,7 @@ class Whitening:
         Args:
             features: Of many images, more than ``dimension``.
             dimension: How many directions to keep, ``k``; all ``d`` by default.
-            extractor: What the features come from.
+            extractor: Of the features.
             training_sha256: Their hash.
 
         Raises:
@@ -99,7 +101,7 @@ class Whitening:
                 beside,
                 mean=self.mean,
                 matrix=self.matrix,
-                extractor=np.array(self.extractor),
+                extractor=np.array(json.dumps(self.extractor.as_json()) if self.extractor else ""),
                 training_sha256=np.array(self.training_sha256),
             )
 
@@ -125,7 +127,8 @@ class Whitening:
                 f"whitening {path}: expected float32 mean (d,) and matrix (k, d), found "
                 f"{mean.dtype} {mean.shape} and {matrix.dtype} {matrix.shape}"
             )
-        return cls(mean, matrix, str(arrays["extractor"]), str(arrays["training_sha256"]))
+        extractor = ExtractorIdentity.from_json(str(arrays["extractor"]))
+        return cls(mean, matrix, extractor, str(arrays["training_sha256"]))
 
 
 class WhitenedExtractor(Extractor):
@@ -140,10 +143,10 @@ class WhitenedExtractor(Extractor):
     """
 
     def __init__(self, extractor: Extractor, whitening: Whitening) -> None:
-        here = str(extractor.identity)
-        if whitening.extractor not in ("", here):
+        here, fitted_for = extractor.identity, whitening.extractor
+        if not same(here, fitted_for):
             raise InputError(
-                f"whitening: expected one fitted for {here}, found one for {whitening.extractor}"
+                f"whitening: expected one fitted for {here}, found one for {fitted_for}"
             )
         kept, width = whitening.matrix.shape
         if width != extractor.dimension:
@@ -151,8 +154,7 @@ class WhitenedExtractor(Extractor):
                 f"whitening: expected one of features of dimension {extractor.dimension}, found "
                 f"dimension {width}"
             )
-        suffix = f"whitening:{whitening.sha256[:12]}"
-        super().__init__(extractor.identity.with_suffix(suffix), kept)
+        super().__init__(replace(here, whitening=whitening.sha256), kept)
         self.notes = extractor.notes
         self.extractor = extractor
         self.mean: torch.Tensor

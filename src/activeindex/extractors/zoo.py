@@ -15,10 +15,10 @@ from torch import nn
 
 from activeindex.errors import InputError, MissingExtraError, reason_of
 from activeindex.extractors.adapt import NetworkExtractor, hash_of_weights
-from activeindex.extractors.base import ExtractorIdentity
 from activeindex.extractors.pooling import Pooling
 from activeindex.extractors.weights import cause_of
 from activeindex.extractors.zoo_checkpoints import load_checkpoint
+from activeindex.identity import ExtractorIdentity
 from activeindex.runtime.files import check_file, file_hash
 
 LIBRARIES = ("timm", "torchvision")

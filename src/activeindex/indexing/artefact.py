@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from activeindex.errors import InputError
-from activeindex.indexing.identity import QuantiserIdentity, check_extractors
+from activeindex.identity import ExtractorIdentity, QuantiserIdentity, check_extractors, same
 from activeindex.indexing.index_files import check_same_kind, index_path, read_index
 from activeindex.indexing.manifest import Manifest, library_versions
 from activeindex.indexing.nap import check_wanted
@@ -39,12 +39,8 @@ class TrainingFeatures(Protocol):
         """``(n, d)``."""
 
     @property
-    def extractor(self) -> str | None:
-        """Their extractor, as it introduces itself."""
-
-    @property
-    def extractor_sha256(self) -> str | None:
-        """Hash of its weights."""
+    def extractor(self) -> ExtractorIdentity | None:
+        """Their extractor, if it is known."""
 
     def hash(self) -> str:
         """SHA-256 of the values."""
@@ -102,15 +98,17 @@ class TrainedIndex:
         return cls(file, index, manifest, manifest.identity)
 
     @property
-    def extractor(self) -> str | None:
+    def extractor(self) -> ExtractorIdentity | None:
         """The extractor of the features that it was trained on, if that is known."""
         return None if self.manifest is None else self.manifest.extractor
 
-    def check_extractor(self, extractor: str, dimension: int | None = None) -> None:
+    def check_extractor(
+        self, extractor: ExtractorIdentity | None, dimension: int | None = None
+    ) -> None:
         """Checks that the index was trained on features of an extractor, if that is known.
 
         Args:
-            extractor: As it introduces itself.
+            extractor: Of the features.
             dimension: Of its features; the index's by default.
 
         Raises:
@@ -137,7 +135,7 @@ class _Recipe:
         """The index, trained; raises InputError where that is impossible."""
         wanted = self.features.extractor
         for each in self.edited:
-            if None not in (wanted, each.extractor) and wanted != each.extractor:
+            if not same(wanted, each.extractor):
                 raise InputError(
                     f"fts_edited_path: expected features of {wanted}, as in fts_training_path, "
                     f"found features of {each.extractor}"
@@ -236,7 +234,6 @@ def _write(path: Path, manifest_path: Path, index: faiss.Index, recipe: _Recipe)
         quant=recipe.metric,
         dimension=index.d,
         extractor=features.extractor,
-        extractor_sha256=features.extractor_sha256,
         training_features=len(features.values),
         training_sha256=features.hash(),
         sha256=hashlib.sha256(data.tobytes()).hexdigest(),
@@ -251,10 +248,13 @@ def _check_made_of(trained: TrainedIndex, recipe: _Recipe, advice: str) -> None:
     if trained.manifest is None:
         return
     manifest, features = trained.manifest, recipe.features
+    # A note that 0.1 wrote differs as text: the identity of the same extractor is the wanted one.
+    extractors = manifest.extractor, features.extractor
+    found_extractor = features.extractor if same(*extractors) else manifest.extractor
     for name, found, wanted in (
         ("idx_factory", manifest.idx_factory, recipe.factory),
         ("quant", manifest.quant, recipe.metric),
-        ("extractor", manifest.extractor, features.extractor),
+        ("extractor", found_extractor, features.extractor),
         ("training_sha256", manifest.training_sha256, features.hash()),
         # Once it is trained, nobody has to keep the copies.
         ("edited_sha256", " ".join(sorted(manifest.edited_sha256)), recipe.hashes()),

@@ -10,7 +10,7 @@ import numpy as np
 
 from activeindex import __version__
 from activeindex.errors import InputError
-from activeindex.indexing.identity import QuantiserIdentity
+from activeindex.identity import ExtractorIdentity, QuantiserIdentity
 from activeindex.indexing.training import Metric
 from activeindex.runtime.files import read_json, write_json
 
@@ -23,9 +23,7 @@ class Manifest:
         idx_factory: FAISS factory string.
         quant: Metric, ``L2`` or ``IP``.
         dimension: Number of values in a feature.
-        extractor: The extractor of the training features, as it introduces itself; None if they
-            do not say.
-        extractor_sha256: Hash of its weights, or None.
+        extractor: The extractor of the training features, if it is known.
         training_features: How many features the index was trained on.
         training_sha256: Hash of their values.
         edited_sha256: Hashes of the features of edited copies, where a projection was fitted on
@@ -37,8 +35,7 @@ class Manifest:
     idx_factory: str
     quant: Metric
     dimension: int
-    extractor: str | None
-    extractor_sha256: str | None
+    extractor: ExtractorIdentity | None
     training_features: int
     training_sha256: str
     sha256: str
@@ -68,7 +65,9 @@ class Manifest:
             raise InputError(
                 f"{path}: expected the manifest of an index, found no {', '.join(missing)}"
             )
-        return cls(**{each.name: value[each.name] for each in fields(cls) if each.name in value})
+        known = {each.name: value[each.name] for each in fields(cls) if each.name in value}
+        extractor = ExtractorIdentity.from_json(known["extractor"], value.get("extractor_sha256"))
+        return cls(**{**known, "extractor": extractor})
 
 
 def library_versions() -> dict[str, str]:

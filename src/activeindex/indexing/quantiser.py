@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from activeindex.errors import NoTargetError, ShapeError
-from activeindex.indexing.identity import QuantiserIdentity
+from activeindex.identity import QuantiserIdentity
 from activeindex.indexing.training import faiss_reason
 from activeindex.indexing.unwrap import unwrapped
 from activeindex.indexing.voronoi import HalfSpaces, centroid_half_space_of, half_spaces_of

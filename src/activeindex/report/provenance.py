@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from activeindex.identity import shown
 from activeindex.report.runs import ReportedRun
 
 
@@ -65,7 +66,7 @@ def settings_of(runs: Sequence[ReportedRun]) -> list[Setting]:
 
 
 def _notes(run: ReportedRun) -> dict[str, Any]:
-    notes = dict(run.folder.notes)
+    notes: dict[str, Any] = {key: shown(key, value) for key, value in run.folder.notes.items()}
     settings = notes.pop("settings", {})
     starts = [{k: v for k, v in start.items() if k != "command"} for start in run.starts]
     last = {"last start": starts[-1]} if starts else {}
@@ -101,7 +102,7 @@ def command_of(run: ReportedRun) -> tuple[str, str] | None:
             shown = {"true": "True", "false": "False"}.get(value, value)
             option = "format" if name == "release.format.name" else name.rpartition(".")[2]
             words += [f"--{option}", *(json.loads(shown) if name in _SEVERAL else [shown])]
-    extractor = run.folder.notes.get("extractor", "an extractor that is not noted")
+    extractor = run.folder.extractor or "an extractor that is not noted"
     return shlex.join(words), f"from run.json; the extractor was {extractor}"
 
 

@@ -197,8 +197,7 @@ class ReportedRun:
         if self.arm is None:
             return None
         index = [self.folder.setting("index", key) for key in ("idx_factory", "nprobe")]
-        extractor = self.folder.notes.get("extractor")
-        return matching_published(index[0], extractor, index[1], self.arm)
+        return matching_published(index[0], self.folder.extractor, index[1], self.arm)
 
     @property
     def distance_kind(self) -> str:

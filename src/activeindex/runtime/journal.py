@@ -18,6 +18,7 @@ from types import MappingProxyType, TracebackType
 from typing import IO, Any, Self
 
 from activeindex.errors import InputError
+from activeindex.identity import is_identity, noted_difference
 from activeindex.runtime.files import output_error, parse_json, read_json, write_json
 from activeindex.runtime.locking import LOCK_FILE, BusyError, only_run
 
@@ -288,15 +289,19 @@ def _check(
 def _first_difference(
     name: str, expected: Any, found: Any, ignored_keys: Collection[str]
 ) -> tuple[str, Any, Any] | None:
-    """Innermost key whose values differ, with both values."""
+    """Innermost key whose values differ, with both values; identities are compared as such."""
+    if is_identity(name):
+        texts = noted_difference(name, expected, found)
+        return texts and (name, *texts)
     if isinstance(expected, Mapping) and isinstance(found, Mapping):
         for key in sorted({*expected, *found} - {*ignored_keys}):
-            if difference := _first_difference(
-                key, expected.get(key), found.get(key), ignored_keys
-            ):
+            here, there = expected.get(key), found.get(key)
+            if difference := _first_difference(key, here, there, ignored_keys):
                 return difference
         return None
-    return None if expected == found else (name, expected, found)
+    if expected == found:
+        return None
+    return (name, expected, found)
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from activeindex.extractors.feature_files import (
     FeatureFile,
     is_of_activation,
 )
+from activeindex.identity import same
 from activeindex.runtime.files import check_file, check_there, read_lines
 from activeindex.runtime.progress import Progress, Silent, counted, listed
 from activeindex.stores.generation import Generation
@@ -147,7 +148,7 @@ def read_activations(
     for record in read_records(check_file(path, "activation")):
         name = str(record.get("name"))
         aims = recorded_outcomes(path, record)
-        here = [aim.reached for aim in aims if aim.quantiser.sha256 == identity.sha256]
+        here = [aim.reached for aim in aims if same(aim.quantiser, identity)]
         if aims and not force:
             if not here:
                 found = " and ".join(str(aim.quantiser) for aim in aims)
@@ -155,8 +156,7 @@ def read_activations(
                     f"{path}: {name} was activated for the quantiser {found}, expected "
                     f"{identity}; choose a generation with --index, or --force"
                 )
-            if extractor := recorded_extractor(path, record):
-                store.check_extractor(str(extractor))
+            store.check_extractor(recorded_extractor(path, record))
         # Of several quantisers, what was reached for this one.
         records[name] = {**record, **here[0]} if here else record
     return records

@@ -13,8 +13,8 @@ import numpy as np
 
 from activeindex.errors import InputError, ShapeError
 from activeindex.extractors.feature_files import FeatureFile
+from activeindex.identity import ExtractorIdentity, check_extractors, same
 from activeindex.indexing.artefact import TrainedIndex
-from activeindex.indexing.identity import check_extractors
 from activeindex.indexing.search import Neighbours
 from activeindex.runtime.closing import Closing
 from activeindex.runtime.files import read_json, whole_file, write_json
@@ -38,15 +38,14 @@ class StoreNote:
     Attributes:
         format: Of the folder.
         engine: ``faiss`` or ``lance``.
-        extractor: The extractor of all features, as it introduces itself; None if the quantiser
-            does not say.
+        extractor: The extractor of all features; None if the quantiser does not say.
         generations: Their folders, oldest first.
         next_id: The id of the next image.
     """
 
     format: int
     engine: str
-    extractor: str | None
+    extractor: ExtractorIdentity | None
     generations: tuple[str, ...]
     next_id: int
 
@@ -132,9 +131,7 @@ class Store(Closing):
                     f"{self._address}: expected a quantiser of dimension {first.d} and the same "
                     f"metric, found {trained.identity} of dimension {trained.index.d}"
                 )
-            if None not in (trained.extractor, self.extractor) and (
-                trained.extractor != self.extractor
-            ):
+            if not same(trained.extractor, self.extractor):
                 raise InputError(
                     f"{self._address}: expected a quantiser of features of {self.extractor}, "
                     f"found {trained.identity} of features of {trained.extractor}"
@@ -168,11 +165,13 @@ class Store(Closing):
             )
         return found
 
-    def check_extractor(self, extractor: str | None, dimension: int | None = None) -> None:
+    def check_extractor(
+        self, extractor: ExtractorIdentity | None, dimension: int | None = None
+    ) -> None:
         """Checks that features come from the extractor of the store, if both are known.
 
         Args:
-            extractor: Theirs, as it introduces itself.
+            extractor: Theirs.
             dimension: Theirs; the store's by default.
 
         Raises:
@@ -382,8 +381,8 @@ class Store(Closing):
             raise ShapeError("features", ("n", self.dimension), features.shape)
 
     def _find(self, trained: TrainedIndex) -> Generation | None:
-        wanted = trained.identity.sha256
-        return next((g for g in self._generations if g.trained.identity.sha256 == wanted), None)
+        wanted = trained.identity
+        return next((g for g in self._generations if same(g.trained.identity, wanted)), None)
 
     def _finish_killed_writes(self) -> None:
         if self._engine is not None:  # Left to `index`.
@@ -414,7 +413,9 @@ class Store(Closing):
             raise InputError(f"{self._address}: expected a store, found no {_NOTE} there")
         value = read_json(path)
         try:
-            note = StoreNote(**{**value, "generations": tuple(value["generations"])})
+            extractor = ExtractorIdentity.from_json(value["extractor"])
+            generations = tuple(value["generations"])
+            note = StoreNote(**{**value, "extractor": extractor, "generations": generations})
         except (KeyError, TypeError):
             raise InputError(f"{path}: expected the note of a store") from None
         if (note.format, note.engine) != (_FORMAT, self._address.engine):

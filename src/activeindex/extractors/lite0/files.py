@@ -11,9 +11,9 @@ from safetensors.torch import save
 
 from activeindex.errors import InputError, reason_of
 from activeindex.extractors.adapt import NetworkExtractor
-from activeindex.extractors.base import ExtractorIdentity
 from activeindex.extractors.lite0.descriptor import Descriptor
 from activeindex.extractors.lite0.trunk import MEAN, STD
+from activeindex.identity import ExtractorIdentity
 from activeindex.runtime.files import check_file, file_hash, whole_file
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import torch
 
 from activeindex.errors import InputError
-from activeindex.extractors.base import IMAGENET_MEAN, IMAGENET_STD, Extractor, ExtractorIdentity
+from activeindex.extractors.base import IMAGENET_MEAN, IMAGENET_STD, Extractor
 from activeindex.extractors.onnx.module import OnnxModule, load_onnx_module
+from activeindex.identity import ExtractorIdentity
 
 
 class OnnxExtractor(Extractor):
