@@ -24,6 +24,7 @@ COMMANDS = {
     "activate": "activate a folder of images against an index, before their release",
     "compare": "compare two runs: the paired difference per edit, with a significance test",
     "demo": "the experiment in small, on photographs that ship in packages",
+    "evaluate": "evaluate released pictures, activated by this program or by any other",
     "extract_fts": "extract the features of a folder of images",
     "main": "run an experiment: index, activate, edit, search, evaluate",
     "models": "list the named extractors, and which of them are on this machine",

@@ -12,7 +12,7 @@ from activeindex.evaluation.copy_detection import NO_MATCH
 from activeindex.evaluation.query_records import QueryRecord, Test
 from activeindex.experiment.cell_retention import Originals
 from activeindex.experiment.queries import Query
-from activeindex.experiment.times import StageTimes
+from activeindex.experiment.times import StageTimes, Stopwatch
 from activeindex.indexing.search import search
 
 
@@ -66,7 +66,7 @@ class Searcher:
     originals: Originals
     kneighbors: int
     batch_size: int
-    times: StageTimes
+    times: StageTimes | Stopwatch
 
     def find(self, queries: Sequence[Query]) -> Iterator[Found]:
         """Yields what is found for each query, in order."""

@@ -44,7 +44,7 @@ class Quantiser:
 
     def __init__(self, index: faiss.Index, identity: QuantiserIdentity | None = None) -> None:
         self.identity = identity
-        self._outer = index  # Kept because it owns what the next line points into.
+        self.index = index  # Kept because it owns what the next line points into.
         self._transforms, self._codec = unwrapped(index)
         _repair(self._codec)
         local_search = "LocalSearch" in _kind(self._codec)
@@ -64,7 +64,7 @@ class Quantiser:
             ) from None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _from_bytes, (faiss.serialize_index(self._outer), self.identity)
+        return _from_bytes, (faiss.serialize_index(self.index), self.identity)
 
     @property
     def code_size(self) -> int:

@@ -108,6 +108,8 @@ class Pictures:
 
     def released(self, number: int) -> Path | None:
         """What was released: the activated image, or in a passive run the original."""
+        if released := self.run.folder.notes.get("released"):  # Of `activeindex evaluate`.
+            return self._found(released[number])
         kept = sorted((self.run.folder.path / "imgs").glob(f"{number:05d}.*"))
         if kept:
             return kept[0]

@@ -93,7 +93,7 @@ def command_of(run: ReportedRun) -> tuple[str, str] | None:
     if typed:
         return str(typed[-1]), "as it was typed"
     settings = run.folder.notes.get("settings")
-    if not isinstance(settings, dict):
+    if not isinstance(settings, dict) or "released_dir" in settings:  # A call of evaluate().
         return None
     options = dict(_flat("", settings))
     words = ["activeindex", "main"]

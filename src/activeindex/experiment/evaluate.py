@@ -1,0 +1,563 @@
+"""Evaluation of pictures that are already released, activated by this program or by any other.
+
+The codes of the originals are stored, copies of the released pictures are searched for: the second
+half of an experiment (:mod:`~activeindex.experiment.run`), through the same queries and searches.
+"""
+
+import json
+import math
+import os
+import pickle
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import chain
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from activeindex import __version__
+from activeindex.activation.records import RECORDS_FILE
+from activeindex.edits.families import RandomEdit
+from activeindex.edits.lists import FIXED_LIST
+from activeindex.edits.named import Edit, as_edit
+from activeindex.errors import ActiveIndexError, InputError, MissingExtraError
+from activeindex.evaluation.csv_files import RETRIEVAL_HEADER, format_row
+from activeindex.evaluation.query_records import PLACES_FILE, PLACES_HEADER, QueryRecord
+from activeindex.evaluation.rendering import recall_text
+from activeindex.evaluation.retrieval import RetrievalResult
+from activeindex.evaluation.tables import RecallTable
+from activeindex.experiment.cell_retention import Features, Originals
+from activeindex.experiment.folder import RETRIEVAL_FILE, RUN_FILE
+from activeindex.experiment.queries import Query, QueryTask, make_queries
+from activeindex.experiment.searching import Searcher
+from activeindex.experiment.times import TIMES_FILE, StageTimes, Stopwatch
+from activeindex.extractors.base import Extractor
+from activeindex.extractors.feature_files import SUFFIXES, read_features
+from activeindex.extractors.features import code_features, features_of
+from activeindex.extractors.named import load_extractor
+from activeindex.images.coerce import Images, iterate_pictures
+from activeindex.images.decoding import read_rgb
+from activeindex.images.folder import list_images
+from activeindex.images.levels import Pixels
+from activeindex.images.quality import Quality, measure_quality
+from activeindex.images.resizing import to_square
+from activeindex.indexing.artefact import TrainedIndex
+from activeindex.indexing.identity import check_extractors
+from activeindex.indexing.manifest import Manifest
+from activeindex.indexing.quantiser import Quantiser
+from activeindex.indexing.search import add, set_nprobe, set_search_parameters
+from activeindex.runtime.files import check_file, write_json, write_text
+from activeindex.runtime.pool import Engine, LocalEngine
+from activeindex.runtime.reporting import SILENT, Reporter, counted
+
+if TYPE_CHECKING:
+    import pandas
+
+_Item = TypeVar("_Item")
+
+IndexLike = str | os.PathLike[str] | TrainedIndex | Quantiser | faiss.Index
+"""The folder or file of a trained index, a quantiser, or any FAISS index."""
+EditLike = Edit | str | RandomEdit
+"""An edit, its name (``"hflip"``, ``"jpeg 50"``), or a function of an RGB Pillow image and a NumPy
+generator that returns an RGB Pillow image."""
+
+_Source = Path | Pixels
+_Named = list[tuple[str, _Source]]
+
+_TOGETHER = 16
+"""Pictures whose queries are made and searched for together, as by default in an experiment."""
+_EXTRACTED = 32
+"""Originals that go through the extractor together, as in extract_fts on a CPU."""
+_QUERIES = 128
+"""Queries that go through the extractor together, as by default in an experiment."""
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationResult:
+    """Result of :func:`evaluate`; printed, it is the table of recall per edit.
+
+    Attributes:
+        names: The originals' names, or their numbers where they come from no file.
+        rows: One per query: the neighbours found and the rank of the original.
+        positions: One per query, in the same order: its cell, its distances to reconstructions.
+        quality: The distortion of each released picture against its original; None where the two
+            have different sizes.
+        distances_before: ``(images,)``: distances of the originals' features to the
+            reconstructions of their codes.
+        references: Number of images in the index before the originals: the first original's id.
+    """
+
+    names: tuple[str, ...]
+    rows: tuple[RetrievalResult, ...]
+    positions: tuple[QueryRecord, ...]
+    quality: tuple[Quality | None, ...]
+    distances_before: npt.NDArray[np.float32]
+    references: int
+
+    @cached_property
+    def recall(self) -> RecallTable:
+        """Mean recall and average precision per edit.
+
+        Average precision has one true image per query: 1 / rank, and 1 / (k + 1) for an original
+        that is not among the k neighbours.
+        """
+        return RecallTable.from_rows(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __str__(self) -> str:
+        distortion = self.distortion
+        lines = [f"{counted(len(self), 'image')}: {distortion['unchanged']} unchanged"]
+        if distortion["psnr"] is not None:
+            figures = "PSNR {psnr:.2f} dB, SSIM {ssim:.3f}, L-inf {linf:.1f}".format(**distortion)
+            lines.append(f"{figures} of the others")
+        if distortion["resized"]:
+            lines.append(f"{distortion['resized']} of another size than their originals")
+        return f"{recall_text({'': self.recall})}\n{'; '.join(lines)}"
+
+    @property
+    def distortion(self) -> dict[str, Any]:
+        """Mean PSNR, SSIM and L-infinity of the changed pictures, and counts of the others."""
+        known = [quality for quality in self.quality if quality is not None]
+        changed = [quality for quality in known if quality.linf]
+        means: dict[str, Any] = {
+            key: float(np.mean([getattr(quality, key) for quality in changed])) if changed else None
+            for key in ("psnr", "ssim", "linf")
+        }
+        counts = {"unchanged": len(known) - len(changed), "resized": len(self) - len(known)}
+        return {**means, **counts}
+
+    @property
+    def has_changes(self) -> bool:
+        """True if any released picture differs from its original."""
+        return bool(self.distortion["unchanged"] < len(self))
+
+    def as_json(self) -> dict[str, Any]:
+        """The tables as values for JSON."""
+        recall = [vars(row) for row in (*self.recall.rows, self.recall.average)]
+        counts = {"images": len(self), "references": self.references}
+        return {**counts, **self.distortion, "recall": recall}
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """A data frame with a row per query.
+
+        Raises:
+            MissingExtraError: If pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise MissingExtraError("pandas", "pandas", "to_pandas") from None
+        lines = []
+        for row, position in zip(self.rows, self.positions, strict=True):
+            number = row.image_index - self.references
+            line = {"name": self.names[number], **vars(position), "rank": row.rank, "ap": row.ap}
+            recall = {f"r@{n}": row.recall_at(n) for n in (1, 10, 100)}
+            lines.append({**line, **recall, **_figures(self.quality[number])})
+        return pandas.DataFrame(lines)
+
+    def save(self, folder: str | os.PathLike[str], notes: dict[str, Any] | None = None) -> None:
+        """Write the files of a run, for ``table``, ``compare`` and ``report``.
+
+        Args:
+            folder: Gets ``retr_df.csv``, ``queries.csv`` and ``run.json``, and where pictures were
+                changed ``activation.jsonl`` with their distortion.
+            notes: Further contents of ``run.json``.
+
+        Raises:
+            InputError: If the folder holds a run already.
+            OutputError: If a file cannot be written.
+        """
+        path = _new_folder(folder)
+        write_text(path / RETRIEVAL_FILE, RETRIEVAL_HEADER + "".join(map(format_row, self.rows)))
+        places = (position.line() for position in self.positions)
+        write_text(path / PLACES_FILE, PLACES_HEADER + "".join(places))
+        counts = {"references": self.references, "images": len(self)}
+        write_json(path / RUN_FILE, {**(notes or {}), "version": __version__, **counts})
+        if records := self._records():
+            write_text(path / RECORDS_FILE, "".join(f"{json.dumps(line)}\n" for line in records))
+
+    def _records(self) -> list[dict[str, Any]]:
+        """A record per released picture, for the distortion in tables and reports.
+
+        None where nothing was changed, which is a passive run, and where the released pictures
+        themselves were not searched for (the edit ``none``) or have other sizes.
+        """
+        after = {
+            row.image_index - self.references: position.distance
+            for row, position in zip(self.rows, self.positions, strict=True)
+            if row.attack == "none"
+        }
+        if not self.has_changes or None in self.quality or len(after) < len(self):
+            return []
+        return [
+            {
+                "image": number,
+                "name": name,
+                **_figures(quality),
+                "distance_before": float(self.distances_before[number]),
+                "distance_after": after[number],
+            }
+            for number, (name, quality) in enumerate(zip(self.names, self.quality, strict=True))
+        ]
+
+
+def evaluate(
+    originals: Images,
+    released: Images,
+    *,
+    index: IndexLike,
+    extractor: Extractor | str | os.PathLike[str] | None = None,
+    references: str | os.PathLike[str] | npt.NDArray[np.float32] | None = None,
+    edits: Sequence[EditLike] = FIXED_LIST,
+    kneighbors: int = 100,
+    nprobe: int = 1,
+    search_params: str | None = None,
+    descriptor_views: int = 0,
+    seed: int = 0,
+    force: bool = False,
+    output_dir: str | os.PathLike[str] | None = None,
+    workers: Engine | None = None,
+    reporter: Reporter = SILENT,
+    command: str | None = None,
+) -> EvaluationResult:
+    """Measure how often edited copies of released pictures are found by their originals' codes.
+
+    The pictures may have been activated by this program or by any other, or not at all: with the
+    originals given twice the result is the passive arm of an experiment.
+
+    Args:
+        originals: The originals, a folder or images of any kind
+            (:func:`~activeindex.images.coerce.iterate_pictures`). Their features are stored.
+        released: The released pictures. Those of two folders are paired by their names relative to
+            the folders, with or without suffix, or in sorted order where no names agree and the
+            counts are equal; images by their order.
+        index: The index to search: the folder or file of a trained one, a quantiser, or any FAISS
+            index. It is copied; images that it holds already are references, too.
+        extractor: The extractor, its name or its file; the default one if it is None.
+        references: Features ``(n, d)`` of other images to store before the originals: a feature
+            file, the folder of one, or an array.
+        edits: Edits of the released pictures: the list of the paper by default, names as of
+            :func:`~activeindex.edits.named.as_edit`, or functions.
+        kneighbors: Neighbours per query.
+        nprobe: Inverted lists that a search visits.
+        search_params: Other search-time parameters by FAISS's names, e.g. ``"efSearch=64"``.
+        descriptor_views: Views whose features are averaged with each original's before it is
+            stored, as many as the pictures were activated with.
+        seed: Seeds the random edits, together with the number of each picture.
+        force: Use an index or references of another extractor.
+        output_dir: Gets the files of a run; see :meth:`EvaluationResult.save`.
+        workers: Engine that computes; this process by default.
+        reporter: Gets the progress.
+        command: The command typed, for ``times.jsonl``.
+
+    Raises:
+        InputError: If the pictures cannot be paired, the index or the references do not fit the
+            extractor, an option is out of range, or ``output_dir`` holds a run already.
+        UnreadableImageError: At the first picture that cannot be decoded.
+        NoTargetError: If the index cannot reconstruct features.
+
+    Example:
+        >>> result = evaluate("originals", "released", index="index")  # doctest: +SKIP
+        >>> print(result)  # doctest: +SKIP
+        >>> result.recall.average.r_at_1  # doctest: +SKIP
+        0.75
+    """
+    if kneighbors < 1:
+        raise InputError(f"kneighbors: expected 1 or more, found {kneighbors}")
+    chosen = tuple(map(as_edit, edits))
+    if not chosen:
+        raise InputError("edits: expected one or more, found none")
+    pairs = _pairs(originals, released)
+    if output_dir is not None:
+        _new_folder(output_dir)
+    if not isinstance(extractor, Extractor):
+        extractor = load_extractor() if extractor is None else load_extractor(os.fspath(extractor))
+    filled, quantiser, manifest = _opened(index)
+    if filled.d != extractor.dimension:
+        raise InputError(
+            f"index: expected one for features of dimension {extractor.dimension}, as those of "
+            f"{extractor.identity.name}, found dimension {filled.d}"
+        )
+    if manifest is not None and not force:
+        check_extractors("index", manifest.extractor, str(extractor.identity))
+    if references is not None:
+        add(filled, _reference_features(references, extractor, force))
+    set_nprobe(filled, nprobe)
+    if search_params is not None:
+        set_search_parameters(filled, search_params)
+
+    first_id = filled.ntotal
+    engine = workers or LocalEngine()
+    watch = Stopwatch()
+    size = _EXTRACTED if extractor.device.type == "cpu" else _QUERIES
+    own, stored = [], []
+    with watch.stage("originals", len(pairs)), reporter.stage("originals", len(pairs)) as progress:
+        sources = _batches([pair.original for pair in pairs], size)
+        for features, codes_of in engine.run(_ExtractionJob(extractor, descriptor_views), sources):
+            own.append(features)
+            stored.append(codes_of)
+            progress.advance(len(features))
+    stored_features = np.concatenate(stored)
+    add(filled, stored_features)
+    held_against = Originals(stored_features, quantiser)
+    searcher = Searcher(filled, held_against, kneighbors, _QUERIES, watch)
+    rows, positions, quality = [], [], []
+    if not _picklable(chosen):
+        engine = LocalEngine()
+    with reporter.stage("queries", len(pairs)) as progress:
+        batches = engine.run(_QueryJob(extractor, chosen, seed), _batches(pairs, _TOGETHER))
+        for batch, (qualities, queries, stages) in enumerate(batches):
+            watch.stages.extend(stages)
+            quality += qualities
+            for found in searcher.find(queries):
+                query, image_index = found.query, first_id + found.query.number
+                edit = query.label, query.edit.parameter
+                row = RetrievalResult.from_search(
+                    batch, image_index, *edit, found.distances, found.ids
+                )
+                rows.append(row)
+                positions.append(found.place("retrieval", image_index, row.attack))
+            progress.advance(len(qualities))
+    before = held_against.landings(np.concatenate(own), np.arange(len(pairs))).distances
+    result = EvaluationResult(
+        tuple(pair.name for pair in pairs),
+        tuple(rows),
+        tuple(positions),
+        tuple(quality),
+        before,
+        first_id,
+    )
+    if output_dir is not None:
+        times = StageTimes(Path(output_dir) / TIMES_FILE, command, extractor.device)
+        result.save(
+            output_dir,
+            {
+                "settings": {
+                    "data_dir": _folder(originals),
+                    "released_dir": _folder(released),
+                    "index": {
+                        "idx_factory": manifest and manifest.idx_factory,
+                        "quant": "IP" if filled.metric_type == faiss.METRIC_INNER_PRODUCT else "L2",
+                        "nprobe": nprobe,
+                        "search_params": search_params,
+                    },
+                    "evaluation": {"kneighbors": kneighbors, "edits": [str(e) for e in chosen]},
+                    "descriptor_views": descriptor_views,
+                    "active": result.has_changes,
+                    "seed": seed,
+                },
+                "extractor": str(extractor.identity),
+                "quantiser": str(quantiser.identity),
+                "released": [str(pair.released) for pair in pairs if _folder(released)],
+            },
+        )
+        times.add(watch.stages)
+        times.commit()
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """An original and its released picture: files, or 8-bit pixels."""
+
+    number: int
+    name: str
+    original: _Source
+    released: _Source
+
+
+def _pairs(originals: Images, released: Images) -> list[_Pair]:
+    first, second = _sources(originals, "originals"), _sources(released, "released")
+    if _folder(originals) and _folder(released):
+        second = _by_name(first, second, f"released {released}")
+    elif len(first) != len(second):
+        raise InputError(
+            f"released: expected {counted(len(first), 'picture')}, one for each original, "
+            f"found {len(second)}"
+        )
+    return [
+        _Pair(number, name or f"image {number}", original, changed)
+        for number, ((name, original), (_, changed)) in enumerate(zip(first, second, strict=True))
+    ]
+
+
+def _by_name(first: _Named, second: _Named, where: str) -> _Named:
+    """The released pictures in the order of their originals."""
+    for key in (str, _stem):  # Names as they are, then without suffix.
+        ours, theirs = [key(name) for name, _ in first], {key(one[0]): one for one in second}
+        if {*ours} == {*theirs} and len(theirs) == len(first) == len(second):
+            return [theirs[name] for name in ours]
+    if len(first) == len(second) and not {*ours} & {*theirs}:
+        return second
+    for (name, _), stem in zip(first, ours, strict=True):
+        if stem not in theirs:
+            raise InputError(f"{where}: expected one for each original, found none for {name}")
+    lone = [name for name, _ in second if _stem(name) not in ours]
+    found = f"{lone[0]} without one" if lone else "several that differ in their suffixes alone"
+    raise InputError(f"{where}: expected an original for each, found {found}")
+
+
+def _stem(name: str) -> str:
+    return str(PurePosixPath(name).with_suffix(""))
+
+
+def _sources(images: Images, option: str) -> _Named:
+    """Names and files of images, or their pixels; files are decoded when they are due."""
+    if folder := _folder(images):
+        paths = list_images(Path(folder), option)
+        return [(path.relative_to(folder).as_posix(), path) for path in paths]
+    given = list(images) if isinstance(images, list | tuple) else []
+    if given and all(isinstance(image, str | os.PathLike) for image in given):
+        files = [check_file(Path(image), option) for image in given]
+        return [(path.name, path) for path in files]
+    return [(one.name or "", one.picture.pixels) for one in iterate_pictures(images)]
+
+
+def _folder(images: Images) -> str | None:
+    """The folder that images are, as text; None for others."""
+    return os.fspath(images) if isinstance(images, str | os.PathLike) else None
+
+
+def _new_folder(folder: str | os.PathLike[str]) -> Path:
+    path = Path(folder)
+    for name in (RUN_FILE, RETRIEVAL_FILE):
+        if (path / name).exists():
+            raise InputError(f"output_dir {path}: expected one without a run, found {name}")
+    return path
+
+
+def _opened(index: IndexLike) -> tuple[faiss.Index, Quantiser, Manifest | None]:
+    """A copy of an index, to be filled, its quantiser and its manifest if it has one."""
+    if isinstance(index, str | os.PathLike):
+        index = TrainedIndex.read(Path(index))
+    manifest = index.manifest if isinstance(index, TrainedIndex) else None
+    if isinstance(index, TrainedIndex):
+        index = index.quantiser
+    quantiser = Quantiser(index) if isinstance(index, faiss.Index) else index
+    if not isinstance(quantiser, Quantiser):
+        raise InputError(f"index: expected a path or an index, found a {type(index).__name__}")
+    filled = faiss.clone_index(quantiser.index)
+    if filled.ntotal and isinstance(filled, faiss.IndexIDMap):
+        raise InputError(
+            f"index: expected an id map without images, found {filled.ntotal}; give their features "
+            "as references"
+        )
+    return filled, quantiser, manifest
+
+
+def _reference_features(
+    references: str | os.PathLike[str] | npt.NDArray[np.float32], extractor: Extractor, force: bool
+) -> npt.NDArray[np.float32]:
+    if isinstance(references, np.ndarray):
+        return references
+    path = Path(references)
+    if path.is_dir():
+        files = [path / f"fts{suffix}" for suffix in SUFFIXES]
+        path = next((file for file in files if file.is_file()), files[0])
+    features = read_features(path, "references", extractor.dimension)
+    if not force:
+        check_extractors(f"references {path}", str(extractor.identity), features.extractor)
+    return features.values
+
+
+@dataclass(frozen=True)
+class _ExtractionJob:
+    """Features of originals, their own and those stored; a ``runtime.pool.Job``."""
+
+    extractor: Extractor
+    views: int
+
+    def __call__(
+        self, items: Sequence[Sequence[_Source]], workers: LocalEngine
+    ) -> Iterator[tuple[Features, Features]]:
+        """Yields both ``(n, d)`` of each batch."""
+        read = partial(_square, size=self.extractor.input_size)
+        squares = workers.map(read, chain.from_iterable(items), ahead=_EXTRACTED)
+        for batch in items:
+            images = torch.from_numpy(np.stack([_checked(next(squares)) for _ in batch]))
+            own = features_of(self.extractor, images)
+            views = self.views
+            yield own, code_features(self.extractor, images, views) if views else own
+
+
+@dataclass(frozen=True)
+class _QueryJob:
+    """Distortion and queries of released pictures; a ``runtime.pool.Job``."""
+
+    extractor: Extractor
+    edits: tuple[Edit, ...]
+    seed: int
+
+    def __call__(
+        self, items: Sequence[Sequence[_Pair]], workers: LocalEngine
+    ) -> Iterator[tuple[list[Quality | None], list[Query], list[tuple[str, int, float]]]]:
+        """Yields those of each batch, and how long they took."""
+        read = workers.map(_read, chain.from_iterable(items), ahead=_TOGETHER)
+        for batch in items:
+            watch = Stopwatch()
+            with watch.stage("read", len(batch)):
+                pictures = [_checked(next(read)) for _ in batch]
+            tasks = [
+                QueryTask(pixels, edit, pair.number)
+                for edit in self.edits
+                for pair, (pixels, _) in zip(batch, pictures, strict=True)
+            ]
+            with watch.stage("edit and extract", len(tasks)):
+                made = make_queries(tasks, self.extractor, _QUERIES, self.seed, workers)
+                queries = list(chain.from_iterable(made))
+            yield [quality for _, quality in pictures], queries, watch.stages
+
+
+def _pixels(source: _Source) -> Pixels:
+    return np.asarray(read_rgb(source)) if isinstance(source, Path) else source
+
+
+def _square(source: _Source, size: int) -> Features | ActiveIndexError:
+    """Runs in a worker, which returns a user's error as a value."""
+    try:
+        return to_square(Image.fromarray(_pixels(source)), size).numpy()
+    except ActiveIndexError as error:
+        return error
+
+
+def _read(pair: _Pair) -> tuple[Pixels, Quality | None] | ActiveIndexError:
+    """Runs in a worker likewise."""
+    try:
+        original, released = _pixels(pair.original), _pixels(pair.released)
+    except ActiveIndexError as error:
+        return error
+    same = original.shape == released.shape
+    return released, measure_quality(original, released) if same else None
+
+
+def _checked(value: _Item | ActiveIndexError) -> _Item:
+    if isinstance(value, ActiveIndexError):
+        raise value
+    return value
+
+
+def _batches(items: Sequence[_Item], size: int) -> list[Sequence[_Item]]:
+    return [items[first : first + size] for first in range(0, len(items), size)]
+
+
+def _picklable(edits: tuple[Edit, ...]) -> bool:
+    """True if worker processes can load the edits; not those of a script or notebook."""
+    try:
+        return b"__main__" not in pickle.dumps(edits)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return False
+
+
+def _figures(quality: Quality | None) -> dict[str, float | None]:
+    """PSNR, SSIM and L-infinity; None for an infinite PSNR, and for all without a quality."""
+    if quality is None:
+        return dict.fromkeys(("psnr", "ssim", "linf"))
+    return {**vars(quality), "psnr": quality.psnr if math.isfinite(quality.psnr) else None}
