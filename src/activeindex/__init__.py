@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from activeindex.edits.named import Edit
     from activeindex.errors import ActiveIndexError, InputError
+    from activeindex.experiment.evaluate import evaluate
     from activeindex.extractors.adapt import as_extractor
     from activeindex.extractors.base import Extractor
     from activeindex.extractors.cards import CARDS as EXTRACTORS
@@ -62,6 +63,7 @@ __all__ = [
     "activate",
     "activate_folder",
     "as_extractor",
+    "evaluate",
     "extract",
     "load_extractor",
     "read_features",
@@ -84,6 +86,7 @@ _MODULES = {
     "activate": "activation.activate",
     "activate_folder": "activation.folder",
     "as_extractor": "extractors.adapt",
+    "evaluate": "experiment.evaluate",
     "extract": "extractors.coerce",
     "load_extractor": "extractors.named",
     "read_features": "extractors.feature_files",

@@ -38,9 +38,10 @@ from activeindex.experiment.queries import Query, QueryTask, make_queries
 from activeindex.experiment.searching import Searcher
 from activeindex.experiment.times import TIMES_FILE, StageTimes, Stopwatch
 from activeindex.extractors.base import Extractor
-from activeindex.extractors.feature_files import SUFFIXES, read_features
+from activeindex.extractors.coerce import ExtractorLike, ImageFeatures, resolve_extractor
+from activeindex.extractors.feature_files import SUFFIXES, FeatureFile, read_features
 from activeindex.extractors.features import code_features, features_of
-from activeindex.extractors.named import load_extractor
+from activeindex.identity import check_extractors
 from activeindex.images.coerce import Images, iterate_pictures
 from activeindex.images.decoding import read_rgb
 from activeindex.images.folder import list_images
@@ -48,7 +49,6 @@ from activeindex.images.levels import Pixels
 from activeindex.images.quality import Quality, measure_quality
 from activeindex.images.resizing import to_square
 from activeindex.indexing.artefact import TrainedIndex
-from activeindex.indexing.identity import check_extractors
 from activeindex.indexing.manifest import Manifest
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.search import add, set_nprobe, set_search_parameters
@@ -63,6 +63,8 @@ _Item = TypeVar("_Item")
 
 IndexLike = str | os.PathLike[str] | TrainedIndex | Quantiser | faiss.Index
 """The folder or file of a trained index, a quantiser, or any FAISS index."""
+FeaturesLike = str | os.PathLike[str] | npt.NDArray[np.float32] | ImageFeatures | FeatureFile
+"""A feature file or its folder, features ``(n, d)``, or those of ``extract``."""
 EditLike = Edit | str | RandomEdit
 """An edit, its name (``"hflip"``, ``"jpeg 50"``), or a function of an RGB Pillow image and a NumPy
 generator that returns an RGB Pillow image."""
@@ -214,8 +216,8 @@ def evaluate(
     released: Images,
     *,
     index: IndexLike,
-    extractor: Extractor | str | os.PathLike[str] | None = None,
-    references: str | os.PathLike[str] | npt.NDArray[np.float32] | None = None,
+    extractor: ExtractorLike = None,
+    references: FeaturesLike | None = None,
     edits: Sequence[EditLike] = FIXED_LIST,
     kneighbors: int = 100,
     nprobe: int = 1,
@@ -242,8 +244,8 @@ def evaluate(
         index: The index to search: the folder or file of a trained one, a quantiser, or any FAISS
             index. It is copied; images that it holds already are references, too.
         extractor: The extractor, its name or its file; the default one if it is None.
-        references: Features ``(n, d)`` of other images to store before the originals: a feature
-            file, the folder of one, or an array.
+        references: Features of other images to store before the originals: a feature file or its
+            folder, an array ``(n, d)``, or the result of ``extract``.
         edits: Edits of the released pictures: the list of the paper by default, names as of
             :func:`~activeindex.edits.named.as_edit`, or functions.
         kneighbors: Neighbours per query.
@@ -278,8 +280,7 @@ def evaluate(
     pairs = _pairs(originals, released)
     if output_dir is not None:
         _new_folder(output_dir)
-    if not isinstance(extractor, Extractor):
-        extractor = load_extractor() if extractor is None else load_extractor(os.fspath(extractor))
+    extractor = resolve_extractor(extractor)
     filled, quantiser, manifest = _opened(index)
     if filled.d != extractor.dimension:
         raise InputError(
@@ -287,7 +288,7 @@ def evaluate(
             f"{extractor.identity.name}, found dimension {filled.d}"
         )
     if manifest is not None and not force:
-        check_extractors("index", manifest.extractor, str(extractor.identity))
+        check_extractors("index", manifest.extractor, extractor.identity)
     if references is not None:
         add(filled, _reference_features(references, extractor, force))
     set_nprobe(filled, nprobe)
@@ -354,8 +355,8 @@ def evaluate(
                     "active": result.has_changes,
                     "seed": seed,
                 },
-                "extractor": str(extractor.identity),
-                "quantiser": str(quantiser.identity),
+                "extractor": extractor.identity.as_json(),
+                "quantiser": quantiser.identity and quantiser.identity.as_json(),
                 "released": [str(pair.released) for pair in pairs if _folder(released)],
             },
         )
@@ -453,19 +454,18 @@ def _opened(index: IndexLike) -> tuple[faiss.Index, Quantiser, Manifest | None]:
     return filled, quantiser, manifest
 
 
-def _reference_features(
-    references: str | os.PathLike[str] | npt.NDArray[np.float32], extractor: Extractor, force: bool
-) -> npt.NDArray[np.float32]:
+def _reference_features(references: FeaturesLike, extractor: Extractor, force: bool) -> Features:
     if isinstance(references, np.ndarray):
         return references
-    path = Path(references)
-    if path.is_dir():
-        files = [path / f"fts{suffix}" for suffix in SUFFIXES]
-        path = next((file for file in files if file.is_file()), files[0])
-    features = read_features(path, "references", extractor.dimension)
+    if isinstance(references, str | os.PathLike):
+        path = Path(references)
+        if path.is_dir():
+            files = [path / f"fts{suffix}" for suffix in SUFFIXES]
+            path = next((file for file in files if file.is_file()), files[0])
+        references = read_features(path, "references", extractor.dimension)
     if not force:
-        check_extractors(f"references {path}", str(extractor.identity), features.extractor)
-    return features.values
+        check_extractors("references", extractor.identity, references.extractor)
+    return references.values
 
 
 @dataclass(frozen=True)
