@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from activeindex.extractors.named import load_extractor
     from activeindex.images.formats import FileFormat
     from activeindex.indexing.artefact import TrainedIndex
-    from activeindex.indexing.training import train_index
+    from activeindex.indexing.coerce import as_quantiser, train_index
     from activeindex.stores.store import Store
 
 __version__ = "0.1.0"
@@ -63,6 +63,7 @@ __all__ = [
     "activate",
     "activate_folder",
     "as_extractor",
+    "as_quantiser",
     "evaluate",
     "extract",
     "load_extractor",
@@ -86,11 +87,12 @@ _MODULES = {
     "activate": "activation.activate",
     "activate_folder": "activation.folder",
     "as_extractor": "extractors.adapt",
+    "as_quantiser": "indexing.coerce",
     "evaluate": "experiment.evaluate",
     "extract": "extractors.coerce",
     "load_extractor": "extractors.named",
     "read_features": "extractors.feature_files",
-    "train_index": "indexing.training",
+    "train_index": "indexing.coerce",
 }
 """Module of each public name; ``module:NAME`` where the name differs there."""
 

@@ -100,6 +100,7 @@ def test_other_kinds_are_found_again_too(tmp_path: Path, factory: str) -> None:
 
 def test_the_manifest_says_what_the_index_was_made_of(tmp_path: Path) -> None:
     made_of, trained_index = training(), load(tmp_path)
+    assert trained_index.path is not None
     assert json.loads((tmp_path / "idx=IVF16,PQ8x8np_quant=L2.json").read_text()) == {
         "idx_factory": "IVF16,PQ8x8np",
         "quant": "L2",
@@ -268,7 +269,8 @@ def test_a_folder_is_trained_once_and_never_overwritten(tmp_path: Path) -> None:
 def test_a_folder_with_something_missing_is_refused(
     tmp_path: Path, name: str, content: str | None
 ) -> None:
-    path = train_folder(tmp_path / "out", training(), "PQ8x4np", "L2").path.with_name(name)
+    train_folder(tmp_path / "out", training(), "PQ8x4np", "L2")
+    path = tmp_path / "out" / name
     path.unlink()
     if content is not None:
         path.write_text(content)

@@ -65,6 +65,7 @@ def build_index(
         # Features without a note do not say what they come from; the index's manifest may.
         trained.check_extractor(extractor.identity)
     # Another copy of the index, which stays empty: it is what workers elsewhere get.
+    assert trained.path is not None  # load_or_train has written it.
     index, quantiser = trained.index, Quantiser(read_index(trained.path), trained.identity)
     for features in (references, originals):
         add(index, features.values)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from activeindex.errors import InputError
 from activeindex.extractors.base import Extractor
+from activeindex.extractors.feature_files import hash_of_rows
 from activeindex.extractors.features import code_features
 from activeindex.extractors.named import load_extractor
 from activeindex.identity import ExtractorIdentity
@@ -35,14 +36,18 @@ class ImageFeatures:
         values: ``(n, d)`` float32.
         names: Name of each image, None for what comes from no file; see
             :class:`~activeindex.images.coerce.NamedPicture`.
-        extractor: Identity of the extractor.
+        extractor: Identity of the extractor; None if it is not known.
         descriptor_views: Views that were averaged with each image.
     """
 
     values: npt.NDArray[np.float32]
-    names: tuple[str | None, ...]
-    extractor: ExtractorIdentity
+    names: tuple[str | None, ...] = ()
+    extractor: ExtractorIdentity | None = None
     descriptor_views: int = 0
+
+    def hash(self) -> str:
+        """SHA-256 of the values, that of a feature file with the same ones."""
+        return hash_of_rows(self.values)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -112,8 +117,8 @@ def extract(
     Example:
         >>> import numpy as np
         >>> features = extract([np.zeros((64, 48, 3)), np.ones((100, 100, 3))])
-        >>> features.shape, features.extractor.name
-        ((2, 256), 'lite0_copy')
+        >>> features
+        ImageFeatures(2 of dimension 256, lite0_copy (...) at 224 px)
     """
     loaded = resolve_extractor(extractor)
     pictures = iterate_pictures(images)

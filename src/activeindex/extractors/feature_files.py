@@ -45,10 +45,15 @@ class FeatureFile:
 
     def hash(self) -> str:
         """SHA-256 of the values, the same for every file format."""
-        digest = hashlib.sha256(str(self.values.shape).encode())
-        for start in range(0, len(self.values), _ROWS):
-            digest.update(self.values[start : start + _ROWS].tobytes())
-        return digest.hexdigest()
+        return hash_of_rows(self.values)
+
+
+def hash_of_rows(values: npt.NDArray[np.float32]) -> str:
+    """SHA-256 of the shape and the values of features ``(n, d)``."""
+    digest = hashlib.sha256(str(values.shape).encode())
+    for start in range(0, len(values), _ROWS):
+        digest.update(values[start : start + _ROWS].tobytes())
+    return digest.hexdigest()
 
 
 def note_path(path: Path) -> Path:

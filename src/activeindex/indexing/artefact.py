@@ -51,13 +51,13 @@ class TrainedIndex:
     """A trained, empty index and what is known of it.
 
     Attributes:
-        path: Its FAISS file.
+        path: Its FAISS file; None until it is saved.
         index: The index.
         manifest: What it was made of; None for a file of another program.
         identity: What identifies it.
     """
 
-    path: Path
+    path: Path | None
     index: faiss.Index
     manifest: Manifest | None
     identity: QuantiserIdentity
@@ -97,6 +97,41 @@ class TrainedIndex:
             )
         return cls(file, index, manifest, manifest.identity)
 
+    def __str__(self) -> str:
+        return str(self.path or self.identity)
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Writes the folder that :meth:`read` reads, whole or not at all.
+
+        Raises:
+            InputError: If the folder holds another index, or this one has no manifest.
+        """
+        folder = Path(folder)
+        if self.manifest is None:
+            raise InputError(
+                f"{self}: expected an index of train_index, found one without manifest"
+            )
+        if folder.exists():
+            there = TrainedIndex.read(folder)
+            if there.identity != self.identity:
+                raise InputError(
+                    f"{folder}: expected no folder, or one of {self.identity}, found "
+                    f"{there.identity}; give another folder"
+                )
+            return
+        check_writable(folder.parent)
+        beside = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+        try:
+            beside.mkdir(parents=True)
+            self.manifest.write(beside / MANIFEST_FILE)
+            with whole_file(beside / INDEX_FILE) as file:
+                faiss.serialize_index(self.index).tofile(file)
+            beside.rename(folder)
+        except OSError as error:
+            raise output_error(folder, error) from error
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+
     @property
     def extractor(self) -> ExtractorIdentity | None:
         """The extractor of the features that it was trained on, if that is known."""
@@ -115,7 +150,7 @@ class TrainedIndex:
             InputError: If it was trained on those of another one.
         """
         here = self.index.d
-        check_extractors(self.path, self.extractor, extractor, (here, dimension or here))
+        check_extractors(self, self.extractor, extractor, (here, dimension or here))
 
 
 @dataclass(frozen=True)
@@ -142,6 +177,20 @@ class _Recipe:
                 )
         copies = [each.values for each in self.edited]
         return train_index(self.features.values, self.factory, self.metric, copies)
+
+    def manifest(self, index: faiss.Index) -> Manifest:
+        """The manifest of the index that was trained."""
+        return Manifest(
+            idx_factory=self.factory,
+            quant=self.metric,
+            dimension=index.d,
+            extractor=self.features.extractor,
+            training_features=len(self.features.values),
+            training_sha256=self.features.hash(),
+            sha256=hashlib.sha256(faiss.serialize_index(index).tobytes()).hexdigest(),
+            libraries=library_versions(),
+            edited_sha256=[each.hash() for each in self.edited],
+        )
 
     def hashes(self) -> str | None:
         """Of the features of edited copies, if there are any; their order does not matter."""
@@ -174,18 +223,25 @@ def train_folder(
         _check_made_of(there, recipe, "give another folder")
         return there
     check_writable(folder.parent)
+    _trained(recipe).save(folder)
+    return TrainedIndex.read(folder)
+
+
+def train(
+    features: TrainingFeatures,
+    factory: str,
+    metric: Metric,
+    edited: Sequence[TrainingFeatures] = (),
+) -> TrainedIndex:
+    """Trains an index in memory; see :func:`train_folder`."""
+    return _trained(_Recipe(features, factory, metric, edited))
+
+
+def _trained(recipe: _Recipe) -> TrainedIndex:
     index = recipe.train()
     Quantiser(index)  # Refused before anything is written.
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    try:
-        beside.mkdir(parents=True)
-        _write(beside / INDEX_FILE, beside / MANIFEST_FILE, index, recipe)
-        beside.rename(folder)
-    except OSError as error:
-        raise output_error(folder, error) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    return TrainedIndex.read(folder)
+    manifest = recipe.manifest(index)
+    return TrainedIndex(None, index, manifest, manifest.identity)
 
 
 def load_or_train(
@@ -223,25 +279,10 @@ def load_or_train(
     check_writable(idx_dir)
     index = recipe.train()
     # The manifest comes first: an index without one would pass for trained by another program.
-    _write(path, path.with_suffix(".json"), index, recipe)
-    return TrainedIndex.read(path)
-
-
-def _write(path: Path, manifest_path: Path, index: faiss.Index, recipe: _Recipe) -> None:
-    data, features = faiss.serialize_index(index), recipe.features
-    Manifest(
-        idx_factory=recipe.factory,
-        quant=recipe.metric,
-        dimension=index.d,
-        extractor=features.extractor,
-        training_features=len(features.values),
-        training_sha256=features.hash(),
-        sha256=hashlib.sha256(data.tobytes()).hexdigest(),
-        libraries=library_versions(),
-        edited_sha256=[each.hash() for each in recipe.edited],
-    ).write(manifest_path)
+    recipe.manifest(index).write(path.with_suffix(".json"))
     with whole_file(path) as beside:
-        data.tofile(beside)
+        faiss.serialize_index(index).tofile(beside)
+    return TrainedIndex.read(path)
 
 
 def _check_made_of(trained: TrainedIndex, recipe: _Recipe, advice: str) -> None:
@@ -261,6 +302,6 @@ def _check_made_of(trained: TrainedIndex, recipe: _Recipe, advice: str) -> None:
     ):
         if None not in (found, wanted) and found != wanted:
             raise InputError(
-                f"{trained.path}: expected an index trained with {name} {wanted}, found {found}; "
+                f"{trained}: expected an index trained with {name} {wanted}, found {found}; "
                 f"{advice}, or what it was trained with"
             )

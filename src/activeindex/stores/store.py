@@ -9,6 +9,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Self
 
+import faiss
 import numpy as np
 
 from activeindex.errors import InputError, ShapeError
@@ -462,5 +463,8 @@ def _write_generation(store: Path, number: int, trained: TrainedIndex) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         trained.manifest.write(path.with_suffix(".json"))
     with whole_file(path) as beside:
-        shutil.copyfile(trained.path, beside)
+        if trained.path is None:
+            faiss.serialize_index(trained.index).tofile(beside)
+        else:
+            shutil.copyfile(trained.path, beside)
     return name

@@ -32,7 +32,7 @@ class CodeIndex:
         codes = isinstance(self._codec, faiss.IndexIVF | faiss.IndexFlatCodes)
         if type(outer) is not type(self._codec) or not codes:
             raise InputError(
-                f"{trained.path}: expected inverted lists or flat codes for a faiss: store, found "
+                f"{trained}: expected inverted lists or flat codes for a faiss: store, found "
                 f"{type(outer).__name__}"
             )
         self._ids = np.empty(0, np.int64)

@@ -50,7 +50,7 @@ class LanceModel:
         if not fits:
             found = trained.identity.name
             raise InputError(
-                f"{trained.path}: expected IVFn,PQm or IVFn,PQmx8 with the metric L2 for a lance: "
+                f"{trained}: expected IVFn,PQm or IVFn,PQmx8 with the metric L2 for a lance: "
                 f"store, found {found}; faiss: takes it"
             )
         pq = index.pq
