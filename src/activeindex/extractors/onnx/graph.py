@@ -15,7 +15,7 @@ import torch
 from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
-from activeindex.errors import InputError
+from activeindex.errors import InputError, reason_of
 
 OLDEST_OPSET = 11
 NEWEST_OPSET = 21
@@ -161,16 +161,11 @@ def _node(path: Path, proto: onnx.NodeProto, number: int) -> GraphNode:
 
 def _attribute(path: Path, proto: onnx.AttributeProto) -> Attribute:
     kinds = onnx.AttributeProto
-    if proto.type == kinds.INT:
-        return int(proto.i)
-    if proto.type == kinds.FLOAT:
-        return float(proto.f)
+    if proto.type in (kinds.INT, kinds.FLOAT, kinds.INTS, kinds.FLOATS):
+        value = onnx.helper.get_attribute_value(proto)
+        return value if isinstance(value, int | float) else tuple(value)
     if proto.type == kinds.STRING:
         return bytes(proto.s).decode("utf-8", "replace")
-    if proto.type == kinds.INTS:
-        return tuple(int(item) for item in proto.ints)
-    if proto.type == kinds.FLOATS:
-        return tuple(float(item) for item in proto.floats)
     if proto.type == kinds.TENSOR:
         return _tensor(path, proto.t)
     # Subgraphs and the like: their operators (If, Loop) are refused by name later on.
@@ -186,7 +181,7 @@ def _tensor(path: Path, proto: onnx.TensorProto) -> torch.Tensor:
     try:
         array = numpy_helper.to_array(proto)
     except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{path}: tensor {proto.name!r} is broken ({_line(error)})") from error
+        raise InputError(f"{path}: tensor {proto.name!r} is broken ({reason_of(error)})") from error
     if proto.data_type in _FLOATS:
         array = array.astype(np.float32)
     elif proto.data_type in (onnx.TensorProto.INT4, onnx.TensorProto.UINT4):
@@ -210,22 +205,24 @@ def _image_input(path: Path, entries: Sequence[onnx.ValueInfoProto]) -> ImageInp
         name = onnx.TensorProto.DataType.Name(kind.elem_type)
         raise InputError(f"{where} is of type {name}, expected UINT8 or FLOAT")
     sizes = [int(dim.dim_value) or None for dim in kind.shape.dim]
-    shown = "(" + ", ".join(str(dim.dim_value or dim.dim_param or "?") for dim in kind.shape.dim)
-    shown += ")"
+    shown = ", ".join(str(dim.dim_value or dim.dim_param or "?") for dim in kind.shape.dim)
     if len(sizes) != 4:
-        raise InputError(f"{where} has shape {shown}, expected four axes (a batch of images)")
+        raise InputError(f"{where} has shape ({shown}), expected four axes (a batch of images)")
     first, last = sizes[1] == 3, sizes[3] == 3
     if first == last:
         problem = "is ambiguous between" if first else "is not marked by a size of 3 in"
         raise InputError(
-            f"{where} has shape {shown}: the channel axis {problem} (N, 3, H, W) and (N, H, W, 3)"
+            f"{where} has shape ({shown}): the channel axis {problem} (N, 3, H, W) and (N, H, W, 3)"
         )
-    layout: Layout = "NCHW" if first else "NHWC"
     height, width = sizes[2:] if first else sizes[1:3]
-    dtype: Literal["uint8", "float32"] = "float32"
-    if kind.elem_type == onnx.TensorProto.UINT8:
-        dtype = "uint8"
-    return ImageInput(entry.name, dtype, layout, height, width, sizes[0])
+    return ImageInput(
+        entry.name,
+        "uint8" if kind.elem_type == onnx.TensorProto.UINT8 else "float32",
+        "NCHW" if first else "NHWC",
+        height,
+        width,
+        sizes[0],
+    )
 
 
 def _needed(nodes: Sequence[GraphNode], output: str) -> tuple[list[GraphNode], set[str]]:
@@ -237,7 +234,3 @@ def _needed(nodes: Sequence[GraphNode], output: str) -> tuple[list[GraphNode], s
             kept.append(node)
             needed.update(name for name in node.inputs if name)
     return kept[::-1], needed
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

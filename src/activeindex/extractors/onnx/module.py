@@ -8,6 +8,7 @@ use and that ``torch.compile`` takes.
 
 import operator
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,9 +19,10 @@ from activeindex.errors import InputError, ShapeError
 from activeindex.extractors.onnx.graph import GraphNode, ImageGraph, ImageInput, read_graph
 from activeindex.extractors.onnx.operators import CARRIERS, OPERATORS
 from activeindex.extractors.onnx.operators.arithmetic import linear
+from activeindex.extractors.onnx.operators.reduction import batch_normalization
 from activeindex.extractors.onnx.quantisation import clamp_in_place
 from activeindex.extractors.onnx.sizes import sizes_operator
-from activeindex.extractors.onnx.tracing import Builder, Call, Value, with_quantisation
+from activeindex.extractors.onnx.tracing import Builder, Call, Value
 
 
 class OnnxModule(nn.Module):
@@ -103,7 +105,7 @@ def load_onnx_module(path: Path) -> OnnxModule:
         output = _translate(source, builder)
     dimension = _dimension(source, builder, output)
     if output.rank == 4:
-        output = builder.emit(torch.flatten, (output, 1), {})
+        output = builder.emit(torch.flatten, output, 1)
     builder.graph.output(output.node)
     _work_in_place(builder.graph)
     builder.graph.eliminate_dead_code()
@@ -165,7 +167,7 @@ def _apply(call: Call) -> list[Value]:
     call.check_attributes()
     results = [found] if isinstance(found, Value) else list(found)
     if carries and quantisation is not None:
-        results = [with_quantisation(result, quantisation) for result in results]
+        results = [replace(result, quantisation=quantisation) for result in results]
     return results
 
 
@@ -185,7 +187,7 @@ def _dimension(source: ImageGraph, builder: Builder, output: Value) -> int:
 
 
 #: Operations that keep no reference to their result for the backward pass.
-_FORGETFUL = (F.conv1d, F.conv2d, F.batch_norm, linear, operator.add)
+_FORGETFUL = (F.conv1d, F.conv2d, batch_normalization, linear, operator.add)
 
 
 def _work_in_place(graph: fx.Graph) -> None:

@@ -6,11 +6,13 @@ only the rounding in between is left out. The clamp cannot be left out: exporter
 it (zero point = qmin).
 """
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from activeindex.extractors.onnx.tracing import Call, Quantisation, Value, with_quantisation
+from activeindex.extractors.onnx.tracing import Call, Quantisation, Value
 
 #: Smallest and largest code by the type of the zero point.
 _RANGES = {torch.uint8: (0, 255), torch.int8: (-128, 127), torch.int16: (-32768, 32767)}
@@ -37,7 +39,7 @@ def quantize_linear(call: Call) -> Value:
     quantisation = Quantisation(float(scale), int(zero_point))
     bounds = [(code - quantisation.zero_point) * quantisation.scale for code in (low, high)]
     clamped = call.emit(torch.clamp, value, bounds[0], bounds[1])
-    return with_quantisation(clamped, quantisation)
+    return replace(clamped, quantisation=quantisation)
 
 
 def dequantize_linear(call: Call) -> Value:
@@ -58,7 +60,7 @@ def dequantize_linear(call: Call) -> Value:
         return call.emit(_affine, value, own.scale, own.zero_point)
     if value.quantisation != own:
         raise call.refusal(f"dequantises by {own} what was quantised by {value.quantisation}")
-    return with_quantisation(value, None)
+    return replace(value, quantisation=None)
 
 
 def _along(parameter: Tensor, tensor: Tensor, axis: int) -> Tensor:

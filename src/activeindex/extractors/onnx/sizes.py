@@ -1,12 +1,13 @@
 """Shape arithmetic on Python numbers: what exporters put between Shape and Reshape or Expand.
 
-A value here is a number or a tuple of numbers. Under ``torch.compile`` they may be symbolic, hence
-no conversion to tensors anywhere.
+A value here is a number or a tuple of numbers. ``torch.compile`` may pass symbolic ones, so nothing
+is converted to tensors. The functions have the inputs and attributes of their operator as
+parameters.
 """
 
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,15 +17,12 @@ from activeindex.extractors.onnx.tracing import Call, Number, Operator, Sizes, V
 
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
-
-def shape_of(tensor: Tensor, start: int, end: int | None) -> tuple[int, ...]:
-    """``tensor.shape[start:end]``."""
-    return tuple(tensor.shape[start:end])
-
-
-def element_count(tensor: Tensor) -> int:
-    """Number of elements of a tensor."""
-    return tensor.numel()
+_KINDS: dict[int, type[Number]] = {
+    **dict.fromkeys((1, 10, 11, 16), float),
+    **dict.fromkeys((6, 7), int),
+    9: bool,
+}
+"""Python's numbers for the element types of ONNX."""
 
 
 def _items(sizes: Sizes) -> tuple[Number, ...]:
@@ -39,25 +37,14 @@ def _broadcast(name: str, *operands: Sizes) -> Sizes:
     length = max(lengths)
     if lengths - {1, length}:
         raise ValueError(f"lists of {sorted(lengths)} numbers do not fit")
-    columns = []
-    for operand in operands:
-        items = _items(operand)
-        columns.append(items if len(items) == length else items * length)
-    return tuple(function(*row) for row in zip(*columns, strict=True))
+    rows = [_items(it) if len(_items(it)) == length else _items(it) * length for it in operands]
+    return tuple(function(*column) for column in zip(*rows, strict=True))
 
 
 def _divide(a: Number, b: Number) -> Number:
     if isinstance(a, float) or isinstance(b, float):
         return a / b
     return a // b if (a < 0) == (b < 0) else -(-a // b)  # ONNX truncates, Python floors
-
-
-def _select(condition: Number, a: Number, b: Number) -> Number:
-    return a if condition else b
-
-
-def _equal(a: Number, b: Number) -> bool:
-    return a == b
 
 
 _ELEMENTWISE: dict[str, Callable[..., Number]] = {
@@ -67,8 +54,8 @@ _ELEMENTWISE: dict[str, Callable[..., Number]] = {
     "Div": _divide,
     "Min": min,
     "Max": max,
-    "Equal": _equal,
-    "Where": _select,
+    "Equal": lambda a, b: bool(a == b),
+    "Where": lambda condition, a, b: a if condition else b,
     "Neg": operator.neg,
     "Floor": math.floor,
     "Ceil": math.ceil,
@@ -76,126 +63,94 @@ _ELEMENTWISE: dict[str, Callable[..., Number]] = {
 }
 
 
-def _elementwise(call: Call) -> Value:
-    return call.emit(_broadcast, call.node.operator, *_operands(call))
-
-
-def _operands(call: Call) -> list[Any]:
-    return [call.sizes(call.input(position), "input") for position in range(len(call.inputs))]
-
-
-#: Python's numbers for the element types of ONNX.
-_KINDS: dict[int, type[Number]] = {
-    1: float,
-    6: int,
-    7: int,
-    9: bool,
-    10: float,
-    11: float,
-    16: float,
-}
-
-
-def _cast(call: Call) -> Value:
-    code = call.attribute("to", 0)
-    call.attribute("saturate", 1)
-    if code not in _KINDS:
-        raise call.refusal(f"casting sizes to type {code} is not supported")
-    return call.emit(_convert, code, call.input(0))
-
-
-def _convert(code: int, sizes: Sizes) -> Sizes:
-    kind = _KINDS[code]
+def _cast(sizes: Sizes, to: int = 0, saturate: int = 1) -> Sizes:
+    if to not in _KINDS:
+        raise ValueError(f"sizes cannot be cast to type {to}")
+    kind = _KINDS[to]
     return tuple(kind(item) for item in sizes) if isinstance(sizes, tuple) else kind(sizes)
 
 
-def _concat(call: Call) -> Value:
-    call.attribute("axis", 0)
-    return call.emit(_join, _operands(call))
-
-
-def _join(parts: Sequence[Sizes]) -> Sizes:
+def _concat(*parts: Sizes, axis: int = 0) -> Sizes:
     return tuple(item for part in parts for item in _items(part))
 
 
-def _gather(call: Call) -> Value:
-    call.attribute("axis", 0)
-    return call.emit(_pick, call.input(0), call.sizes(call.input(1), "indices"))
+def _gather(sizes: Any, indices: Any, axis: int = 0) -> Sizes:
+    return tuple(sizes[i] for i in indices) if isinstance(indices, tuple) else sizes[indices]
 
 
-def _pick(sizes: tuple[Number, ...], indices: int | tuple[int, ...]) -> Sizes:
-    if isinstance(indices, tuple):
-        return tuple(sizes[index] for index in indices)
-    return sizes[indices]
+def _slice(sizes: Any, starts: Any, ends: Any, axes: Any = None, steps: Any = None) -> Sizes:
+    bounds = (starts, ends, 1 if steps is None else steps)
+    return tuple(sizes[slice(*(int(_items(bound)[0]) for bound in bounds))])
 
 
-def _slice(call: Call) -> Value:
-    bounds = [call.sizes(call.input(position), "bounds") for position in (1, 2)]
-    step: Any = 1
-    if call.optional(4) is not None:
-        step = call.sizes(call.input(4), "steps")
-    return call.emit(_cut, call.input(0), *bounds, step)
+def _unsqueeze(sizes: Sizes, axes: Any = ()) -> Sizes:
+    if isinstance(sizes, tuple):
+        raise ValueError("sizes of more than one axis are not supported")
+    return (sizes,)
 
 
-def _cut(sizes: tuple[Number, ...], start: Any, end: Any, step: Any) -> Sizes:
-    first, last, stride = (_items(bound)[0] for bound in (start, end, step))
-    return sizes[slice(int(first), int(last), int(stride))]
-
-
-def _to_list(call: Call) -> Value:
-    call.integers("axes")
-    if call.input(0).rank != 0:
-        raise call.refusal("sizes of more than one axis are not supported")
-    return call.emit(_items, call.input(0))
-
-
-def _to_number(call: Call) -> Value:
-    call.integers("axes")
-    return call.emit(_single, call.input(0))
-
-
-def _single(sizes: Sizes) -> Sizes:
+def _squeeze(sizes: Sizes, axes: Any = ()) -> Sizes:
     (number,) = _items(sizes)
     return number
 
 
-def _reshape(call: Call) -> Value:
-    call.attribute("allowzero", 0)
-    shape = call.constant(1, "shape").tolist()
-    if shape == []:
-        return call.emit(_single, call.input(0))
-    if len(shape) == 1:
-        return call.emit(_items, call.input(0))
-    raise call.refusal("sizes of more than one axis are not supported")
+def _reshape(sizes: Sizes, shape: Any, allowzero: int = 0) -> Sizes:
+    if len(shape) > 1:
+        raise ValueError("sizes of more than one axis are not supported")
+    return _items(sizes) if shape else _squeeze(sizes)
 
 
-def _product(call: Call) -> Value:
-    call.integers("axes")
-    keep = call.attribute("keepdims", 1)
-    product = call.emit(_multiply, call.input(0))
-    return call.emit(_items, product) if keep else product
+def _product(sizes: Sizes, axes: Any = (), keepdims: int = 1) -> Sizes:
+    product = math.prod(_items(sizes))
+    return (product,) if keepdims else product
 
 
-def _multiply(sizes: Sizes) -> Number:
-    return math.prod(_items(sizes))
+def _range(start: int, limit: int, delta: int) -> Sizes:
+    return tuple(range(start, limit, delta))
 
 
-def _range(call: Call) -> Value:
-    return call.emit(_count, *_operands(call))
+def _shape(sizes: Sizes, start: int = 0, end: int = 0) -> Sizes:
+    return (len(sizes),) if isinstance(sizes, tuple) else ()
 
 
-def _count(start: int, limit: int, step: int) -> Sizes:
-    return tuple(range(start, limit, step))
+def _identity(sizes: Sizes) -> Sizes:
+    return sizes
 
 
-def _filled(call: Call) -> Value:
+_FUNCTIONS: dict[str, Callable[..., Sizes]] = {
+    "Shape": _shape,
+    "Gather": _gather,
+    "Slice": _slice,
+    "Cast": _cast,
+    "Unsqueeze": _unsqueeze,
+    "Squeeze": _squeeze,
+    "Reshape": _reshape,
+    "ReduceProd": _product,
+    "Identity": _identity,
+    "Concat": _concat,
+    "Range": _range,
+}
+
+_MIXED = frozenset({*_ELEMENTWISE, "Concat", "Range"})
+"""Operators that may have a small constant before sizes."""
+
+
+def _translate(call: Call) -> Value:
+    name = call.node.operator
+    operands = [None if it is None else call.sizes(it, "input") for it in call.inputs]
+    if name in _ELEMENTWISE:
+        return call.emit(_broadcast, name, *operands)
+    return call.emit(_FUNCTIONS[name], *operands, **call.options(_FUNCTIONS[name]))
+
+
+def _constant_of_shape(call: Call) -> Value:
     value = call.attribute("value", torch.zeros(1))
-    number = value.reshape(()).item()
-    if value.dtype in _INTEGERS and len(call.input(0).example) == 1:
-        return call.emit(_repeat, call.input(0), number)
-    if value.dtype in _INTEGERS:
-        return call.emit(torch.full, call.input(0), number, dtype=torch.int64)
-    return call.emit(_full_like, call.builder.image, call.input(0), number)
+    number, shape = value.reshape(()).item(), call.input(0)
+    if value.dtype not in _INTEGERS:
+        return call.emit(_full_like, call.builder.image, shape, number)
+    if len(shape.example) == 1:
+        return call.emit(_repeat, shape, number)
+    return call.emit(torch.full, shape, number, dtype=torch.int64)
 
 
 def _repeat(shape: tuple[int, ...], number: Number) -> Sizes:
@@ -206,46 +161,15 @@ def _full_like(image: Tensor, shape: tuple[int, ...], number: Number) -> Tensor:
     return image.new_full(shape, number)
 
 
-def _shape(call: Call) -> Value:
-    call.attribute("start", 0)
-    call.integers("end")
-    return call.emit(_length, call.input(0))
-
-
-def _length(sizes: Sizes) -> Sizes:
-    return (len(sizes),) if isinstance(sizes, tuple) else ()
-
-
-def _identity(call: Call) -> Value:
-    return call.input(0)
-
-
-#: Operators whose every input may be sizes (or small constants beside them).
-_MIXED: dict[str, Operator] = dict.fromkeys(_ELEMENTWISE, _elementwise)
-_MIXED |= {"Concat": _concat, "Range": _range}
-
-#: Operators whose first input is sizes.
-_FIRST: dict[str, Operator] = {
-    "Shape": _shape,
-    "Gather": _gather,
-    "Slice": _slice,
-    "Cast": _cast,
-    "Unsqueeze": _to_list,
-    "Squeeze": _to_number,
-    "Reshape": _reshape,
-    "ReduceProd": _product,
-    "ConstantOfShape": _filled,
-    "Identity": _identity,
-}
-
-
 def sizes_operator(call: Call) -> Operator | None:
     """The translation on Python numbers, or None when the node works on tensors."""
+    name = call.node.operator
     inputs = [value for value in call.inputs if value is not None]
-    if not any(value.is_sizes for value in inputs):
+    sizes = [value.is_sizes for value in inputs]
+    small = [value.is_constant and value.rank <= 1 for value in inputs]
+    if not any(sizes) or not all(map(operator.or_, sizes, small)):
         return None
-    if any(not value.is_sizes and not (value.is_constant and value.rank <= 1) for value in inputs):
-        return None
-    if inputs[0].is_sizes and call.node.operator in _FIRST:
-        return _FIRST[call.node.operator]
-    return _MIXED.get(call.node.operator)
+    if name == "ConstantOfShape":
+        return _constant_of_shape
+    known = name in _MIXED or (sizes[0] and name in _FUNCTIONS)
+    return _translate if known else None

@@ -10,12 +10,14 @@ numbers computed from shapes, which stay Python numbers at run time so that shap
 costs nothing on a device and can be traced by ``torch.compile``.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, fx
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from activeindex.errors import InputError
 from activeindex.extractors.onnx.graph import GraphNode, ImageGraph
@@ -60,6 +62,11 @@ class Value:
         return self.node is None
 
     @property
+    def probe(self) -> Any:
+        """The example without its numbers, on the ``meta`` device."""
+        return self.example.to("meta") if isinstance(self.example, Tensor) else self.example
+
+    @property
     def is_sizes(self) -> bool:
         """Whether the value is Python numbers computed from shapes."""
         return not isinstance(self.example, Tensor)
@@ -90,19 +97,15 @@ class Builder:
         self.image = Value(example, self.graph.placeholder("image"))
         self._attributes: dict[int, tuple[Value, fx.Node]] = {}
 
-    def emit(
-        self, function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
-    ) -> Value:
+    def emit(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Value:
         """Runs ``function`` if all its arguments are constant, else adds it to the graph."""
-        found: list[Value] = []
-        _map((args, kwargs), lambda value: found.append(value))
-        if all(value.is_constant for value in found):
-            real = _map((args, kwargs), lambda value: value.example)
-            result = function(*real[0], **real[1])
+        values = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Value)]
+        constant = all(value.is_constant for value in values)
+        examples = _replace(args, kwargs, lambda value: value.example if constant else value.probe)
+        result = function(*examples[0], **examples[1])
+        if constant:
             return Value(result if isinstance(result, Tensor) else torch.tensor(result))
-        meta = _map((args, kwargs), _probe_argument)
-        result = function(*meta[0], **meta[1])
-        nodes = _map((args, kwargs), self._reference)
+        nodes = _replace(args, kwargs, self._reference)
         return Value(result, self.graph.call_function(function, tuple(nodes[0]), nodes[1]))
 
     def _reference(self, value: Value) -> fx.Node:
@@ -119,18 +122,12 @@ class Builder:
         return known[1]
 
 
-def _probe_argument(value: Value) -> Any:
-    return value.example.to("meta") if isinstance(value.example, Tensor) else value.example
-
-
-def _map(tree: Any, change: Callable[[Value], Any]) -> Any:
-    if isinstance(tree, Value):
-        return change(tree)
-    if isinstance(tree, (tuple, list)):
-        return type(tree)(_map(item, change) for item in tree)
-    if isinstance(tree, dict):
-        return {key: _map(item, change) for key, item in tree.items()}
-    return tree
+def _replace(
+    args: tuple[Any, ...], kwargs: dict[str, Any], change: Callable[[Value], Any]
+) -> tuple[Any, Any]:
+    """Arguments with every value in them replaced."""
+    replaced: tuple[Any, Any] = tree_map_only(Value, change, (args, kwargs))
+    return replaced
 
 
 @dataclass
@@ -166,14 +163,28 @@ class Call:
             InputError: The function rejects the shapes or types of its arguments.
         """
         try:
-            return self.builder.emit(function, args, kwargs)
-        except (RuntimeError, IndexError, ValueError, NotImplementedError) as error:
-            if isinstance(error, InputError):
-                raise
+            return self.builder.emit(function, *args, **kwargs)
+        except InputError:
+            raise
+        except (RuntimeError, IndexError, ValueError, TypeError, NotImplementedError) as error:
             reason = " ".join(str(error).split())[:300]
             raise self.refusal(
                 f"does not fit its inputs for a batch of images ({reason})"
             ) from error
+
+    def options(self, function: Callable[..., Any]) -> dict[str, Any]:
+        """The attributes that are parameters of a function, of the types of their defaults."""
+        if not self.node.attributes:
+            return {}
+        try:
+            parameters = inspect.signature(function).parameters.values()
+        except ValueError:  # Functions of torch that are written in C++.
+            return {}
+        return {
+            it.name: self.attribute(it.name, it.default)
+            for it in parameters
+            if it.name in self.node.attributes
+        }
 
     def input(self, position: int) -> Value:
         """A required input."""
@@ -187,7 +198,7 @@ class Call:
         return self.inputs[position] if position < len(self.inputs) else None
 
     def tensor(self, position: int) -> Value:
-        """A required input as a tensor; sizes are turned into one on the image's device."""
+        """A required input as a tensor; see :meth:`as_tensor`."""
         return self.as_tensor(self.input(position))
 
     def as_tensor(self, value: Value) -> Value:
@@ -206,13 +217,15 @@ class Call:
 
     def sizes(self, value: Value, meaning: str) -> Any:
         """Python numbers for a shape-like input: plain when constant, else a value to emit with."""
-        if value.is_constant and value.rank <= 1:
-            return to_sizes(value.example)
-        if value.is_constant:
-            raise self.refusal(f"its {meaning} has {value.rank} axes, expected a list of numbers")
         if value.is_sizes:
             return value
-        raise self.refusal(f"its {meaning} is computed from pixel values, which is not supported")
+        if not value.is_constant:
+            reason = "is computed from pixel values, which is not supported"
+            raise self.refusal(f"its {meaning} {reason}")
+        if value.rank > 1:
+            raise self.refusal(f"its {meaning} has {value.rank} axes, expected a list of numbers")
+        items = value.example.tolist()
+        return tuple(items) if isinstance(items, list) else items
 
     def scalar_or_tensor(self, position: int, rank: int) -> Any:
         """An input for arithmetic; a constant of one element becomes a Python number.
@@ -241,15 +254,12 @@ class Call:
             raise self.refusal(f"attribute {name} has an unexpected type: {found!r}")
         return found  # type: ignore[return-value]
 
-    def integers(self, name: str) -> tuple[int, ...] | None:
-        """An attribute that is a list of integers, or None."""
-        self._read.add(name)
-        found = self.node.attributes.get(name)
-        if found is None:
-            return None
-        if not isinstance(found, tuple):
-            raise self.refusal(f"attribute {name} has an unexpected type: {found!r}")
-        return tuple(int(item) for item in found)
+    def integers(self, name: str, position: int | None = None) -> tuple[int, ...] | None:
+        """A list of integers: an attribute, or, in later operator sets, a constant input."""
+        if position is not None and self.optional(position) is not None:
+            return tuple(self.constant(position, name).tolist())
+        found: tuple[int, ...] = self.attribute(name, ())
+        return found if name in self.node.attributes else None
 
     def require(self, name: str, default: int | float | str, supported: Sequence[Any]) -> None:
         """Refuses the node unless the attribute has one of the supported values."""
@@ -267,17 +277,28 @@ class Call:
 Operator = Callable[[Call], Value | Sequence[Value]]
 
 
-def with_quantisation(value: Value, quantisation: Quantisation | None) -> Value:
-    """The value, marked as standing between QuantizeLinear and DequantizeLinear."""
-    return (
-        value if value.quantisation == quantisation else replace(value, quantisation=quantisation)
-    )
+def operator_of(
+    function: Callable[..., Any], sizes_from: int | None = None
+) -> Callable[[Call], Value]:
+    """Translation of an operator whose inputs and attributes are the parameters of a function.
 
+    Args:
+        function: Takes tensors and attributes.
+        sizes_from: First of the inputs that the function takes as Python numbers instead.
+    """
 
-def to_sizes(tensor: Tensor) -> Sizes:
-    """A constant of at most one axis as Python numbers."""
-    items = tensor.tolist()
-    return tuple(items) if isinstance(items, list) else items
+    def translate(call: Call) -> Value:
+        inputs = [
+            value
+            if value is None
+            else call.as_tensor(value)
+            if sizes_from is None or position < sizes_from
+            else call.sizes(value, f"input {position}")
+            for position, value in enumerate(call.inputs)
+        ]
+        return call.emit(function, *inputs, **call.options(function))
+
+    return translate
 
 
 def sizes_to_tensor(sizes: Sizes, like: Tensor) -> Tensor:

@@ -26,4 +26,4 @@ OPERATORS: dict[str, Operator] = {
 }
 
 #: Operators that may stand between QuantizeLinear and DequantizeLinear of an activation.
-CARRIERS = frozenset({*shape.CARRIERS, "MaxPool"})
+CARRIERS = shape.CARRIERS | {"MaxPool"}

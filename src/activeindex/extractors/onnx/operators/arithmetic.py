@@ -9,9 +9,40 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from activeindex.extractors.onnx.tracing import Call, Operator, Value
+from activeindex.extractors.onnx.tracing import Call, Operator, Value, operator_of
 
-_UNARY: dict[str, Callable[..., Tensor]] = {
+
+def _leaky_relu(tensor: Tensor, alpha: float = 0.01) -> Tensor:
+    return F.leaky_relu(tensor, alpha)
+
+
+def _elu(tensor: Tensor, alpha: float = 1.0) -> Tensor:
+    return F.elu(tensor, alpha)
+
+
+def _prelu(tensor: Tensor, slope: Tensor) -> Tensor:
+    return torch.where(tensor < 0, tensor * slope, tensor)
+
+
+def _hard_sigmoid(tensor: Tensor, alpha: float = 0.2, beta: float = 0.5) -> Tensor:
+    return torch.clamp(tensor * alpha + beta, 0.0, 1.0)
+
+
+def _gelu(tensor: Tensor, approximate: str = "none") -> Tensor:
+    return F.gelu(tensor, approximate=approximate)
+
+
+def _softmax(tensor: Tensor, axis: int = -1) -> Tensor:
+    return torch.softmax(tensor, axis)
+
+
+def _softmax_from(tensor: Tensor, axis: int = 1) -> Tensor:
+    """Softmax over all the axes from ``axis`` on, taken as one (ONNX before operator set 13)."""
+    flat = tensor.flatten(axis) if tensor.dim() > 0 else tensor
+    return torch.softmax(flat, -1).reshape(tensor.shape)
+
+
+_FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "Relu": torch.relu,
     "Sigmoid": torch.sigmoid,
     "Tanh": torch.tanh,
@@ -27,12 +58,14 @@ _UNARY: dict[str, Callable[..., Tensor]] = {
     "Floor": torch.floor,
     "Ceil": torch.ceil,
     "Reciprocal": torch.reciprocal,
+    "LeakyRelu": _leaky_relu,
+    "Elu": _elu,
+    "PRelu": _prelu,
+    "HardSigmoid": _hard_sigmoid,
+    "Gelu": _gelu,
+    "MatMul": torch.matmul,
+    "Where": torch.where,
 }
-
-
-def _unary(call: Call) -> Value:
-    return call.emit(_UNARY[call.node.operator], call.tensor(0))
-
 
 _BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "Add": operator.add,
@@ -40,6 +73,12 @@ _BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "Mul": operator.mul,
     "Pow": operator.pow,
     "Equal": operator.eq,
+}
+
+_PAIRWISE: dict[str, Callable[..., Tensor]] = {
+    "Min": torch.minimum,
+    "Max": torch.maximum,
+    "Sum": operator.add,
 }
 
 
@@ -55,85 +94,29 @@ def _binary(call: Call) -> Value:
 
 
 def _div(call: Call) -> Value:
-    first, second = (call.as_tensor(call.input(position)) for position in (0, 1))
+    first, second = call.tensor(0), call.tensor(1)
     if first.example.is_floating_point() or second.example.is_floating_point():
         return call.emit(operator.truediv, *_operands(call))
     return call.emit(torch.div, first, second, rounding_mode="trunc")
 
 
-_PAIRWISE: dict[str, Callable[..., Tensor]] = {
-    "Min": torch.minimum,
-    "Max": torch.maximum,
-    "Sum": operator.add,
-}
-
-
 def _variadic(call: Call) -> Value:
     values = [call.tensor(position) for position in range(len(call.inputs))]
-    function = _PAIRWISE[call.node.operator]
-    return functools.reduce(lambda a, b: call.emit(function, a, b), values)
-
-
-def _where(call: Call) -> Value:
-    return call.emit(torch.where, *(call.tensor(position) for position in range(3)))
+    return functools.reduce(functools.partial(call.emit, _PAIRWISE[call.node.operator]), values)
 
 
 def _clip(call: Call) -> Value:
-    bounds = []
-    for position, meaning in ((1, "minimum"), (2, "maximum")):
-        given = call.optional(position) is not None
-        bounds.append(call.constant(position, meaning).item() if given else None)
+    bounds = [
+        None if call.optional(position) is None else call.constant(position, meaning).item()
+        for position, meaning in ((1, "minimum"), (2, "maximum"))
+    ]
     if bounds == [None, None]:
         return call.input(0)
-    return call.emit(torch.clamp, call.tensor(0), bounds[0], bounds[1])
+    return call.emit(torch.clamp, call.tensor(0), *bounds)
 
 
-def _leaky_relu(call: Call) -> Value:
-    return call.emit(F.leaky_relu, call.tensor(0), call.attribute("alpha", 0.01))
-
-
-def _elu(call: Call) -> Value:
-    return call.emit(F.elu, call.tensor(0), call.attribute("alpha", 1.0))
-
-
-def prelu(tensor: Tensor, slope: Tensor) -> Tensor:
-    """max(x, 0) + slope * min(x, 0), with a slope that broadcasts as in ONNX."""
-    return torch.where(tensor < 0, tensor * slope, tensor)
-
-
-def _prelu(call: Call) -> Value:
-    return call.emit(prelu, call.tensor(0), call.tensor(1))
-
-
-def hard_sigmoid(tensor: Tensor, alpha: float, beta: float) -> Tensor:
-    """clamp(alpha * x + beta, 0, 1)."""
-    return torch.clamp(tensor * alpha + beta, 0.0, 1.0)
-
-
-def _hard_sigmoid(call: Call) -> Value:
-    alpha, beta = call.attribute("alpha", 0.2), call.attribute("beta", 0.5)
-    return call.emit(hard_sigmoid, call.tensor(0), alpha, beta)
-
-
-def _gelu(call: Call) -> Value:
-    call.require("approximate", "none", ["none", "tanh"])
-    return call.emit(F.gelu, call.tensor(0), approximate=call.attribute("approximate", "none"))
-
-
-def softmax_from(tensor: Tensor, axis: int) -> Tensor:
-    """Softmax over all the axes from ``axis`` on, taken as one (ONNX before operator set 13)."""
-    flat = tensor.flatten(axis) if tensor.dim() > 0 else tensor
-    return torch.softmax(flat, -1).reshape(tensor.shape)
-
-
-def _softmax(call: Call) -> Value:
-    if call.opset >= 13:
-        return call.emit(torch.softmax, call.tensor(0), call.attribute("axis", -1))
-    return call.emit(softmax_from, call.tensor(0), call.attribute("axis", 1))
-
-
-def _matmul(call: Call) -> Value:
-    return call.emit(torch.matmul, call.tensor(0), call.tensor(1))
+def _softmax_of_set(call: Call) -> Value:
+    return operator_of(_softmax if call.opset >= 13 else _softmax_from)(call)
 
 
 def gemm(a: Tensor, b: Tensor, c: Tensor | None, alpha: float, beta: float) -> Tensor:
@@ -162,24 +145,15 @@ def _gemm(call: Call) -> Value:
     plain_bias = c is None or (beta == 1 and tuple(c.example.shape) == (columns,))
     if alpha == 1 and b.is_constant and plain_bias:
         return call.emit(linear, a, b if transposed else call.emit(torch.t, b), c)
-    if transposed:
-        b = call.emit(torch.t, b)
-    return call.emit(gemm, a, b, c, alpha, beta)
+    return call.emit(gemm, a, call.emit(torch.t, b) if transposed else b, c, alpha, beta)
 
 
 OPERATORS: dict[str, Operator] = {
-    **dict.fromkeys(_UNARY, _unary),
+    **{name: operator_of(function) for name, function in _FUNCTIONS.items()},
     **dict.fromkeys(_BINARY, _binary),
     **dict.fromkeys(_PAIRWISE, _variadic),
     "Div": _div,
-    "Where": _where,
     "Clip": _clip,
-    "LeakyRelu": _leaky_relu,
-    "Elu": _elu,
-    "PRelu": _prelu,
-    "HardSigmoid": _hard_sigmoid,
-    "Gelu": _gelu,
-    "Softmax": _softmax,
-    "MatMul": _matmul,
+    "Softmax": _softmax_of_set,
     "Gemm": _gemm,
 }

@@ -1,13 +1,12 @@
 """Reductions over axes, and the norms built on them."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from activeindex.extractors.onnx.tracing import Call, Operator, Value
+from activeindex.extractors.onnx.tracing import Call, Operator, Value, operator_of
 
 Axes = tuple[int, ...]
 
@@ -44,75 +43,73 @@ _REDUCTIONS: dict[str, Callable[..., Tensor]] = {
 
 
 def _reduce(call: Call) -> Value:
-    value = call.tensor(0)
-    axes = call.integers("axes")
-    if call.optional(1) is not None:
-        axes = tuple(call.constant(1, "axes").tolist())
+    value, axes = call.tensor(0), call.integers("axes", 1)
     keepdims = bool(call.attribute("keepdims", 1))
     nothing = bool(call.attribute("noop_with_empty_axes", 0))
-    if not axes:
-        if nothing:
-            return value
-        axes = tuple(range(value.rank))
+    if not axes and nothing:
+        return value
+    axes = axes or tuple(range(value.rank))
     return call.emit(_REDUCTIONS[call.node.operator], value, axes, keepdims)
 
 
-def global_max(tensor: Tensor) -> Tensor:
-    """Maximum over the spatial axes, which are kept with size 1."""
+def _global_max(tensor: Tensor) -> Tensor:
     return tensor.amax(tuple(range(2, tensor.dim())), True)
 
 
-def global_mean(tensor: Tensor) -> Tensor:
-    """Mean over the spatial axes, which are kept with size 1."""
+def _global_mean(tensor: Tensor) -> Tensor:
     return tensor.mean(tuple(range(2, tensor.dim())), True)
 
 
-def _global(call: Call) -> Value:
-    function = global_mean if call.node.operator == "GlobalAveragePool" else global_max
-    return call.emit(function, call.tensor(0))
+def _lp_normalization(tensor: Tensor, axis: int = -1, p: int = 2) -> Tensor:
+    return F.normalize(tensor, p, axis)
 
 
-def _lp_normalization(call: Call) -> Value:
-    axis, order = call.attribute("axis", -1), call.attribute("p", 2)
-    return call.emit(F.normalize, call.tensor(0), order, axis)
+def batch_normalization(
+    tensor: Tensor,
+    scale: Tensor,
+    bias: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    epsilon: float = 1e-5,
+    momentum: float = 0.9,
+) -> Tensor:
+    """BatchNormalization-15 outside training, where ``momentum`` has no use."""
+    return F.batch_norm(tensor, mean, variance, scale, bias, training=False, eps=epsilon)
 
 
 def _batch_normalization(call: Call) -> Value:
     call.require("training_mode", 0, [0])
-    call.attribute("momentum", 0.9)  # for training only
-    epsilon = call.attribute("epsilon", 1e-5)
-    scale, bias, mean, variance = (call.tensor(position) for position in range(1, 5))
-    return call.emit(
-        F.batch_norm, call.tensor(0), mean, variance, scale, bias, training=False, eps=epsilon
-    )
+    return operator_of(batch_normalization)(call)
 
 
-def _instance_normalization(call: Call) -> Value:
-    epsilon = call.attribute("epsilon", 1e-5)
-    scale, bias = call.tensor(1), call.tensor(2)
-    return call.emit(F.instance_norm, call.tensor(0), weight=scale, bias=bias, eps=epsilon)
+def _instance_normalization(
+    tensor: Tensor, scale: Tensor, bias: Tensor, epsilon: float = 1e-5
+) -> Tensor:
+    return F.instance_norm(tensor, weight=scale, bias=bias, eps=epsilon)
+
+
+def _layer_norm(
+    tensor: Tensor, scale: Tensor, bias: Tensor | None = None, axis: int = -1, epsilon: float = 1e-5
+) -> Tensor:
+    if scale.shape != tensor.shape[axis:]:
+        raise ValueError(
+            f"scale of shape {tuple(scale.shape)} is not supported, expected that of the "
+            "normalised axes"
+        )
+    return F.layer_norm(tensor, scale.shape, scale, bias, epsilon)
 
 
 def _layer_normalization(call: Call) -> Value:
-    axis = call.attribute("axis", -1)
-    epsilon = call.attribute("epsilon", 1e-5)
     call.require("stash_type", 1, [1])
-    value, scale = call.tensor(0), call.tensor(1)
-    bias: Any = call.tensor(2) if call.optional(2) is not None else None
-    shape = tuple(scale.example.shape)
-    if shape != tuple(value.example.shape[axis:]):
-        raise call.refusal(
-            f"scale of shape {shape} is not supported, expected that of the normalised axes"
-        )
-    return call.emit(F.layer_norm, value, shape, scale, bias, epsilon)
+    return operator_of(_layer_norm)(call)
 
 
 OPERATORS: dict[str, Operator] = {
     **dict.fromkeys(_REDUCTIONS, _reduce),
-    "GlobalAveragePool": _global,
-    "GlobalMaxPool": _global,
-    "LpNormalization": _lp_normalization,
+    "GlobalAveragePool": operator_of(_global_mean),
+    "GlobalMaxPool": operator_of(_global_max),
+    "LpNormalization": operator_of(_lp_normalization),
     "BatchNormalization": _batch_normalization,
-    "InstanceNormalization": _instance_normalization,
+    "InstanceNormalization": operator_of(_instance_normalization),
     "LayerNormalization": _layer_normalization,
 }
