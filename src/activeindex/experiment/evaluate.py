@@ -38,8 +38,7 @@ from activeindex.experiment.queries import Query, QueryTask, make_queries
 from activeindex.experiment.searching import Searcher
 from activeindex.experiment.times import TIMES_FILE, StageTimes, Stopwatch
 from activeindex.extractors.base import Extractor
-from activeindex.extractors.coerce import ExtractorLike, ImageFeatures, resolve_extractor
-from activeindex.extractors.feature_files import SUFFIXES, FeatureFile, read_features
+from activeindex.extractors.coerce import ExtractorLike, resolve_extractor
 from activeindex.extractors.features import code_features, features_of
 from activeindex.identity import check_extractors
 from activeindex.images.coerce import Images, iterate_pictures
@@ -49,6 +48,7 @@ from activeindex.images.levels import Pixels
 from activeindex.images.quality import Quality, measure_quality
 from activeindex.images.resizing import to_square
 from activeindex.indexing.artefact import TrainedIndex
+from activeindex.indexing.coerce import FeaturesLike, IndexLike, as_features, as_quantiser
 from activeindex.indexing.manifest import Manifest
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.search import add, set_nprobe, set_search_parameters
@@ -61,10 +61,6 @@ if TYPE_CHECKING:
 
 _Item = TypeVar("_Item")
 
-IndexLike = str | os.PathLike[str] | TrainedIndex | Quantiser | faiss.Index
-"""The folder or file of a trained index, a quantiser, or any FAISS index."""
-FeaturesLike = str | os.PathLike[str] | npt.NDArray[np.float32] | ImageFeatures | FeatureFile
-"""A feature file or its folder, features ``(n, d)``, or those of ``extract``."""
 EditLike = Edit | str | RandomEdit
 """An edit, its name (``"hflip"``, ``"jpeg 50"``), or a function of an RGB Pillow image and a NumPy
 generator that returns an RGB Pillow image."""
@@ -440,11 +436,7 @@ def _opened(index: IndexLike) -> tuple[faiss.Index, Quantiser, Manifest | None]:
     if isinstance(index, str | os.PathLike):
         index = TrainedIndex.read(Path(index))
     manifest = index.manifest if isinstance(index, TrainedIndex) else None
-    if isinstance(index, TrainedIndex):
-        index = index.quantiser
-    quantiser = Quantiser(index) if isinstance(index, faiss.Index) else index
-    if not isinstance(quantiser, Quantiser):
-        raise InputError(f"index: expected a path or an index, found a {type(index).__name__}")
+    quantiser = as_quantiser(index)
     filled = faiss.clone_index(quantiser.index)
     if filled.ntotal and isinstance(filled, faiss.IndexIDMap):
         raise InputError(
@@ -455,17 +447,15 @@ def _opened(index: IndexLike) -> tuple[faiss.Index, Quantiser, Manifest | None]:
 
 
 def _reference_features(references: FeaturesLike, extractor: Extractor, force: bool) -> Features:
-    if isinstance(references, np.ndarray):
-        return references
-    if isinstance(references, str | os.PathLike):
-        path = Path(references)
-        if path.is_dir():
-            files = [path / f"fts{suffix}" for suffix in SUFFIXES]
-            path = next((file for file in files if file.is_file()), files[0])
-        references = read_features(path, "references", extractor.dimension)
+    features = as_features(references, "references")
+    if features.values.shape[1] != extractor.dimension:
+        raise InputError(
+            f"references: expected features of dimension {extractor.dimension}, found dimension "
+            f"{features.values.shape[1]}"
+        )
     if not force:
-        check_extractors("references", extractor.identity, references.extractor)
-    return references.values
+        check_extractors("references", extractor.identity, features.extractor)
+    return features.values
 
 
 @dataclass(frozen=True)

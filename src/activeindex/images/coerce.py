@@ -76,6 +76,7 @@ def iterate_pictures(images: Images) -> Iterator[NamedPicture]:
             - a NumPy array ``(H, W, 3)``, ``(H, W)`` for grey or ``(H, W, 4)`` with opacity, of
               uint8 or of floats in [0, 1];
             - a tensor ``(3, H, W)``, ``(1, H, W)`` or ``(4, H, W)`` likewise;
+            - anything that NumPy takes for such an array, as an activated image;
             - a :class:`~activeindex.images.picture.Picture`.
 
             Arrays ``(B, H, W, 3)`` and tensors ``(B, 3, H, W)`` are ``B`` images.
@@ -133,7 +134,8 @@ def _as_picture(image: object, name: str) -> Picture:
         if image.ndim != 3 or image.shape[0] not in (1, 3, 4):
             raise ShapeError(f"{name}, a tensor", (3, "H", "W"), image.shape)
         return _from_channels_last(image.detach().movedim(0, 2), name)
-    if isinstance(image, np.ndarray):
+    if hasattr(image, "__array__"):
+        image = np.asarray(image)
         if image.ndim not in (2, 3) or image.shape[2:] not in ((), (1,), (3,), (4,)):
             raise ShapeError(f"{name}, an array", ("H", "W", 3), image.shape)
         if image.dtype.kind not in "fu" or (image.dtype.kind == "u" and image.itemsize > 1):

@@ -13,9 +13,9 @@ import numpy.typing as npt
 from activeindex.errors import InputError, ShapeError, reason_of
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.coerce import ImageFeatures
-from activeindex.extractors.feature_files import FeatureFile, read_features
+from activeindex.extractors.feature_files import SUFFIXES, FeatureFile, read_features
 from activeindex.identity import QuantiserIdentity
-from activeindex.indexing.artefact import TrainedIndex, TrainingFeatures, train
+from activeindex.indexing.artefact import TrainedIndex, train
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.training import Metric
 
@@ -23,11 +23,45 @@ IndexLike: TypeAlias = TrainedIndex | Quantiser | faiss.Index | str | os.PathLik
 """A trained index: of this program, of FAISS, or the file or folder of one."""
 
 FeaturesLike: TypeAlias = ImageFeatures | FeatureFile | npt.ArrayLike | str | os.PathLike[str]
-"""Features of :func:`activeindex.extract`, a matrix ``(n, d)``, or a feature file."""
+"""Features of :func:`activeindex.extract`, a matrix ``(n, d)``, or a feature file or its folder."""
 
 
 _PROBE = 1024
 """Vectors that tell indexes in memory apart."""
+
+
+def as_features(features: FeaturesLike, option: str) -> FeatureFile | ImageFeatures:
+    """Features of any kind, with their extractor where it is known.
+
+    Args:
+        features: Those of :func:`activeindex.extract`, a matrix ``(n, d)`` of finite numbers, a
+            feature file, or the folder that ``activeindex extract_fts`` wrote it in.
+        option: Name of the argument, for the messages.
+
+    Raises:
+        InputError: If they are something else, or not finite.
+        ShapeError: If they are not a matrix.
+    """
+    if isinstance(features, FeatureFile | ImageFeatures):
+        return features
+    if isinstance(features, str | os.PathLike):
+        path = Path(features)
+        if path.is_dir():
+            files = [path / f"fts{suffix}" for suffix in SUFFIXES]
+            path = next((file for file in files if file.is_file()), files[0])
+        return read_features(path, option)
+    try:
+        values = np.ascontiguousarray(features, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{option}: expected a matrix (n, d) of numbers ({reason_of(error)})"
+        ) from None
+    if np.ndim(features) != 2:
+        raise ShapeError(option, ("n", "d"), np.shape(features))
+    if not np.isfinite(values).all():
+        row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
+        raise InputError(f"{option}: expected finite values, found NaN or infinity in row {row}")
+    return ImageFeatures(values)
 
 
 def train_index(
@@ -59,8 +93,8 @@ def train_index(
         >>> index.quantiser.encode(features[:2].astype("float32")).shape
         (2, 3)
     """
-    copies = [_as_training(each, "edited") for each in edited]
-    return train(_as_training(features, "features"), factory, metric, copies)
+    copies = [as_features(each, "edited") for each in edited]
+    return train(as_features(features, "features"), factory, metric, copies)
 
 
 def as_quantiser(index: IndexLike) -> Quantiser:
@@ -106,25 +140,6 @@ def _identity_of(index: faiss.Index) -> QuantiserIdentity:
     codes = quantiser.encode(probe / np.linalg.norm(probe, axis=1, keepdims=True))
     kind = type(faiss.downcast_index(index)).__name__
     return QuantiserIdentity(kind, hashlib.sha256(codes.tobytes()).hexdigest())
-
-
-def _as_training(features: FeaturesLike, option: str) -> TrainingFeatures:
-    if isinstance(features, FeatureFile | ImageFeatures):
-        return features
-    if isinstance(features, str | os.PathLike):
-        return read_features(Path(features), option)
-    try:
-        values = np.ascontiguousarray(features, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{option}: expected a matrix (n, d) of numbers ({reason_of(error)})"
-        ) from None
-    if np.ndim(features) != 2:
-        raise ShapeError(option, ("n", "d"), np.shape(features))
-    if not np.isfinite(values).all():
-        row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
-        raise InputError(f"{option}: expected finite values, found NaN or infinity in row {row}")
-    return ImageFeatures(values)
 
 
 def resolve_quantisers(
