@@ -14,21 +14,8 @@ once, of one extractor. A killed run goes on where it was when the same command 
 import argparse
 from pathlib import Path
 
-from activeindex.cli.activation_options import (
-    add_activation_options,
-    chosen_activation,
-    chosen_release,
-)
-from activeindex.cli.engine_options import add_engine_options, chosen_workers
-from activeindex.cli.extractor_options import add_extractor_options, chosen_extractor
+from activeindex.cli import activation_options, engine_options, extractor_options, options
 from activeindex.cli.from_settings import add_option, add_settings
-from activeindex.cli.options import (
-    add_run_options,
-    add_unreadable,
-    chosen_reporter,
-    naming_unreadable,
-    report_other_files,
-)
 from activeindex.experiment.settings import IndexSettings
 from activeindex.runtime.files import check_folder, check_there
 from activeindex.runtime.reporting import counted
@@ -50,49 +37,49 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="trained index: folder or file; given several times, images are activated for all",
     )
     add_option(parser, "seed", int, "seed of the noise at the start", 0, minimum=0)
-    add_unreadable(parser)
+    options.add_unreadable(parser)
     add_settings(parser, IndexSettings, "force")
-    add_activation_options(parser, "thorough")
-    add_extractor_options(parser)
-    add_engine_options(parser)
-    add_run_options(parser)
+    activation_options.add(parser, "thorough")
+    extractor_options.add(parser)
+    engine_options.add(parser)
+    options.add_run(parser)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Runs the command."""
-    check_folder(options.folder, "FOLDER")
-    for path in options.index:
+    check_folder(args.folder, "FOLDER")
+    for path in args.index:
         check_there(path, "index", "a trained index, folder or file")
     from activeindex.activation.folder import activate_folder
     from activeindex.experiment.summary import Distortion
     from activeindex.images.folder import list_images
     from activeindex.indexing.artefact import TrainedIndex
 
-    reporter = chosen_reporter(options)
-    workers = chosen_workers(options, reporter)
-    settings, release = chosen_activation(options), chosen_release(options)
-    total = len(list_images(options.folder, "FOLDER"))
-    indexes = [TrainedIndex.read(path) for path in options.index]
+    reporter = options.chosen_reporter(args)
+    workers = engine_options.chosen(args, reporter)
+    settings, release = activation_options.chosen(args), activation_options.chosen_release(args)
+    total = len(list_images(args.folder, "FOLDER"))
+    indexes = [TrainedIndex.read(path) for path in args.index]
     quantisers = [index.quantiser for index in indexes]
-    extractor = chosen_extractor(options, reporter)
-    if not options.force:
+    extractor = extractor_options.chosen(args, reporter)
+    if not args.force:
         for index in indexes:
             index.check_extractor(extractor.identity, extractor.dimension)
     names = " and ".join(str(index.identity) for index in indexes)
     reporter.line(f"{counted(total, 'image')}, index {names}, extractor {extractor.identity}")
-    report_other_files(options.folder, reporter)
-    with naming_unreadable(), workers, reporter.stage("activate", total) as progress:
+    options.report_other_files(args.folder, reporter)
+    with options.naming_unreadable(), workers, reporter.stage("activate", total) as progress:
         done = activate_folder(
-            options.folder,
-            options.out,
+            args.folder,
+            args.out,
             extractor,
             quantisers,
             settings,
             release=release,
-            seed=options.seed,
-            force=options.force,
+            seed=args.seed,
+            force=args.force,
             workers=workers,
-            unreadable=options.unreadable,
+            unreadable=args.unreadable,
             progress=progress,
         )
     for line in done.skipped:
@@ -117,7 +104,7 @@ def run(options: argparse.Namespace) -> None:
     if done.before:
         said.append(f"{'all' if done.before == done.count else done.before} of them before")
     released = ", ".join(said) + ("," if said[1:] else "")
-    reporter.line(f"{options.out}: {released} in {reporter.seconds:.1f} s")
+    reporter.line(f"{args.out}: {released} in {reporter.seconds:.1f} s")
     if (views := settings.descriptor_views) and done.features:
         reporter.line(
             f"the index must hold the features in {done.features}, of {views} views of each image"

@@ -3,21 +3,16 @@
 import argparse
 from dataclasses import replace
 
-from activeindex.activation.settings import (
-    PRESETS,
-    ActivationSettings,
-    Budget,
-    ReleaseSettings,
-)
+from activeindex.activation.settings import PRESETS, ActivationSettings, Budget, ReleaseSettings
 from activeindex.cli.from_settings import add_option, add_settings, settings_from, values_from
 from activeindex.images.formats import FileFormat
 
 
-def add_activation_options(parser: argparse.ArgumentParser, preset: str) -> None:
+def add(parser: argparse.ArgumentParser, preset: str) -> None:
     """Adds the options of an activation and of the released files.
 
     Args:
-        parser: Parser that gets the options.
+        parser: Parser that gets the args.
         preset: Preset whose values hold where an option is not given.
     """
     group = parser.add_argument_group("activation", "what is not given is the preset's")
@@ -34,7 +29,7 @@ def add_activation_options(parser: argparse.ArgumentParser, preset: str) -> None
     add_option(group, "quality", int, "1 to 100, of jpeg and webp (default: 90)", metavar="Q")
 
 
-def chosen_activation(options: argparse.Namespace) -> ActivationSettings:
+def chosen(args: argparse.Namespace) -> ActivationSettings:
     """Builds the settings of the activation that the options ask for.
 
     Raises:
@@ -44,25 +39,25 @@ def chosen_activation(options: argparse.Namespace) -> ActivationSettings:
 
     from activeindex.activation.optimizers import build_optimiser, build_scheduler
 
-    values = values_from(options, ActivationSettings)
+    values = values_from(args, ActivationSettings)
     given = {name: value for name, value in values.items() if value is not None}
-    settings = PRESETS[options.preset].settings.replace(**given)
+    settings = PRESETS[args.preset].settings.replace(**given)
     # Built now rather than at the first image, which may be hours after a mistyped name.
     optimiser = build_optimiser(settings.optimizer, [torch.zeros(1, requires_grad=True)])
     build_scheduler(settings.scheduler, optimiser)
     return settings
 
 
-def chosen_release(options: argparse.Namespace) -> ReleaseSettings:
+def chosen_release(args: argparse.Namespace) -> ReleaseSettings:
     """Builds the settings of the released files that the options ask for.
 
     Raises:
         InputError: If one of them is out of range.
     """
-    form = FileFormat(options.format, options.quality)
-    budget = settings_from(options, Budget)
+    form = FileFormat(args.format, args.quality)
+    budget = settings_from(args, Budget)
     if not budget:
         # A preset's bounds are for its distortion: a codec may lose more than they allow.
-        preset = PRESETS[options.preset].release.budget
+        preset = PRESETS[args.preset].release.budget
         budget = replace(preset, beyond_codec=bool(preset) and not form.lossless)
     return ReleaseSettings(form, budget)

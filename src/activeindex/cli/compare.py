@@ -9,7 +9,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from activeindex.cli.options import add_debug
+from activeindex.cli import options
 from activeindex.cli.runs import named_runs
 
 
@@ -17,12 +17,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     parser.add_argument("first", type=Path, metavar="A", help="output folder, or NAME=FOLDER")
     parser.add_argument("second", type=Path, metavar="B", help="the run that is held against it")
-    add_debug(parser)
+    options.add_debug(parser)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Runs the command."""
-    folders = named_runs([options.first, options.second])
+    folders = named_runs([args.first, args.second])
     from activeindex.evaluation.comparison import PairedComparison
     from activeindex.evaluation.rendering import (
         METHODS,

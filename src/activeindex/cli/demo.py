@@ -9,10 +9,8 @@ up in --output_dir.
 import argparse
 from pathlib import Path
 
-from activeindex.cli.engine_options import local_workers
-from activeindex.cli.extractor_options import add_extractor_options, chosen_extractor
+from activeindex.cli import engine_options, extractor_options, options
 from activeindex.cli.from_settings import add_option
-from activeindex.cli.options import add_run_options, chosen_reporter
 
 RESUMES = True
 
@@ -20,23 +18,21 @@ RESUMES = True
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     add_option(parser, "output_dir", Path, "folder of the results", Path("demo_output"))
-    add_extractor_options(parser)
-    add_run_options(parser)
+    extractor_options.add(parser)
+    options.add_run(parser)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Runs the command."""
     from activeindex.cli.table import tables_of
     from activeindex.demo.run import run_demo
 
-    reporter = chosen_reporter(options)
-    extractor = chosen_extractor(options, reporter)
+    reporter = options.chosen_reporter(args)
+    extractor = extractor_options.chosen(args, reporter)
     reporter.line(f"extractor {extractor.identity}")
-    with local_workers(options) as workers:
-        result = run_demo(
-            options.output_dir, extractor, workers, reporter.stage, options.command_line
-        )
-    folder = options.output_dir
+    with engine_options.local(args) as workers:
+        result = run_demo(args.output_dir, extractor, workers, reporter.stage, args.command_line)
+    folder = args.output_dir
     reporter.line()
     arms = {"passive": result.passive, "active": result.active}
     reporter.line(tables_of(arms, measures=("R@1",)))

@@ -6,92 +6,80 @@ when the same command is given again.
 """
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
-from activeindex.cli.engine_options import add_engine_options, chosen_workers
-from activeindex.cli.extractor_options import add_extractor_options, chosen_extractor
-from activeindex.cli.from_settings import add_option
-from activeindex.cli.options import (
-    add_run_options,
-    add_unreadable,
-    check_folders,
-    chosen_reporter,
-    naming_unreadable,
-    report_other_files,
-)
+from activeindex.cli import engine_options, extractor_options, options
+from activeindex.cli.from_settings import add_option, add_settings, values_from
+from activeindex.runtime.fields import option
 from activeindex.runtime.reporting import counted
 
 RESUMES = True
+
+
+@dataclass(frozen=True)
+class ExtractionOptions:
+    """Options of the extraction."""
+
+    batch_size: int = option(256, "images extracted together", minimum=1)
+    decode: str = option(
+        "exact",
+        "decode JPEGs in full, or large ones only as far as the extractor's input needs: several "
+        "times faster, nearly the same features",
+        choices=("exact", "scaled"),
+    )
+    descriptor_views: int = option(
+        0,
+        "average each feature with those of so many edited views, 16 at most: for originals that "
+        "are activated with the same --descriptor_views (docs/presets.md)",
+        minimum=0,
+    )
+    edit_seed: int | None = option(
+        None,
+        "extract the features of edited copies instead, one edit at random for each image: for "
+        "--fts_edited_path (docs/indexes.md)",
+        minimum=0,
+        metavar="SEED",
+    )
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     add_option(parser, "data_dir", Path, "folder of images", required=True)
     add_option(parser, "output_dir", Path, "folder of the features", required=True)
-    add_option(parser, "batch_size", int, "images extracted together", 256, minimum=1)
-    add_option(
-        parser, "format", str, "format of the feature file", "pt", choices=("pt", "pth", "npy")
-    )
-    add_unreadable(parser)
-    add_option(
-        parser,
-        "decode",
-        str,
-        "decode JPEGs in full, or large ones only as far as the extractor's input needs: several "
-        "times faster, nearly the same features",
-        "exact",
-        choices=("exact", "scaled"),
-    )
-    add_option(
-        parser,
-        "descriptor_views",
-        int,
-        "average each feature with those of so many edited views, 16 at most: for originals that "
-        "are activated with the same --descriptor_views (docs/presets.md)",
-        0,
-        minimum=0,
-    )
-    add_option(
-        parser,
-        "edit_seed",
-        int,
-        "extract the features of edited copies instead, one edit at random for each image: for "
-        "--fts_edited_path (docs/indexes.md)",
-        minimum=0,
-        metavar="SEED",
-    )
-    add_extractor_options(parser)
-    add_engine_options(parser)
-    add_run_options(parser)
+    text = "format of the feature file"
+    add_option(parser, "format", str, text, "pt", choices=("pt", "pth", "npy"))
+    add_settings(parser, ExtractionOptions)
+    options.add_unreadable(parser)
+    extractor_options.add(parser)
+    engine_options.add(parser)
+    options.add_run(parser)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Runs the command."""
-    check_folders(options, "data_dir")
+    options.check_folders(args, "data_dir")
     from activeindex.edits.differentiable import check_fixed_views
     from activeindex.extractors.features import extract_folder
     from activeindex.images.folder import list_images
 
-    check_fixed_views("descriptor_views", options.descriptor_views)
-    reporter = chosen_reporter(options)
-    workers = chosen_workers(options, reporter)
-    extractor = chosen_extractor(options, reporter)
-    total = len(list_images(options.data_dir))
+    check_fixed_views("descriptor_views", args.descriptor_views)
+    reporter = options.chosen_reporter(args)
+    workers = engine_options.chosen(args, reporter)
+    extractor = extractor_options.chosen(args, reporter)
+    total = len(list_images(args.data_dir))
     reporter.line(f"{counted(total, 'image')}, extractor {extractor.identity}")
-    report_other_files(options.data_dir, reporter)
-    with naming_unreadable(), workers, reporter.stage("features", total) as progress:
+    options.report_other_files(args.data_dir, reporter)
+    with options.naming_unreadable(), workers, reporter.stage("features", total) as progress:
         extraction = extract_folder(
             extractor,
-            options.data_dir,
-            options.output_dir,
-            batch_size=options.batch_size,
+            args.data_dir,
+            args.output_dir,
             workers=workers,
-            unreadable=options.unreadable,
-            decode=options.decode,
-            descriptor_views=options.descriptor_views,
-            edit_seed=options.edit_seed,
-            suffix=f".{options.format}",
+            unreadable=args.unreadable,
+            suffix=f".{args.format}",
             progress=progress,
+            **values_from(args, ExtractionOptions),
         )
     for line in extraction.skipped:
         reporter.line(f"skipped {line}")

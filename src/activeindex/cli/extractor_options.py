@@ -1,72 +1,63 @@
-"""Options that say which extractor a command uses."""
+"""Options that choose an extractor."""
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from activeindex.cli.from_settings import add_option
+from activeindex.cli.from_settings import add_settings
 from activeindex.errors import InputError
+from activeindex.runtime.fields import option
 from activeindex.runtime.reporting import Reporter
 
 if TYPE_CHECKING:
     from activeindex.extractors.base import Extractor
 
 _FILES = {"torchscript": "a TorchScript", "onnx": "an ONNX", "pt2": "a torch.export"}
-"""What ``--model_name`` says where ``--model_path`` is the extractor itself."""
+"""Values of ``--model_name`` where ``--model_path`` is the extractor itself."""
 
 
-def add_extractor_options(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--model_name``, ``--model_path``, ``--resize_size`` and what goes with them."""
-    group = parser.add_argument_group("extractor")
-    add_option(
-        group,
-        "model_name",
-        str,
+@dataclass(frozen=True)
+class ExtractorOptions:
+    """Options of the extractor."""
+
+    model_name: str = option(
+        "torchscript",
         "torchscript, onnx or pt2 for the file at --model_path, torchscript for .safetensors too "
         "(without a file, it stands for lite0_copy); a name that `activeindex models` lists; "
         "timm:NAME or torchvision:NAME",
-        "torchscript",
         metavar="NAME",
     )
-    add_option(
-        group,
-        "model_path",
-        str | None,
+    model_path: str | None = option(
+        None,
         "TorchScript, ONNX or torch.export file, .safetensors of this project's own training, or "
-        "the checkpoint of a timm or torchvision network; give the one that the features were "
-        "extracted with",
+        "the checkpoint of a timm or torchvision network; the one that extracted the features",
         metavar="FILE",
     )
-    add_option(
-        group,
-        "resize_size",
-        int,
+    resize_size: int | None = option(
+        None,
         "side of the square that images are resized to, where the model is not made for another "
         "(default: 288)",
         minimum=32,
         metavar="PIXELS",
     )
-    add_option(
-        group,
-        "pooling",
-        str | None,
-        "pooling of feature maps into vectors: mean, gem or gem:P; for a network that gives maps, "
-        "timm's included",
+    pooling: str | None = option(
+        None,
+        "pooling of a network's feature maps, timm's included: mean, gem or gem:P",
         metavar="KIND",
     )
-    add_option(
-        group,
-        "whitening",
-        str | None,
-        "whitening behind the extractor, made by `activeindex whiten` from its training features",
-        metavar="FILE",
+    whitening: str | None = option(
+        None, "whitening of the features, made by `activeindex whiten`", metavar="FILE"
     )
-    add_option(
-        group, "device", str, "cpu, cuda, cuda:1, …; auto takes a GPU if there is one", "auto"
-    )
+    device: str = option("auto", "cpu, cuda, cuda:1, …; auto takes a GPU if there is one")
 
 
-def chosen_extractor(options: argparse.Namespace, reporter: Reporter) -> "Extractor":
+def add(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of :class:`ExtractorOptions`."""
+    add_settings(parser.add_argument_group("extractor"), ExtractorOptions)
+
+
+def chosen(args: argparse.Namespace, reporter: Reporter) -> "Extractor":
     """The extractor that the options ask for, on ``--device``.
 
     Raises:
@@ -76,24 +67,24 @@ def chosen_extractor(options: argparse.Namespace, reporter: Reporter) -> "Extrac
     from activeindex.extractors.named import load_extractor
     from activeindex.runtime.devices import on_device
 
-    name, checkpoint = _name_and_checkpoint(options.model_name, options.model_path)
+    name, checkpoint = _name_and_checkpoint(args.model_name, args.model_path)
     extractor = load_extractor(
         name,
-        options.resize_size,
+        args.resize_size,
         model_path=checkpoint,
-        pooling=options.pooling,
-        whitening=options.whitening,
+        pooling=args.pooling,
+        whitening=args.whitening,
         reporter=reporter,
     )
     for line in extractor.notes:
         reporter.line(line)
-    if getattr(options, "engine", None) == "ray":
+    if getattr(args, "engine", None) == "ray":
         return on_device("cpu", extractor.to)  # The workers load it again, where they are.
-    return on_device(options.device, extractor.to)
+    return on_device(args.device, extractor.to)
 
 
 def _name_and_checkpoint(name: str, path: str | None) -> tuple[str | Path, Path | None]:
-    """What ``load_extractor`` is asked for: a file or a name, and a checkpoint for the latter."""
+    """File or name of the extractor, and the checkpoint of a named one."""
     from activeindex.extractors.cards import CARDS, DEFAULT_EXTRACTOR
 
     if name in _FILES:

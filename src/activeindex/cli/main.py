@@ -9,15 +9,8 @@ tables. A killed run goes on after its last batch when the same command is given
 import argparse
 from pathlib import Path
 
-from activeindex.cli.activation_options import (
-    add_activation_options,
-    chosen_activation,
-    chosen_release,
-)
-from activeindex.cli.engine_options import add_engine_options, chosen_workers
-from activeindex.cli.extractor_options import add_extractor_options, chosen_extractor
+from activeindex.cli import activation_options, engine_options, extractor_options, options
 from activeindex.cli.from_settings import add_option, add_settings, settings_from
-from activeindex.cli.options import add_run_options, check_files, check_folders, chosen_reporter
 from activeindex.experiment.settings import (
     EvaluationSettings,
     ExperimentSettings,
@@ -31,45 +24,40 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options; names and defaults are the seed's."""
     group = parser.add_argument_group("experiment")
     add_settings(group, ExperimentSettings, defaults={"output_dir": Path("output/")})
-    add_option(
-        group,
-        "tensorboard",
-        Path,
-        "also write losses and image quality here, for tensorboard --logdir",
-        metavar="DIR",
-    )
+    text = "also write losses and image quality here, for tensorboard --logdir"
+    add_option(group, "tensorboard", Path, text, metavar="DIR")
     add_settings(parser.add_argument_group("index"), IndexSettings)
-    add_activation_options(parser, "paper")
+    activation_options.add(parser, "paper")
     add_settings(parser.add_argument_group("evaluation"), EvaluationSettings)
-    add_extractor_options(parser)
-    add_engine_options(parser)
-    add_run_options(parser)
+    extractor_options.add(parser)
+    engine_options.add(parser)
+    options.add_run(parser)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Runs the command."""
-    check_folders(options, "data_dir", "query_nonmatch_dir")
-    check_files(options, "fts_training_path", "fts_reference_path", "fts_edited_path")
+    options.check_folders(args, "data_dir", "query_nonmatch_dir")
+    options.check_files(args, "fts_training_path", "fts_reference_path", "fts_edited_path")
     from activeindex.cli.table import tables_of
     from activeindex.experiment.run import run_experiment
     from activeindex.experiment.watching import watching
 
-    reporter = chosen_reporter(options)
-    chosen = chosen_workers(options, reporter)
+    reporter = options.chosen_reporter(args)
+    chosen = engine_options.chosen(args, reporter)
     settings = settings_from(
-        options,
+        args,
         ExperimentSettings,
-        index=settings_from(options, IndexSettings),
-        evaluation=settings_from(options, EvaluationSettings),
-        activation=chosen_activation(options),
-        release=chosen_release(options),
+        index=settings_from(args, IndexSettings),
+        evaluation=settings_from(args, EvaluationSettings),
+        activation=activation_options.chosen(args),
+        release=activation_options.chosen_release(args),
     )
-    extractor = chosen_extractor(options, reporter)
+    extractor = extractor_options.chosen(args, reporter)
     arm = "active" if settings.active else "passive"
-    reporter.line(f"{arm} run, index {options.idx_factory}, extractor {extractor.identity}")
+    reporter.line(f"{arm} run, index {args.idx_factory}, extractor {extractor.identity}")
     with (
         chosen as workers,
-        watching(options.tensorboard, settings.activation) as watchers,
+        watching(args.tensorboard, settings.activation) as watchers,
     ):
         summary = run_experiment(
             settings,
@@ -77,9 +65,9 @@ def run(options: argparse.Namespace) -> None:
             workers=workers,
             start_bar=reporter.stage,
             watchers=watchers,
-            command=options.command_line,
+            command=args.command_line,
             tell=reporter.line,
         )
     reporter.line()
     reporter.line(tables_of({arm: summary}))
-    reporter.line(f"{options.output_dir}: results, after {reporter.seconds:.0f} s")
+    reporter.line(f"{args.output_dir}: results, after {reporter.seconds:.0f} s")

@@ -13,7 +13,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print a JSON array instead")
 
 
-def run(options: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Runs the command."""
     import json
     from dataclasses import asdict
@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> None:
         place = None if card.packaged else str(cached)
         default = card.name == DEFAULT_EXTRACTOR
         rows.append({**asdict(card), "default": default, "default_place": place, "here": here})
-    if options.json:
+    if args.json:
         print(json.dumps(rows, indent=2))
         return
     for row in rows:

@@ -3,25 +3,51 @@
 import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from activeindex.cli.from_settings import add_option
+from activeindex.cli.from_settings import add_option, add_settings
 from activeindex.errors import UnreadableImageError
+from activeindex.runtime.fields import option
 from activeindex.runtime.files import check_file, check_folder
 from activeindex.runtime.pool import default_workers
 from activeindex.runtime.reporting import SILENT, ConsoleReporter, Reporter, counted, listed
 
 
+@dataclass(frozen=True)
+class RunOptions:
+    """Options of every command that computes."""
+
+    workers: int = option(
+        default_workers(),
+        "processes that decode and edit images, and on a CPU compute as well, each with one "
+        "thread; 0 for none but this one",
+        minimum=0,
+        metavar="N",
+    )
+    verbose: int = option(1, "0 prints errors only", metavar="LEVEL")
+    debug: bool = option(False, "show the traceback of errors")
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Adds all of :class:`RunOptions`."""
+    add_settings(parser.add_argument_group("running"), RunOptions)
+
+
+def add_verbose(parser: argparse._ActionsContainer) -> None:
+    """Adds ``--verbose`` and ``--debug``."""
+    add_settings(parser, RunOptions, "verbose", "debug")
+
+
+def add_debug(parser: argparse._ActionsContainer) -> None:
+    """Adds ``--debug``."""
+    add_settings(parser, RunOptions, "debug")
+
+
 def add_unreadable(parser: argparse._ActionsContainer) -> None:
     """Adds ``--unreadable``; :func:`naming_unreadable` goes with it."""
-    add_option(
-        parser,
-        "unreadable",
-        str,
-        "stop at a file that cannot be decoded, or skip it and name it",
-        "refuse",
-        choices=("refuse", "skip"),
-    )
+    text = "stop at a file that cannot be decoded, or skip it and name it"
+    add_option(parser, "unreadable", str, text, "refuse", choices=("refuse", "skip"))
 
 
 @contextmanager
@@ -33,36 +59,9 @@ def naming_unreadable() -> Iterator[None]:
         raise UnreadableImageError(f"{error}; --unreadable skip leaves it out") from error
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--workers``, ``--verbose`` and ``--debug``."""
-    group = parser.add_argument_group("running")
-    add_option(
-        group,
-        "workers",
-        int,
-        "processes that decode and edit images, and on a CPU compute as well, each with one "
-        "thread; 0 for none but this one",
-        default_workers(),
-        minimum=0,
-        metavar="N",
-    )
-    add_verbose(group)
-
-
-def add_verbose(parser: argparse._ActionsContainer) -> None:
-    """Adds ``--verbose`` and ``--debug``."""
-    add_option(parser, "verbose", int, "0 prints errors only", 1, metavar="LEVEL")
-    add_debug(parser)
-
-
-def add_debug(parser: argparse._ActionsContainer) -> None:
-    """Adds ``--debug``."""
-    add_option(parser, "debug", bool, "show the traceback of errors", False)
-
-
-def chosen_reporter(options: argparse.Namespace) -> Reporter:
+def chosen_reporter(args: argparse.Namespace) -> Reporter:
     """The reporter that ``--verbose`` asks for."""
-    return ConsoleReporter() if options.verbose > 0 else SILENT
+    return ConsoleReporter() if args.verbose > 0 else SILENT
 
 
 def report_other_files(folder: Path, reporter: Reporter) -> None:
@@ -74,24 +73,24 @@ def report_other_files(folder: Path, reporter: Reporter) -> None:
         reporter.line(f"{many} without the name of an image left out: {listed(names)}")
 
 
-def check_folders(options: argparse.Namespace, *names: str) -> None:
+def check_folders(args: argparse.Namespace, *names: str) -> None:
     """Checks folders before the slow imports, so that a mistyped path is reported at once.
 
     Args:
-        options: Parsed options.
+        args: Parsed options.
         names: Options of folders; those without a value are fine.
 
     Raises:
         InputError: If there is no such folder.
     """
     for name in names:
-        if (folder := getattr(options, name)) is not None:
+        if (folder := getattr(args, name)) is not None:
             check_folder(folder, name)
 
 
-def check_files(options: argparse.Namespace, *names: str) -> None:
+def check_files(args: argparse.Namespace, *names: str) -> None:
     """Checks files, as :func:`check_folders` does folders."""
     for name in names:
-        value = getattr(options, name)
+        value = getattr(args, name)
         for path in value if isinstance(value, list) else [value]:
             check_file(path, name)

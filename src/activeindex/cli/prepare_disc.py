@@ -8,8 +8,8 @@ queries without a match). No image is copied or changed.
 import argparse
 from pathlib import Path
 
+from activeindex.cli import options
 from activeindex.cli.from_settings import add_option
-from activeindex.cli.options import add_verbose, check_folders, chosen_reporter
 from activeindex.runtime.reporting import counted
 
 
@@ -23,22 +23,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_option(parser, "output_dir", Path, text)
     add_option(parser, "num_queries", int, "queries without a match to draw", 40_000, minimum=0)
     add_option(parser, "seed", int, "seed of the draw of training images", 0, minimum=0)
-    add_verbose(parser)
+    options.add_verbose(parser)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Runs the command."""
-    check_folders(options, "data_path", "data_dir")
-    data = options.data_path or options.data_dir
+    options.check_folders(args, "data_path", "data_dir")
+    data = args.data_path or args.data_dir
     from activeindex.datasets.disc import prepare_disc
 
-    reporter = chosen_reporter(options)
+    reporter = options.chosen_reporter(args)
     with reporter.stage("links", None) as progress:
         prepared = prepare_disc(
             data,
-            options.output_dir or data,
-            queries=options.num_queries,
-            seed=options.seed,
+            args.output_dir or data,
+            queries=args.num_queries,
+            seed=args.seed,
             progress=progress,
         )
     for folder in prepared.folders:

@@ -8,8 +8,8 @@ needs no network and opens from disk.
 import argparse
 from pathlib import Path
 
+from activeindex.cli import options
 from activeindex.cli.from_settings import add_option
-from activeindex.cli.options import add_verbose, check_folders, chosen_reporter
 from activeindex.cli.runs import named_runs
 
 
@@ -27,25 +27,25 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_option(parser, "gallery", int, text, 12, minimum=0, metavar="N")
     text = "missed queries shown of each run"
     add_option(parser, "failures", int, text, 12, minimum=0, metavar="N")
-    add_verbose(parser)
+    options.add_verbose(parser)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Runs the command."""
-    folders = named_runs(options.runs)
-    check_folders(options, "data_dir", "references_dir")
+    folders = named_runs(args.runs)
+    options.check_folders(args, "data_dir", "references_dir")
     from activeindex.report.page import SECTIONS, ReportOptions, write_report
 
-    reporter = chosen_reporter(options)
+    reporter = options.chosen_reporter(args)
     shown = ReportOptions(
-        options.title,
-        options.data_dir,
-        options.references_dir,
-        options.gallery,
-        options.failures,
+        args.title,
+        args.data_dir,
+        args.references_dir,
+        args.gallery,
+        args.failures,
     )
     with reporter.stage("report", SECTIONS) as progress:
-        path = write_report(folders, options.output_dir, shown, progress)
+        path = write_report(folders, args.output_dir, shown, progress)
     size = path.stat().st_size / 1e6
     names = ", ".join(folders)
     reporter.line(f"{path}: report of {names}, {size:.1f} MB, after {reporter.seconds:.0f} s")

@@ -11,14 +11,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from activeindex.cli.extractor_options import add_extractor_options, chosen_extractor
+from activeindex.cli import extractor_options, options
 from activeindex.cli.from_settings import add_option, add_settings
-from activeindex.cli.options import (
-    add_run_options,
-    add_unreadable,
-    chosen_reporter,
-    naming_unreadable,
-)
 from activeindex.experiment.settings import IndexSettings
 from activeindex.runtime.reporting import SILENT, counted
 
@@ -40,12 +34,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_option(parser, "where", str, text, metavar="FILTER")
     parser.add_argument("--json", action="store_true", help="print a line of JSON per query")
     add_option(parser, "batch_size", int, "images extracted together", 64, minimum=1)
-    add_unreadable(parser)
-    add_extractor_options(parser)
-    add_run_options(parser)
+    options.add_unreadable(parser)
+    extractor_options.add(parser)
+    options.add_run(parser)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Runs the command."""
     from activeindex.indexing.artefact import TrainedIndex
     from activeindex.runtime.pool import LocalEngine
@@ -53,23 +47,23 @@ def run(options: argparse.Namespace) -> None:
     from activeindex.stores.query import find_images, query_files
     from activeindex.stores.store import Store
 
-    reporter = SILENT if options.json else chosen_reporter(options)
-    how = SearchOptions(options.k, options.nprobe, options.refine, options.where)
-    files = query_files(options.images)
-    with Store(options.store) as store, LocalEngine(options.workers) as workers:
-        if options.index is not None and not options.force:
-            store.generation_of(TrainedIndex.read(options.index))
-        extractor = chosen_extractor(options, reporter)
-        if not options.force:
+    reporter = SILENT if args.json else options.chosen_reporter(args)
+    how = SearchOptions(args.k, args.nprobe, args.refine, args.where)
+    files = query_files(args.images)
+    with Store(args.store) as store, LocalEngine(args.workers) as workers:
+        if args.index is not None and not args.force:
+            store.generation_of(TrainedIndex.read(args.index))
+        extractor = extractor_options.chosen(args, reporter)
+        if not args.force:
             store.check_extractor(extractor.identity, extractor.dimension)
         count = counted(store.count(), "image")
-        reporter.line(f"{options.store}: {count}; extractor {extractor.identity}")
+        reporter.line(f"{args.store}: {count}; extractor {extractor.identity}")
         answers = find_images(
-            store, extractor, files, how, options.batch_size, workers, options.unreadable
+            store, extractor, files, how, args.batch_size, workers, args.unreadable
         )
-        with naming_unreadable():
+        with options.naming_unreadable():
             for found in answers:
-                print(json.dumps(found.as_json()) if options.json else _table(found), flush=True)
+                print(json.dumps(found.as_json()) if args.json else _table(found), flush=True)
 
 
 def _table(found: "Found") -> str:

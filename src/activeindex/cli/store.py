@@ -11,9 +11,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from activeindex.cli.engine_options import IN_PROCESS, add_engine_options, chosen_workers
+from activeindex.cli import engine_options, options
 from activeindex.cli.from_settings import add_option, add_settings
-from activeindex.cli.options import add_verbose, chosen_reporter
 from activeindex.errors import InputError
 from activeindex.experiment.settings import IndexSettings
 from activeindex.runtime.reporting import Reporter, counted, listed
@@ -36,7 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             name, help=text, description=text, formatter_class=parser.formatter_class
         )
         made.add_argument("store", metavar="STORE", help="lance://PATH or faiss:PATH")
-        add_verbose(made)
+        options.add_verbose(made)
         return made
 
     for name, text in (
@@ -70,61 +69,61 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
     compact = action("compact", "rewrite the files without removed images, and for fast searches")
     for made in (add, compact):
-        add_engine_options(made)
+        engine_options.add(made)
         # Filling a store decodes nothing and has no network.
         made.set_defaults(workers=0, device="cpu")
     action("info", "say what is in a store")
 
 
-def run(options: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Runs the command."""
     from activeindex.indexing.artefact import TrainedIndex
     from activeindex.stores.store import Store
 
-    reporter = chosen_reporter(options)
-    if options.action == "create":
-        trained = TrainedIndex.read(options.index)
-        Store.create(options.store, trained).close()
-        name = options.store
+    reporter = options.chosen_reporter(args)
+    if args.action == "create":
+        trained = TrainedIndex.read(args.index)
+        Store.create(args.store, trained).close()
+        name = args.store
         reporter.line(f"{name}: created a store for {trained.identity}, with no images yet")
         reporter.line(f"add what activate wrote: activeindex store add {name} RELEASED")
         return
-    engine = _engine(options, reporter)
-    with engine or contextlib.nullcontext(), Store(options.store, engine) as store:
-        if options.action == "renew":
-            store.renew(TrainedIndex.read(options.index))
-        elif options.action == "add":
-            _add(options, store, reporter)
-        elif options.action in ("get", "remove"):
-            _get_or_remove(options, store, reporter)
-        elif options.action == "compact":
+    engine = _engine(args, reporter)
+    with engine or contextlib.nullcontext(), Store(args.store, engine) as store:
+        if args.action == "renew":
+            store.renew(TrainedIndex.read(args.index))
+        elif args.action == "add":
+            _add(args, store, reporter)
+        elif args.action in ("get", "remove"):
+            _get_or_remove(args, store, reporter)
+        elif args.action == "compact":
             store.compact()
-        if options.action not in ("get", "remove"):
+        if args.action not in ("get", "remove"):
             count = counted(store.count(), "image")
-            reporter.line(f"{options.store}: {count} of {store.extractor}")
+            reporter.line(f"{args.store}: {count} of {store.extractor}")
             for generation in store.generations:
                 reporter.line(f"  {generation.count():>10}  {generation.name}")
 
 
-def _engine(options: argparse.Namespace, reporter: Reporter) -> "LocalEngine | RayWorkers | None":
+def _engine(args: argparse.Namespace, reporter: Reporter) -> "LocalEngine | RayWorkers | None":
     """Who writes and indexes images, if not this process as it adds them."""
-    if "engine" not in options:
+    if "engine" not in args:
         return None
-    workers = chosen_workers(options, reporter)
-    return None if options.engine == IN_PROCESS else workers
+    workers = engine_options.chosen(args, reporter)
+    return None if args.engine == engine_options.IN_PROCESS else workers
 
 
-def _add(options: argparse.Namespace, store: "Store", reporter: Reporter) -> None:
+def _add(args: argparse.Namespace, store: "Store", reporter: Reporter) -> None:
     from activeindex.extractors.feature_files import read_features
     from activeindex.stores.adding import Source, add_features, read_activations, read_names
 
-    source = Source.of(options.features, options.activation)
+    source = Source.of(args.features, args.activation)
     features = read_features(source.features, "FTS", store.dimension)
-    names = read_names(options.names or source.names, len(features.values))
-    generation = _chosen(options, store)
+    names = read_names(args.names or source.names, len(features.values))
+    generation = _chosen(args, store)
     activations = None
     if source.activation is not None:
-        activations = read_activations(source.activation, store, generation, force=options.force)
+        activations = read_activations(source.activation, store, generation, force=args.force)
     with reporter.stage("store", len(names)) as progress:
         added = add_features(
             store,
@@ -132,39 +131,39 @@ def _add(options: argparse.Namespace, store: "Store", reporter: Reporter) -> Non
             names,
             generation=generation,
             activations=activations,
-            data_dir=options.data_dir,
-            force=options.force,
+            data_dir=args.data_dir,
+            force=args.force,
             progress=progress,
         )
-    if options.engine != IN_PROCESS:
+    if args.engine != engine_options.IN_PROCESS:
         with reporter.stage("index", None) as progress:
             store.index(progress)
     reporter.line(f"{added}, in {reporter.seconds:.1f} s")
 
 
-def _chosen(options: argparse.Namespace, store: "Store") -> "Generation":
+def _chosen(args: argparse.Namespace, store: "Store") -> "Generation":
     from activeindex.indexing.artefact import TrainedIndex
 
-    if options.index is None:
+    if args.index is None:
         return store.generations[-1]
-    return store.generation_of(TrainedIndex.read(options.index))
+    return store.generation_of(TrainedIndex.read(args.index))
 
 
-def _get_or_remove(options: argparse.Namespace, store: "Store", reporter: Reporter) -> None:
+def _get_or_remove(args: argparse.Namespace, store: "Store", reporter: Reporter) -> None:
     import numpy as np
 
     from activeindex.activation.records import without_infinity
 
-    if not (options.names or options.ids or options.where):
+    if not (args.names or args.ids or args.where):
         raise InputError("NAME: expected names, --ids or --where, found none")
-    ids = np.concatenate([np.array(options.ids, np.int64), store.named(options.names)])
+    ids = np.concatenate([np.array(args.ids, np.int64), store.named(args.names)])
     there = {each for record in store.get(ids) for each in (record.name, record.id)}
-    missing = [each for each in (*options.names, *options.ids) if each not in there]
-    if options.where:
-        ids = np.concatenate([ids, store.select(options.where)])
-    if options.action == "remove":
+    missing = [each for each in (*args.names, *args.ids) if each not in there]
+    if args.where:
+        ids = np.concatenate([ids, store.select(args.where)])
+    if args.action == "remove":
         removed = counted(store.remove(np.unique(ids)), "image")
-        reporter.line(f"{options.store}: {removed} removed, {store.count()} left")
+        reporter.line(f"{args.store}: {removed} removed, {store.count()} left")
     else:
         for record in store.get(ids):
             line = {**vars(record), "code": record.code.hex()}
@@ -172,4 +171,4 @@ def _get_or_remove(options: argparse.Namespace, store: "Store", reporter: Report
                 line["activation"] = without_infinity(record.activation)
             print(json.dumps(line), flush=True)
     if missing:
-        raise InputError(f"{options.store}: expected {listed(missing)} there, found no such image")
+        raise InputError(f"{args.store}: expected {listed(missing)} there, found no such image")

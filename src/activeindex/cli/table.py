@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from activeindex.cli.options import add_debug
+from activeindex.cli import options
 from activeindex.cli.runs import named_runs
 from activeindex.runtime.reporting import counted
 
@@ -24,22 +24,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "runs", nargs="+", type=Path, metavar="RUN", help="output folder of a run, or NAME=FOLDER"
     )
     parser.add_argument("--csv", type=Path, help="also write recall.csv and detection.csv here")
-    add_debug(parser)
+    options.add_debug(parser)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Runs the command."""
-    folders = named_runs(options.runs)
+    folders = named_runs(args.runs)
     from activeindex.evaluation.rendering import write_detection, write_recall
     from activeindex.experiment.summary import RunSummary
 
     summaries = {name: RunSummary.read(path) for name, path in folders.items()}
     print(tables_of(summaries))
-    if options.csv is not None:
+    if args.csv is not None:
         recall = {name: run.recall for name, run in summaries.items() if run.recall}
         detection = {name: run.detection for name, run in summaries.items() if run.detection}
-        write_recall(options.csv / "recall.csv", recall)
-        write_detection(options.csv / "detection.csv", detection)
+        write_recall(args.csv / "recall.csv", recall)
+        write_detection(args.csv / "detection.csv", detection)
 
 
 def tables_of(

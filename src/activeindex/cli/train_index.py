@@ -12,8 +12,8 @@ training images, once or for several seeds.
 import argparse
 from pathlib import Path
 
+from activeindex.cli import options
 from activeindex.cli.from_settings import add_settings
-from activeindex.cli.options import add_verbose, check_files, chosen_reporter
 from activeindex.experiment.settings import IndexSettings
 
 
@@ -22,24 +22,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the trained index")
     names = ("fts_training_path", "fts_edited_path", "idx_factory", "quant")
     add_settings(parser, IndexSettings, *names)
-    add_verbose(parser)
+    options.add_verbose(parser)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Runs the command."""
-    check_files(options, "fts_training_path", "fts_edited_path")
+    options.check_files(args, "fts_training_path", "fts_edited_path")
     from activeindex.extractors.feature_files import read_copies, read_features
     from activeindex.indexing.artefact import train_folder
     from activeindex.indexing.training import few_features
 
-    reporter = chosen_reporter(options)
-    features = read_features(options.fts_training_path, "fts_training_path")
-    edited = read_copies(options.fts_edited_path, features)
-    there = options.out.exists()
+    reporter = options.chosen_reporter(args)
+    features = read_features(args.fts_training_path, "fts_training_path")
+    edited = read_copies(args.fts_edited_path, features)
+    there = args.out.exists()
     if not there:
-        reporter.line(f"training {options.idx_factory} on {len(features.values)} features")
-    index = train_folder(options.out, features, options.idx_factory, options.quant, edited)
-    reporter.line(f"{options.out}: {index.identity}, {index.quantiser.code_size} bytes per feature")
+        reporter.line(f"training {args.idx_factory} on {len(features.values)} features")
+    index = train_folder(args.out, features, args.idx_factory, args.quant, edited)
+    reporter.line(f"{args.out}: {index.identity}, {index.quantiser.code_size} bytes per feature")
     if there:
         reporter.line("was trained before; nothing changed")
         return

@@ -8,8 +8,8 @@ one than the bare one, so the features are extracted again with it.
 import argparse
 from pathlib import Path
 
+from activeindex.cli import options
 from activeindex.cli.from_settings import add_option, add_settings
-from activeindex.cli.options import add_verbose, check_files, chosen_reporter
 from activeindex.experiment.settings import IndexSettings
 
 
@@ -17,34 +17,28 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     parser.add_argument("out", type=Path, metavar="OUT", help="the file to write, .npz")
     add_settings(parser, IndexSettings, "fts_training_path")
-    add_option(
-        parser,
-        "dimension",
-        int,
-        "principal directions that are kept; all by default",
-        minimum=1,
-        metavar="K",
-    )
-    add_verbose(parser)
+    text = "principal directions that are kept; all by default"
+    add_option(parser, "dimension", int, text, minimum=1, metavar="K")
+    options.add_verbose(parser)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Runs the command."""
-    check_files(options, "fts_training_path")
+    options.check_files(args, "fts_training_path")
     from activeindex.extractors.feature_files import read_features
     from activeindex.extractors.whitening import Whitening
 
-    reporter = chosen_reporter(options)
-    features = read_features(options.fts_training_path, "fts_training_path")
+    reporter = options.chosen_reporter(args)
+    features = read_features(args.fts_training_path, "fts_training_path")
     whitening = Whitening.fit(
         features.values,
-        options.dimension,
+        args.dimension,
         extractor=features.extractor,
         training_sha256=features.hash(),
     )
-    whitening.write(options.out)
+    whitening.write(args.out)
     kept, width = whitening.matrix.shape
     reporter.line(
-        f"{options.out}: {width} to {kept} dimensions, fitted on {len(features.values)} features "
+        f"{args.out}: {width} to {kept} dimensions, fitted on {len(features.values)} features "
         f"of {features.extractor or 'an unknown extractor'}"
     )

@@ -24,27 +24,9 @@ from typing import Any
 from activeindex.errors import InputError, reason_of
 
 
-def option(
-    default: Any,
-    help: str,
-    *,
-    choices: tuple[str, ...] | None = None,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    importable: bool = False,
-    metavar: str | None = None,
-) -> Any:
-    """A dataclass field with a default; see the module for the rest."""
-    rules = {
-        "help": help,
-        "choices": choices,
-        "minimum": minimum,
-        "maximum": maximum,
-        "importable": importable or None,
-        "metavar": metavar,
-    }
-    known = {key: value for key, value in rules.items() if value is not None}
-    return dataclasses.field(default=default, metadata=known)
+def option(default: Any, help: str, **rules: Any) -> Any:
+    """Declares a dataclass field with its default, help text and rules; see the module."""
+    return dataclasses.field(default=default, metadata={"help": help, **rules})
 
 
 def check_fields(settings: Any) -> None:
