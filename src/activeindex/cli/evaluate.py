@@ -10,10 +10,8 @@ import json
 from pathlib import Path
 
 from activeindex.activation.settings import ActivationSettings
-from activeindex.cli.engine_options import local_workers
-from activeindex.cli.extractor_options import add_extractor_options, chosen_extractor
+from activeindex.cli import engine_options, extractor_options, options
 from activeindex.cli.from_settings import add_option, add_settings
-from activeindex.cli.options import add_run_options, check_folders, chosen_reporter
 from activeindex.experiment.settings import EvaluationSettings, ExperimentSettings, IndexSettings
 from activeindex.runtime.reporting import SILENT
 
@@ -33,34 +31,34 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_settings(parser, ExperimentSettings, "seed")
     add_option(parser, "output_dir", Path, "files of a run, for table, compare and report")
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
-    add_extractor_options(parser)
-    add_run_options(parser)
+    extractor_options.add(parser)
+    options.add_run(parser)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> None:
     """Runs the command."""
-    check_folders(options, "originals", "released")
+    options.check_folders(args, "originals", "released")
     from activeindex.edits.lists import FIXED_LIST
     from activeindex.experiment.evaluate import evaluate
 
-    reporter = SILENT if options.json else chosen_reporter(options)
-    with local_workers(options) as workers:
+    reporter = SILENT if args.json else options.chosen_reporter(args)
+    with engine_options.local(args) as workers:
         result = evaluate(
-            options.originals,
-            options.released,
-            index=options.index,
-            extractor=chosen_extractor(options, reporter),
-            references=options.fts_reference_path,
-            edits=options.edits or FIXED_LIST,
-            kneighbors=options.kneighbors,
-            nprobe=options.nprobe,
-            search_params=options.search_params,
-            descriptor_views=options.descriptor_views,
-            seed=options.seed,
-            force=options.force,
-            output_dir=options.output_dir,
+            args.originals,
+            args.released,
+            index=args.index,
+            extractor=extractor_options.chosen(args, reporter),
+            references=args.fts_reference_path,
+            edits=args.edits or FIXED_LIST,
+            kneighbors=args.kneighbors,
+            nprobe=args.nprobe,
+            search_params=args.search_params,
+            descriptor_views=args.descriptor_views,
+            seed=args.seed,
+            force=args.force,
+            output_dir=args.output_dir,
             workers=workers,
             reporter=reporter,
-            command=options.command_line,
+            command=args.command_line,
         )
-    print(json.dumps(result.as_json()) if options.json else result)
+    print(json.dumps(result.as_json()) if args.json else result)
