@@ -14,7 +14,7 @@ from activeindex.extractors.features import extract_folder
 from activeindex.images.decoding import read_rgb
 from activeindex.images.encoding import write_png
 from activeindex.images.folder import list_images
-from activeindex.report.contact_sheet import Comparison, contact_sheet
+from activeindex.report.contact_sheet import SheetRow, contact_sheet
 from activeindex.report.page import SECTIONS, ReportOptions, write_report
 from activeindex.runtime.pool import Engine
 
@@ -103,9 +103,9 @@ def run_demo(
     return DemoResult(passive, active, sheet, report)
 
 
-def _comparisons(photographs: Path, run: Path) -> list[Comparison]:
+def _comparisons(photographs: Path, run: Path) -> list[SheetRow]:
     released = list_images(run / "imgs", "imgs")
     return [
-        Comparison(original.stem, np.asarray(read_rgb(original)), np.asarray(read_rgb(activated)))
+        SheetRow(original.stem, np.asarray(read_rgb(original)), np.asarray(read_rgb(activated)))
         for original, activated in zip(list_images(photographs), released, strict=True)
     ]

@@ -71,9 +71,9 @@ class HitTable:
         return float(np.nanmean(np.nanmean(self.hits, axis=1)))
 
     @property
-    def average_interval(self) -> Interval:
-        """Interval of :attr:`average`, by bootstrap over images."""
-        return mean_of_means_interval(self.hits)
+    def average_estimate(self) -> tuple[float, Interval]:
+        """:attr:`average` and its interval, by bootstrap over images."""
+        return self.average, mean_of_means_interval(self.hits)
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,21 @@ def wilson_interval(hits: int, queries: int) -> Interval:
     return Interval(max(0.0, centre - half), min(1.0, centre + half))
 
 
+def share_of(hits: Values) -> tuple[float, Interval] | None:
+    """Share of queries that succeeded, with Wilson's interval.
+
+    Args:
+        hits: ``(n,)``: 1 for success, 0 for failure, nan for no query.
+
+    Returns:
+        None if there is no query.
+    """
+    known = hits[np.isfinite(hits)]
+    if not len(known):
+        return None
+    return float(known.mean()), wilson_interval(round(float(known.sum())), len(known))
+
+
 def paired_interval(only_second: int, only_first: int, queries: int) -> Interval:
     """Interval of the difference of two proportions over the same queries, second minus first.
 

@@ -1,5 +1,6 @@
-"""What a run comes to."""
+"""Summary of a run: its tables, and the distortion of its images."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -16,10 +17,25 @@ from activeindex.errors import InputError
 from activeindex.evaluation.tables import DetectionSummary, RecallTable
 from activeindex.experiment.folder import DETECTION_FILE, RETRIEVAL_FILE, RunFolder
 
+_FIGURES = ("image", "psnr", "ssim", "linf", "distance_before", "distance_after")
+
+
+def read_distortions(path: Path) -> list[dict[str, Any]]:
+    """Read the records of an ``activation.jsonl``, and check that they have their figures.
+
+    Raises:
+        InputError: If a line is not a record of an activated image.
+    """
+    records = list(read_records(path))
+    for number, record in enumerate(records, start=1):
+        if not all(isinstance(record.get(key), int | float) for key in _FIGURES):
+            raise InputError(f"{path}, line {number}: expected a record of an activated image")
+    return records
+
 
 @dataclass(frozen=True)
 class Distortion:
-    """How much the images of a run were changed, and what that did to their features.
+    """Distortion of the images of a run, and its effect on their features.
 
     Attributes:
         psnr: Mean and standard deviation in dB, over the images that were changed at all.
@@ -41,36 +57,24 @@ class Distortion:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Averages the records of an ``activation.jsonl``.
+        """Average the records of an ``activation.jsonl``.
 
         Raises:
-            InputError: If a line is not such a record.
+            InputError: If a line is not such a record, or there is none.
         """
-        columns: dict[str, list[float]] = {}
-        only_encoded = unchanged = 0
-        for number, record in enumerate(read_records(path), start=1):
-            try:
-                for key in ("psnr", "ssim", "linf"):
-                    columns.setdefault(key, []).append(float(record[key]))
-                for aim in (record, *record.get("also", [])):
-                    for key in ("distance_before", "distance_after"):
-                        columns.setdefault(key, []).append(float(aim[key]))
-            except (ValueError, KeyError, TypeError):
-                raise InputError(
-                    f"{path}, line {number}: expected a record of an activated image"
-                ) from None
-            only_encoded += was_only_encoded(record)
-            unchanged += is_unchanged(record)
-        if not columns:
+        records = read_distortions(path)
+        if not records:
             raise InputError(f"{path}: expected records of activated images, found none")
+        # An image of several indexes has the distances of each.
+        aims = [aim for record in records for aim in (record, *record.get("also", []))]
         return cls(
-            psnr=_mean_and_spread([value for value in columns["psnr"] if np.isfinite(value)]),
-            ssim=_mean_and_spread(columns["ssim"]),
-            linf=_mean_and_spread(columns["linf"]),
-            distance_before=float(np.mean(columns["distance_before"])),
-            distance_after=float(np.mean(columns["distance_after"])),
-            only_encoded=only_encoded,
-            unchanged=unchanged,
+            psnr=_mean_and_spread(r["psnr"] for r in records if np.isfinite(r["psnr"])),
+            ssim=_mean_and_spread(record["ssim"] for record in records),
+            linf=_mean_and_spread(record["linf"] for record in records),
+            distance_before=float(np.mean([aim["distance_before"] for aim in aims])),
+            distance_after=float(np.mean([aim["distance_after"] for aim in aims])),
+            only_encoded=sum(map(was_only_encoded, records)),
+            unchanged=sum(map(is_unchanged, records)),
         )
 
     def __str__(self) -> str:
@@ -82,7 +86,8 @@ class Distortion:
         )
 
 
-def _mean_and_spread(values: list[float]) -> tuple[float, float]:
+def _mean_and_spread(figures: Iterable[float]) -> tuple[float, float]:
+    values = list(figures)
     if not values:  # No image was changed.
         return float("inf"), 0.0
     return float(np.mean(values)), float(np.std(values))
@@ -96,7 +101,7 @@ class RunSummary:
         folder: The run's output folder.
         recall: Recall per edit.
         detection: Copy detection.
-        distortion: What activation did to the images; None in the passive arm.
+        distortion: Distortion by activation; None in the passive arm.
         notes: The contents of ``run.json``, empty for a run of another program.
     """
 
@@ -108,18 +113,17 @@ class RunSummary:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Reads the files of a finished run.
+        """Read the files of a finished run.
 
         Raises:
             InputError: If the folder holds neither results file, or a file is malformed.
         """
         run = RunFolder.open(folder)
-        retrieval, detection = folder / RETRIEVAL_FILE, folder / DETECTION_FILE
-        activation = folder / RECORDS_FILE
+        detection, records = folder / DETECTION_FILE, folder / RECORDS_FILE
         return cls(
             folder,
-            RecallTable.read(retrieval) if run.has_retrieval else None,
+            RecallTable.read(folder / RETRIEVAL_FILE) if run.has_retrieval else None,
             DetectionSummary.read(detection, run.metric) if run.has_detection else None,
-            Distortion.read(activation) if activation.exists() else None,
+            Distortion.read(records) if records.exists() else None,
             run.notes,
         )

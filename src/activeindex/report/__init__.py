@@ -1,6 +1,7 @@
-"""Reports: what a person looks at after a run.
+"""Reports: runs as people look at them, at the end of the path of an image.
 
-:func:`write_report` reads the folders of runs (:mod:`runs`), draws :mod:`figures` with
-:mod:`charts`, collects the :mod:`gallery` of changed images and the :mod:`failures`, and writes one
-page. :func:`contact_sheet` is the quick look: a single PNG.
+:func:`~activeindex.report.page.write_report` reads the folders of runs (``runs.py``), draws the
+``figures/`` with ``charts/``, collects a gallery of changed images and the failures, and writes one
+page. :func:`~activeindex.report.contact_sheet.contact_sheet` is the quick look: a
+single PNG.
 """

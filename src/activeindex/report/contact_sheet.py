@@ -1,4 +1,4 @@
-"""A contact sheet: what activation did to each image, for the eye."""
+"""Contact sheet: originals, activated images and their differences in one picture."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from activeindex.images.levels import Pixels
 AMPLIFICATION = 10
 
 _CELL = 320
-"""Longest side of a shown image, in pixels."""
+"""Longest side of an image on the sheet, in pixels."""
 _GAP = 12
 _CAPTION = 22
 _BACKGROUND = (250, 250, 250)
@@ -20,11 +20,11 @@ _TITLES = ("original", "activated", f"difference x{AMPLIFICATION}")
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SheetRow:
     """One row of the sheet.
 
     Attributes:
-        caption: Shown above the row.
+        caption: Caption above the row.
         original: Pixels ``(H, W, 3)``.
         activated: Pixels of the same shape.
     """
@@ -35,35 +35,34 @@ class Comparison:
 
 
 def amplified_difference(original: Pixels, activated: Pixels) -> Pixels:
-    """The change of every pixel, ``AMPLIFICATION`` times, around middle grey."""
+    """The change of every pixel, amplified ``AMPLIFICATION`` times around middle grey."""
     change = activated.astype(np.int16) - original.astype(np.int16)
     shown: Pixels = np.clip(128 + AMPLIFICATION * change, 0, 255).astype(np.uint8)
     return shown
 
 
-def contact_sheet(comparisons: Sequence[Comparison]) -> Image.Image:
-    """Draws original, activated image and amplified difference side by side, a row per image."""
+def contact_sheet(rows: Sequence[SheetRow]) -> Image.Image:
+    """Draw original, activated image and amplified difference side by side, a row per image."""
     font = ImageFont.load_default(size=14)
-    rows = [_row(comparison) for comparison in comparisons]
+    drawn = [_images(row) for row in rows]
     width = 3 * _CELL + 4 * _GAP
-    height = _CAPTION + _GAP + sum(row[0].height + _CAPTION + _GAP for row in rows)
+    height = _CAPTION + _GAP + sum(images[0].height + _CAPTION + _GAP for images in drawn)
     sheet = Image.new("RGB", (width, height), _BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     for column, title in enumerate(_TITLES):
         draw.text((_GAP + column * (_CELL + _GAP), _GAP // 2), title, _INK, font)
     top = _CAPTION + _GAP
-    for comparison, row in zip(comparisons, rows, strict=True):
-        draw.text((_GAP, top), comparison.caption, _INK, font)
-        for column, shown in enumerate(row):
-            sheet.paste(shown, (_GAP + column * (_CELL + _GAP), top + _CAPTION))
-        top += row[0].height + _CAPTION + _GAP
+    for row, images in zip(rows, drawn, strict=True):
+        draw.text((_GAP, top), row.caption, _INK, font)
+        for column, image in enumerate(images):
+            sheet.paste(image, (_GAP + column * (_CELL + _GAP), top + _CAPTION))
+        top += images[0].height + _CAPTION + _GAP
     return sheet
 
 
-def _row(comparison: Comparison) -> list[Image.Image]:
-    difference = amplified_difference(comparison.original, comparison.activated)
-    shown = (comparison.original, comparison.activated, difference)
-    images = [Image.fromarray(pixels) for pixels in shown]
+def _images(row: SheetRow) -> list[Image.Image]:
+    difference = amplified_difference(row.original, row.activated)
+    images = [Image.fromarray(pixels) for pixels in (row.original, row.activated, difference)]
     for image in images:
         image.thumbnail((_CELL, _CELL), Image.Resampling.BOX)
     return images

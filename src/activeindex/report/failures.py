@@ -1,9 +1,9 @@
-"""The queries that are still missed: what was asked, what came instead, and what should have."""
+"""Queries that are still missed: the query, the image returned, and the true one."""
 
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,15 +22,15 @@ class Failure:
     """One missed query.
 
     Attributes:
-        run: Its run.
-        miss: What was returned.
-        label: The edit.
-        true_name: The original's name or number.
-        returned_name: The name or id of what came first; None if nothing came.
-        returned_distance: Of the query to what came first, as :attr:`unit` says.
-        true_distance: Of the query to the original's code; nan if it is not known.
+        run: Name of its run.
+        miss: The search result.
+        label: The edit's label.
+        true_name: Name or number of the original.
+        returned_name: Name or id of the image that came first; None if nothing came.
+        returned_distance: Distance of the query to it, of the run's ``distance_kind``.
+        true_distance: Distance of the query to the original's code; nan if it is not known.
         query: The query; None where the released image is not there.
-        returned: What came first, or None likewise.
+        returned: The image that came first, or None likewise.
         true: The original, or None likewise.
     """
 
@@ -47,7 +47,7 @@ class Failure:
 
     @property
     def explanation(self) -> str:
-        """Where the original was."""
+        """Rank of the original, in words."""
         if not math.isnan(self.miss.true_distance):
             return f"came as number {self.miss.rank + 1}"
         return f"not among the {self.miss.rank} returned"
@@ -104,17 +104,15 @@ class Failures:
         """A missed query with its pictures."""
         described, number = self.describe(miss), self.number(miss.image_index)
         query = self._pictures.query(number, miss.edit)
-        return Failure(
-            **{
-                **vars(described),
-                "query": query and embed(thumbnail(query, _SIDE)),
-                "returned": embedded_thumbnail(self._pictures.indexed(miss.returned), _SIDE),
-                "true": embedded_thumbnail(self._pictures.original(number), _SIDE),
-            }
+        return replace(
+            described,
+            query=None if query is None else embed(thumbnail(query, _SIDE)),
+            returned=embedded_thumbnail(self._pictures.indexed(miss.returned), _SIDE),
+            true=embedded_thumbnail(self._pictures.original(number), _SIDE),
         )
 
     def chosen(self, most: int) -> list[Miss]:
-        """Missed queries to show: the edits in turn, of each another image where there is one."""
+        """Choose missed queries to show: the edits in turn, each with another image if possible."""
         by_edit: dict[str, list[Miss]] = defaultdict(list)
         for miss in self.misses:
             by_edit[edit_label(miss.edit)].append(miss)
@@ -136,7 +134,7 @@ class Failures:
 
 def failures_csv(runs: Sequence[Failures]) -> str:
     """Every missed query of every run as CSV text."""
-    lines: list[tuple[str | int | float, ...]] = [
+    lines: list[Sequence[str | int | float | None]] = [
         (
             *("run", "attack", "attack_param", "image_index", "image", "rank"),
             *("returned_id", "returned", "returned_distance", "true_distance"),
@@ -146,17 +144,7 @@ def failures_csv(runs: Sequence[Failures]) -> str:
         for miss in failures.misses:
             row = failures.describe(miss)
             distances = (row.returned_distance, row.true_distance)
-            lines.append(
-                (
-                    row.run,
-                    miss.edit[0],
-                    "" if miss.edit[1] is None else miss.edit[1],
-                    miss.image_index,
-                    row.true_name,
-                    miss.rank,
-                    miss.returned,
-                    row.returned_name or "",
-                    *("" if math.isnan(value) else f"{value:.5f}" for value in distances),
-                )
-            )
+            shown = ("" if math.isnan(value) else f"{value:.5f}" for value in distances)
+            true = (miss.image_index, row.true_name, miss.rank)
+            lines.append((row.run, *miss.edit, *true, miss.returned, row.returned_name, *shown))
     return csv_text(lines)

@@ -8,28 +8,26 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from activeindex.errors import ActiveIndexError
 from activeindex.images.levels import Pixels
 from activeindex.report.contact_sheet import AMPLIFICATION, amplified_difference
 from activeindex.report.pictures import Embedded, Pictures, embed, embedded_thumbnail, pixels_of
 
 _LONGEST = 544
-"""Of a picture at 1:1; of a larger one the part that changed most is shown."""
+"""Longest side at 1:1; of a larger image the part that changed most is shown."""
 _THUMBNAIL = 112
 _MOST_THUMBNAILS = 200
 _MASK_GAIN = 8
 
 
 @dataclass(frozen=True)
-class Comparison:
+class GalleryImage:
     """One activated image at 1:1.
 
     Attributes:
-        run: Its run.
-        name: Of the original file.
-        number: Of the image.
+        run: Name of its run.
+        name: Name of the original file.
         record: Its line of ``activation.jsonl``.
-        part: Which part of a large image is shown, in words; None if it is the whole.
+        part: The part of a large image that is shown, in words; None for the whole.
         original: Lossless.
         activated: Lossless.
         difference: Amplified around grey.
@@ -38,7 +36,6 @@ class Comparison:
 
     run: str
     name: str
-    number: int
     record: dict[str, Any]
     part: str | None
     original: Embedded
@@ -48,14 +45,14 @@ class Comparison:
 
     @property
     def size(self) -> int:
-        """Characters that it takes in the page."""
+        """Number of characters in the page."""
         shown = (self.original, self.activated, self.difference, self.mask)
         return sum(len(picture.uri) for picture in shown if picture is not None)
 
 
 @dataclass(frozen=True)
-class Small:
-    """A further activated image, as a thumbnail."""
+class Thumbnail:
+    """One activated image as a thumbnail."""
 
     run: str
     name: str
@@ -68,23 +65,23 @@ class Gallery:
     """The images of all active runs.
 
     Attributes:
-        comparisons: The worst PSNR first.
+        comparisons: Images at 1:1, the worst PSNR first.
         thumbnails: Others, likewise.
-        left_out: How many images are in neither.
+        left_out: Number of images in neither.
     """
 
-    comparisons: tuple[Comparison, ...]
-    thumbnails: tuple[Small, ...]
+    comparisons: tuple[GalleryImage, ...]
+    thumbnails: tuple[Thumbnail, ...]
     left_out: int
 
 
 def make_gallery(pictures: Iterable[Pictures], most: int, budget: int) -> Gallery:
-    """Collects the images, those with the worst PSNR first.
+    """Collect the images, those with the worst PSNR first.
 
     Args:
-        pictures: Of every run.
-        most: Images at 1:1, fewer if they do not fit into the budget.
-        budget: Characters that the images at 1:1 may take together.
+        pictures: The pictures of every run.
+        most: Number of images at 1:1, fewer if they do not fit into the budget.
+        budget: Number of characters that the images at 1:1 may take together.
     """
     changed = [
         (float(record["psnr"]), source.run.place, int(record["image"]), source, record)
@@ -92,16 +89,15 @@ def make_gallery(pictures: Iterable[Pictures], most: int, budget: int) -> Galler
         for record in source.run.records
     ]
     changed.sort(key=lambda item: item[:3])
-    comparisons: list[Comparison] = []
-    thumbnails: list[Small] = []
-    used = shown = 0
+    comparisons: list[GalleryImage] = []
+    thumbnails: list[Thumbnail] = []
+    used = 0
     for psnr, _, number, source, record in changed:
         if len(comparisons) < most and used < budget:
             comparison = _compare(source, number, record)
             if comparison is not None and used + comparison.size <= budget:
                 comparisons.append(comparison)
                 used += comparison.size
-                shown += 1
                 continue
             if comparison is not None:
                 used = budget  # A smaller one that is changed less would stand before it.
@@ -109,20 +105,14 @@ def make_gallery(pictures: Iterable[Pictures], most: int, budget: int) -> Galler
             break
         small = embedded_thumbnail(source.released(number), _THUMBNAIL, quality=70)
         if small is not None:
-            thumbnails.append(Small(source.run.name, _name(record), psnr, small))
-            shown += 1
-    return Gallery(tuple(comparisons), tuple(thumbnails), len(changed) - shown)
+            thumbnails.append(Thumbnail(source.run.name, _name(record), psnr, small))
+    left_out = len(changed) - len(comparisons) - len(thumbnails)
+    return Gallery(tuple(comparisons), tuple(thumbnails), left_out)
 
 
-def _compare(source: Pictures, number: int, record: dict[str, Any]) -> Comparison | None:
-    paths = source.original(number), source.released(number)
-    if paths[0] is None or paths[1] is None:
-        return None
-    try:
-        original, activated = (pixels_of(path) for path in paths if path is not None)
-    except ActiveIndexError:
-        return None
-    if original.shape != activated.shape:
+def _compare(source: Pictures, number: int, record: dict[str, Any]) -> GalleryImage | None:
+    original, activated = pixels_of(source.original(number)), pixels_of(source.released(number))
+    if original is None or activated is None or original.shape != activated.shape:
         return None
     top, left = _most_changed(original, activated)
     window = np.s_[top : top + _LONGEST, left : left + _LONGEST]
@@ -133,10 +123,9 @@ def _compare(source: Pictures, number: int, record: dict[str, Any]) -> Compariso
         part = f"the part of {shown[1]} × {shown[0]} of {width} × {height} px that changed most"
     difference = amplified_difference(original[window], activated[window])
     masked = record.get("settings", {}).get("use_attenuation", True)
-    return Comparison(
+    return GalleryImage(
         source.run.name,
         _name(record),
-        number,
         record,
         part,
         embed(Image.fromarray(original[window]), lossless=True),
@@ -172,4 +161,4 @@ def _name(record: dict[str, Any]) -> str:
 
 
 AMPLIFIED = AMPLIFICATION, _MASK_GAIN
-"""How many times the difference and the mask are amplified."""
+"""Amplification of the difference and of the mask."""

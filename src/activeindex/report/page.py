@@ -1,7 +1,7 @@
-"""The report: one HTML file that needs nothing beside it, and its tables as CSV and LaTeX."""
+"""The report: one self-contained HTML file, and its tables as CSV and LaTeX."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -13,8 +13,9 @@ from markupsafe import Markup
 from activeindex import __version__
 from activeindex.evaluation.published import CITATION, COLLECTION
 from activeindex.report import tables
-from activeindex.report.failures import Failure, Failures, failures_csv
-from activeindex.report.figures import FIGURES
+from activeindex.report.failures import Failures, failures_csv
+from activeindex.report.figures import distortion, index, ranking, recall, times
+from activeindex.report.figures.figure import Figure
 from activeindex.report.gallery import AMPLIFIED, make_gallery
 from activeindex.report.pictures import Pictures
 from activeindex.report.provenance import command_of, latency_of, settings_of
@@ -27,15 +28,15 @@ REPORT_FILE = "report.html"
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What a report shows.
+    """Contents of a report.
 
     Attributes:
         title: Its heading.
-        data_dir: The originals, where the runs do not say or they have been moved.
+        data_dir: The originals, where the runs do not note them or they have been moved.
         references_dir: The reference images likewise.
-        gallery: Activated images at 1:1, the worst PSNR first.
-        failures: Missed queries shown of each run.
-        gallery_bytes: What the images at 1:1 may take in the page.
+        gallery: Number of activated images at 1:1, the worst PSNR first.
+        failures: Number of missed queries of each run.
+        gallery_bytes: Bytes that the images at 1:1 may take in the page.
     """
 
     title: str = "Active image indexing"
@@ -52,13 +53,13 @@ def write_report(
     options: ReportOptions | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Writes the report of some runs.
+    """Write the report of some runs.
 
     Args:
         runs: The folder of each run by its name.
         output_dir: Gets ``report.html``, ``recall.csv``, ``recall.tex`` and the other tables.
-        options: What is shown.
-        progress: Told of every section.
+        options: Contents of the report.
+        progress: Advanced by every section.
 
     Returns:
         The page.
@@ -71,12 +72,15 @@ def write_report(
     opened = read_runs(dict(runs))
     pictures = [Pictures(run, options.data_dir, options.references_dir) for run in opened]
     failures = [Failures(source) for source in pictures]
-    recall = tables.recall_table(opened)
+    table = tables.recall_table(opened)
     figures = {}
     for section, makers in FIGURES.items():
         figures[section] = [make(opened) for make in makers]
         progress.advance()
-    shown = {found.run.name: _shown(found, options.failures) for found in failures}
+    shown = {
+        found.run.name: [found.show(miss) for miss in found.chosen(options.failures)]
+        for found in failures
+    }
     progress.advance()
     gallery = make_gallery(pictures, options.gallery, options.gallery_bytes)
     progress.advance()
@@ -84,31 +88,32 @@ def write_report(
         title=options.title,
         version=__version__,
         runs=opened,
-        recall=recall,
+        recall=table,
         figures=figures,
         gallery=gallery,
         amplified=AMPLIFIED,
         failures=shown,
         misses={found.run.name: len(found.misses) for found in failures},
-        queries={run.name: _queries(run) for run in opened},
-        missing=_unique(pictures),
+        queries={r.name: len(r.retrieval.columns.rank) if r.retrieval else 0 for r in opened},
+        missing=list(dict.fromkeys(line for source in pictures for line in source.missing)),
         settings=settings_of(opened),
         commands=[(run, command_of(run)) for run in opened],
         latencies=[found for run in opened if (found := latency_of(run))],
-        published=_published(opened),
+        published=list(dict.fromkeys(run.published.index for run in opened if run.published)),
         citation=CITATION,
         collection=COLLECTION,
         style=Markup(_resource("style.css")),
         script=Markup(_resource("slider.js")),
     )
     path = output_dir / REPORT_FILE
+    caption = f"{options.title}: R@1 per edit."
     for name, text in (
         ("recall.csv", tables.recall_csv(opened)),
         ("detection.csv", tables.detection_csv(opened)),
         ("distortion.csv", tables.distortion_csv(opened)),
         ("times.csv", tables.times_csv(opened)),
         ("failures.csv", failures_csv(failures)),
-        ("recall.tex", _latex(recall, options.title)),
+        ("recall.tex", tables.recall_latex(table, caption) if table else ""),
         (REPORT_FILE, page),
     ):
         if text.count("\n") > 1:  # more than a header
@@ -117,33 +122,28 @@ def write_report(
     return path
 
 
+FIGURES: dict[str, tuple[Callable[[Sequence[ReportedRun]], Figure], ...]] = {
+    "recall": (
+        recall.recall_figure,
+        ranking.rank_figure,
+        distortion.trade_off_figure,
+        distortion.quality_figure,
+        ranking.precision_recall_figure,
+        recall.parameter_figure,
+    ),
+    "index": (index.cell_figure, index.distance_figure),
+    "distortion": (distortion.distortion_figure,),
+    "times": (times.time_figure,),
+}
+"""The figures of each section of the page."""
+
 SECTIONS = len(FIGURES) + 3
-"""How often :func:`write_report` reports progress."""
-
-
-def _shown(found: Failures, most: int) -> list[Failure]:
-    return [found.show(miss) for miss in found.chosen(most)]
-
-
-def _published(runs: Sequence[ReportedRun]) -> list[str]:
-    return list(dict.fromkeys(run.published.index for run in runs if run.published))
-
-
-def _queries(run: ReportedRun) -> int:
-    return 0 if run.retrieval is None else len(run.retrieval.columns.rank)
-
-
-def _unique(pictures: Sequence[Pictures]) -> list[str]:
-    return list(dict.fromkeys(line for source in pictures for line in source.missing))
-
-
-def _latex(recall: tables.Table | None, title: str) -> str:
-    return "" if recall is None else tables.recall_latex(recall, f"{title}: R@1 per edit.")
+"""Number of sections, as :func:`write_report` reports its progress."""
 
 
 @cache
 def _template() -> Any:
-    """The page's template; everything put into it is escaped."""
+    """The page's template, which escapes everything put into it."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
@@ -159,7 +159,7 @@ def _resource(name: str) -> str:
 
 
 def _share(value: float | None) -> str:
-    """A share as the paper's tables show it: ``.75``, and ``1`` for all."""
+    """A share in the style of the paper's tables: ``.75``, and ``1`` for all."""
     if value is None or math.isnan(value):
         return "–"
     text = f"{value:.2f}"

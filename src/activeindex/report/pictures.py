@@ -1,4 +1,4 @@
-"""The pictures of a run, as far as they can be found, and as data: URIs."""
+"""Pictures of a run, as far as they can be found, and as data: URIs."""
 
 import base64
 import io
@@ -15,6 +15,7 @@ from activeindex.errors import ActiveIndexError
 from activeindex.evaluation.retrieval import EditKey
 from activeindex.images.decoding import read_rgb
 from activeindex.images.folder import list_images
+from activeindex.images.levels import Pixels
 from activeindex.report.runs import ReportedRun
 from activeindex.runtime.files import read_json, read_lines
 
@@ -27,8 +28,8 @@ class Embedded:
 
     Attributes:
         uri: ``data:image/webp;base64,…``.
-        width: In pixels.
-        height: In pixels.
+        width: Width in pixels.
+        height: Height in pixels.
     """
 
     uri: str
@@ -37,7 +38,7 @@ class Embedded:
 
 
 def embed(image: Image.Image, *, lossless: bool = False, quality: int = 75) -> Embedded:
-    """Encodes a picture as WebP; lossless where a change of one level has to be seen."""
+    """Encode a picture as WebP; lossless where a change of one level has to be visible."""
     data = io.BytesIO()
     image.save(data, "WEBP", lossless=lossless, quality=quality, method=4, exact=lossless)
     text = base64.b64encode(data.getvalue()).decode()
@@ -53,22 +54,27 @@ def thumbnail(image: Image.Image, side: int) -> Image.Image:
 
 def embedded_thumbnail(path: Path | None, side: int, *, quality: int = 75) -> Embedded | None:
     """An image file that fits into a square; None if it is not there or cannot be decoded."""
-    if path is None:
+    pixels = pixels_of(path)
+    if pixels is None:
         return None
+    return embed(thumbnail(Image.fromarray(pixels), side), quality=quality)
+
+
+def pixels_of(path: Path | None) -> Pixels | None:
+    """8-bit RGB pixels ``(H, W, 3)`` of a file; None if it is not there or cannot be decoded."""
     try:
-        image = read_rgb(path)
+        return None if path is None else np.asarray(read_rgb(path))
     except ActiveIndexError:
         return None
-    return embed(thumbnail(image, side), quality=quality)
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Where the pictures of a run are.
+    """Paths of the pictures of a run.
 
     Attributes:
         run: The run.
-        data_dir: The originals, where the run does not say or they have been moved.
+        data_dir: The originals, where the run does not note them or they have been moved.
         references_dir: The reference images likewise.
     """
 
@@ -78,7 +84,7 @@ class Pictures:
 
     @cached_property
     def missing(self) -> tuple[str, ...]:
-        """What cannot be shown, and which option brings it; a line each."""
+        """Lines about pictures that cannot be shown, with the option that brings them."""
         lines = []
         if not self._originals:
             lines.append(
@@ -107,7 +113,7 @@ class Pictures:
         return self._originals[number] if 0 <= number < len(self._originals) else None
 
     def released(self, number: int) -> Path | None:
-        """What was released: the activated image, or in a passive run the original."""
+        """The released picture: the activated image, or in a passive run the original."""
         if released := self.run.folder.notes.get("released"):  # Of `activeindex evaluate`.
             return self._found(released[number])
         kept = sorted((self.run.folder.path / "imgs").glob(f"{number:05d}.*"))
@@ -158,7 +164,7 @@ class Pictures:
         return _images(folder, self.run.folder.references)
 
     def _found(self, noted: object) -> Path | None:
-        """A path that a run noted, from here or from a folder above the run's."""
+        """A path that a run noted, relative to here or to a folder above the run's."""
         if not isinstance(noted, str):
             return None
         for base in (Path(), *self.run.folder.path.resolve().parents):
@@ -168,7 +174,7 @@ class Pictures:
 
 
 def _images(folder: Path | None, expected: object) -> list[Path]:
-    """The images of a folder; none where there are not as many as the run had."""
+    """The images of a folder; none if there are not as many as the run had."""
     if folder is None or not folder.is_dir():
         return []
     try:
@@ -176,8 +182,3 @@ def _images(folder: Path | None, expected: object) -> list[Path]:
     except ActiveIndexError:
         return []
     return paths if expected is None or len(paths) == expected else []
-
-
-def pixels_of(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """8-bit RGB pixels ``(H, W, 3)`` of a file."""
-    return np.asarray(read_rgb(path))

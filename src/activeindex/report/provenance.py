@@ -1,4 +1,4 @@
-"""What a run was: its settings, versions, hashes and the command that gives it again."""
+"""Provenance of a run: settings, versions, hashes, and the command that repeats it."""
 
 import json
 import shlex
@@ -19,7 +19,7 @@ class Setting:
     Attributes:
         name: E.g. ``index.nprobe``.
         values: One per run, ``""`` where it is not noted.
-        differs: Whether the runs disagree.
+        differs: True if the runs disagree.
     """
 
     name: str
@@ -29,18 +29,18 @@ class Setting:
 
 @dataclass(frozen=True)
 class Latency:
-    """How long the searches of a run took.
+    """Duration of the searches of a run.
 
     Attributes:
         run: Its name.
         nprobe: Inverted lists visited, and other search-time parameters.
-        neighbours: Asked for per query.
-        queries: Searched for.
-        batch: Queries searched for together, the median.
+        neighbours: Number of neighbours per query.
+        queries: Number of queries.
+        batch: Number of queries searched for together, the median.
         mean: Milliseconds per query.
-        median: Of the batches, in milliseconds per query.
+        median: Median of the batches, in milliseconds per query.
         high: Their 95th percentile.
-        threads: Of FAISS.
+        threads: Threads of FAISS.
     """
 
     run: str
@@ -55,19 +55,17 @@ class Latency:
 
 
 def settings_of(runs: Sequence[ReportedRun]) -> list[Setting]:
-    """Everything that the runs note, those settings first in which they differ."""
+    """Everything that the runs note, the settings in which they differ first."""
     flat = [dict(_flat("", _notes(run))) for run in runs]
-    names = dict.fromkeys(name for notes in flat for name in notes)
-    lines = []
-    for name in names:
-        values = tuple(notes.get(name, "") for notes in flat)
-        lines.append(Setting(name, values, len({*values}) > 1))
+    rows = {n: tuple(notes.get(n, "") for notes in flat) for notes in flat for n in notes}
+    lines = [Setting(name, values, len({*values}) > 1) for name, values in rows.items()]
     return sorted(lines, key=lambda line: not line.differs)
 
 
 def _notes(run: ReportedRun) -> dict[str, Any]:
     notes: dict[str, Any] = {key: shown(key, value) for key, value in run.folder.notes.items()}
     settings = notes.pop("settings", {})
+    notes.pop("released", None)  # A path for each image.
     starts = [{k: v for k, v in start.items() if k != "command"} for start in run.starts]
     last = {"last start": starts[-1]} if starts else {}
     return {**settings, **notes, **last, **({"starts": len(starts)} if starts else {})}
@@ -82,13 +80,13 @@ def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
 
 
 _PRESETS_OWN = frozenset({"release.budget.beyond_codec"})
-"""Settings that a preset makes and no option gives."""
+"""Settings of presets that no option gives."""
 _SEVERAL = frozenset({"index.fts_edited_path"})
 """Settings whose option takes several words."""
 
 
 def command_of(run: ReportedRun) -> tuple[str, str] | None:
-    """The command that gives a run again, and where it is from; None without ``run.json``."""
+    """The command that repeats a run, and its origin; None without ``run.json``."""
     typed = [start["command"] for start in run.starts if start.get("command")]
     if typed:
         return str(typed[-1]), "as it was typed"

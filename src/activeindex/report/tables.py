@@ -1,7 +1,7 @@
-"""The tables of a report, for the page, as CSV and as LaTeX."""
+"""Tables of a report, for the page, as CSV and as LaTeX."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,7 @@ import numpy as np
 from activeindex.evaluation.comparison import HitTable
 from activeindex.evaluation.copy_detection import micro_ap_interval, micro_average_precision
 from activeindex.evaluation.csv_rows import csv_text
-from activeindex.evaluation.retrieval import EditKey
-from activeindex.evaluation.statistics import Interval, wilson_interval
+from activeindex.evaluation.statistics import Interval, Values, share_of
 from activeindex.evaluation.tables import PUBLISHED_EDITS, edit_label
 from activeindex.report.runs import ReportedRun
 
@@ -24,7 +23,7 @@ class Cell:
     Attributes:
         value: The figure; None where the run has none.
         interval: Its 95 % interval, if it is a share.
-        best: Whether no run has a larger one.
+        best: True if no run has a larger one and some run has a smaller one.
     """
 
     value: float | None
@@ -37,8 +36,8 @@ class TableRow:
     """A run, or a published line.
 
     Attributes:
-        name: Of the run.
-        place: Of the run; None for a published line.
+        name: Name of the run.
+        place: Its place among the runs; None for a published line.
         cells: One per column.
     """
 
@@ -70,56 +69,55 @@ def recall_table(runs: Sequence[ReportedRun]) -> Table | None:
     edits += [edit for edit in every if edit not in PUBLISHED_EDITS]
     if len(edits) > _MOST_COLUMNS:
         edits = [edit for edit in edits if edit in PUBLISHED_EDITS]
-    whole = all(edit in every for edit in PUBLISHED_EDITS)
-    more = len(every) > len(PUBLISHED_EDITS)
-    columns = [
-        *map(edit_label, edits),
-        "avg",
-        *(["avg, paper's 14"] if whole and more else []),
-    ]
+    second = len(every) > len(PUBLISHED_EDITS) and {*PUBLISHED_EDITS} <= {*every}
+    columns = [*map(edit_label, edits), "avg", *(["avg, paper's 14"] if second else [])]
     lines: list[TableRow] = []
     for run, hits in found:
         by_edit = dict(zip(hits.edits, hits.hits, strict=True))
         cells = [_share(by_edit.get(edit)) for edit in edits]
-        cells.append(Cell(hits.average, hits.average_interval))
-        if len(columns) > len(edits) + 1:
+        cells.append(Cell(*hits.average_estimate))
+        if second:
             paper = hits.select(PUBLISHED_EDITS) if _has_all(hits) else None
-            cells.append(Cell(paper.average, paper.average_interval) if paper else Cell(None))
+            cells.append(Cell(*paper.average_estimate) if paper else Cell(None))
         lines.append(TableRow(run.name, run.place, tuple(cells)))
         if run.published:
             theirs = [Cell(run.published.r_at_1.get(edit)) for edit in edits]
             # The published average is over the paper's 14 edits.
             average = Cell(run.published.average if _has_all(hits) else None)
-            theirs += [Cell(None), average] if len(columns) > len(edits) + 1 else [average]
+            theirs += [Cell(None), average] if second else [average]
             lines.append(TableRow("published", None, tuple(theirs)))
     return Table(tuple(columns), tuple(_marked(lines)))
 
 
 def _has_all(hits: HitTable) -> bool:
-    """Whether a run has the 14 edits that the published averages are over."""
-    return set(PUBLISHED_EDITS) <= set(hits.edits)
+    """True if a run has the 14 edits that the published averages are over."""
+    return {*PUBLISHED_EDITS} <= {*hits.edits}
 
 
-def _share(hits: np.ndarray | None) -> Cell:
-    known = np.empty(0) if hits is None else hits[np.isfinite(hits)]
-    if not len(known):
-        return Cell(None)
-    return Cell(float(known.mean()), wilson_interval(round(float(known.sum())), len(known)))
+def _share(hits: Values | None) -> Cell:
+    share = None if hits is None else share_of(hits)
+    return Cell(None) if share is None else Cell(*share)
 
 
 def _marked(lines: list[TableRow]) -> list[TableRow]:
-    """Marks the best of our runs in each column, if there are several and they differ."""
-    ours = [line for line in lines if line.place is not None]
-    marked = []
-    for line in lines:
-        cells = []
-        for column, cell in enumerate(line.cells):
-            values = [other.cells[column].value for other in ours]
-            known = [value for value in values if value is not None]
-            best = line.place is not None and len({*known}) > 1 and cell.value == max(known)
-            cells.append(Cell(cell.value, cell.interval, best))
-        marked.append(TableRow(line.name, line.place, tuple(cells)))
-    return marked
+    """Mark the best of our runs in each column, if there are several and they differ."""
+    ours = [line.cells for line in lines if line.place is not None]
+    best = []
+    for column in zip(*ours, strict=True):
+        known = {cell.value for cell in column if cell.value is not None}
+        best.append(max(known) if len(known) > 1 else None)
+    return [
+        line
+        if line.place is None
+        else replace(
+            line,
+            cells=tuple(
+                replace(cell, best=value is not None and cell.value == value)
+                for cell, value in zip(line.cells, best, strict=True)
+            ),
+        )
+        for line in lines
+    ]
 
 
 def recall_csv(runs: Sequence[ReportedRun]) -> str:
@@ -134,18 +132,24 @@ def recall_csv(runs: Sequence[ReportedRun]) -> str:
         for edit, row in zip(hits.edits, hits.hits, strict=True):
             cell = _share(row)
             published = run.published.r_at_1.get(edit) if run.published else None
-            count = int(np.count_nonzero(np.isfinite(row)))
-            lines.append((run.name, *_blank(edit), count, *_flat(cell), _blank_of(published)))
-        same = set(hits.edits) == set(PUBLISHED_EDITS)
+            lines.append((run.name, *edit, _known(row), *_flat(cell), published))
+        same = {*hits.edits} == {*PUBLISHED_EDITS}
         averaged = [("avg", hits, same)]
         if _has_all(hits) and not same:
             averaged.append(("avg of the paper's 14", hits.select(PUBLISHED_EDITS), True))
         for name, part, theirs in averaged:
-            cell = Cell(part.average, part.average_interval)
+            cell = Cell(*part.average_estimate)
             published = run.published.average if run.published and theirs else None
-            count = int(np.count_nonzero(np.isfinite(part.hits)))
-            lines.append((run.name, name, "", count, *_flat(cell), _blank_of(published)))
+            lines.append((run.name, name, None, _known(part.hits), *_flat(cell), published))
     return csv_text(lines)
+
+
+def _known(hits: Values) -> int:
+    return int(np.count_nonzero(np.isfinite(hits)))
+
+
+def _flat(cell: Cell) -> tuple[float | None, ...]:
+    return cell.value, *(cell.interval or (None, None))
 
 
 def detection_csv(runs: Sequence[ReportedRun]) -> str:
@@ -158,19 +162,19 @@ def detection_csv(runs: Sequence[ReportedRun]) -> str:
             published = run.published.micro_ap if run.published else None
             counts = found.matching, found.non_matching, len(found.scores)
             figures = micro_average_precision(found), *micro_ap_interval(found)
-            lines.append((run.name, *figures, *counts, _blank_of(published)))
+            lines.append((run.name, *figures, *counts, published))
     return csv_text(lines)
 
 
 def distortion_csv(runs: Sequence[ReportedRun]) -> str:
     """PSNR, SSIM and L-infinity of every activated image as CSV text, the worst PSNR first."""
     names = ("psnr", "ssim", "linf", "distance_before", "distance_after")
-    lines: list[Sequence[Any]] = [("run", "image", "name", *names)]
-    for run in runs:
-        for record in sorted(run.records, key=lambda record: float(record["psnr"])):
-            figures = (record[name] for name in names)
-            lines.append((run.name, record["image"], record.get("name", ""), *figures))
-    return csv_text(lines)
+    lines = [
+        (run.name, record["image"], record.get("name", ""), *(record[name] for name in names))
+        for run in runs
+        for record in sorted(run.records, key=lambda record: float(record["psnr"]))
+    ]
+    return csv_text([("run", "image", "name", *names), *lines])
 
 
 def times_csv(runs: Sequence[ReportedRun]) -> str:
@@ -181,19 +185,6 @@ def times_csv(runs: Sequence[ReportedRun]) -> str:
             rate = f"{items / seconds:.4g}" if seconds > 0 else ""
             lines.append((run.name, stage, items, f"{seconds:.3f}", rate))
     return csv_text(lines)
-
-
-def _blank(edit: EditKey) -> tuple[str, float | str]:
-    return edit[0], "" if edit[1] is None else edit[1]
-
-
-def _blank_of(value: float | None) -> float | str:
-    return "" if value is None else value
-
-
-def _flat(cell: Cell) -> tuple[float | str, ...]:
-    ends = cell.interval or ("", "")
-    return _blank_of(cell.value), *ends
 
 
 _ESCAPES = str.maketrans(
@@ -211,12 +202,12 @@ _ESCAPES = str.maketrans(
 
 
 def latex_text(value: str) -> str:
-    """A text with LaTeX's special characters escaped."""
+    """Escape LaTeX's special characters."""
     return value.translate(_ESCAPES)
 
 
 def recall_latex(table: Table, caption: str) -> str:
-    """A table as LaTeX for ``booktabs``: the paper's layout with turned headers."""
+    """Format a table as LaTeX for ``booktabs``: the paper's layout with rotated headers."""
     heads = " & ".join(rf"\rotatebox{{90}}{{{latex_text(name)}}}" for name in table.columns)
     lines = [
         "% needs \\usepackage{booktabs,graphicx}",

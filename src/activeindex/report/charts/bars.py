@@ -1,11 +1,11 @@
-"""Bars: shares of a whole, side by side or end to end."""
+"""Bar charts: bars side by side, or end to end."""
 
 from collections.abc import Sequence
 
 from markupsafe import Markup
 
 from activeindex.report.charts.scales import Scale
-from activeindex.report.charts.svg import WIDTH, Frame, chart, colour, element, line, text
+from activeindex.report.charts.svg import WIDTH, Frame, bar, chart, line, text
 
 _LONGEST_NAME = 52
 
@@ -21,10 +21,10 @@ def bar_chart(
 
     Args:
         categories: Names of the groups.
-        runs: Name, place and the value of each category, of every run.
-        x_label: Of the horizontal axis.
-        y_label: Of the vertical axis.
-        label: What the chart shows, in words.
+        runs: Name, place and values of every run, a value per category.
+        x_label: Label of the horizontal axis.
+        y_label: Label of the vertical axis.
+        label: Description of the chart.
     """
     highest = max((value for _, _, values in runs for value in values), default=0.0)
     frame = Frame.of((0.0, float(len(categories))), (0.0, highest * 1.08 or 1.0))
@@ -37,20 +37,9 @@ def bar_chart(
         width = 0.8 / len(runs)
         for number, (name, place, values) in enumerate(runs):
             left = frame.x(group + 0.1 + width * number)
-            top = frame.y(values[group])
-            title = element("title", f"{name}, {category}: {values[group]:.3f}")
-            right = frame.x(group + 0.1 + width * (number + 1)) - 1
-            parts.append(
-                element(
-                    "rect",
-                    title,
-                    x=left,
-                    y=top,
-                    width=max(right - left, 0.5),
-                    height=bottom - top,
-                    class_=f"bar {colour(place)}",
-                )
-            )
+            right = max(frame.x(group + 0.1 + width * (number + 1)) - 1, left + 0.5)
+            title = f"{name}, {category}: {values[group]:.3f}"
+            parts.append(bar((left, right), (frame.y(values[group]), bottom), place, title))
     return chart(frame.height, label, parts)
 
 
@@ -61,8 +50,8 @@ def stacked_bars(
 
     Args:
         runs: Name of each run, and name, place and length of its parts.
-        unit: Of the lengths.
-        label: What the chart shows, in words.
+        unit: Unit of the lengths.
+        label: Description of the chart.
     """
     longest = max((sum(length for *_, length in parts) for _, parts in runs), default=0.0) or 1.0
     x = Scale(0.0, longest, 10.0, WIDTH - 10.0)
@@ -75,19 +64,9 @@ def stacked_bars(
         drawn.append(text(10.0, top - 6, f"{shown}: {total:,.1f} {unit}", class_="name"))
         at = 0.0
         for part, place, length in parts:
-            title = element("title", f"{name}, {part}: {length:,.1f} {unit}")
-            left, right = x(at), x(at + length)
-            drawn.append(
-                element(
-                    "rect",
-                    title,
-                    x=left,
-                    y=top,
-                    width=max(right - left - 0.5, 0.3),
-                    height=18.0,
-                    class_=f"bar {colour(place)}",
-                )
-            )
+            title = f"{name}, {part}: {length:,.1f} {unit}"
+            left, right = x(at), max(x(at + length) - 0.5, x(at) + 0.3)
+            drawn.append(bar((left, right), (top, top + 18.0), place, title))
             at += length
     drawn.append(line(x.start, height - 34, x.end, height - 34, "axis"))
     for value, ticked in x.labelled(5):

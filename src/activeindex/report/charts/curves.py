@@ -1,4 +1,4 @@
-"""Lines and points: one quantity against another."""
+"""Line and scatter charts: one quantity against another."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,11 +8,20 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from activeindex.report.charts.scales import range_of
-from activeindex.report.charts.svg import Frame, chart, colour, element, line, marker, path_of
+from activeindex.report.charts.svg import (
+    Frame,
+    chart,
+    colour,
+    curve,
+    element,
+    line,
+    marker,
+    path_of,
+)
 
 Values = NDArray[np.float64]
 _MOST_POINTS = 400
-"""Of a line: more than a chart has pixels only make the file larger."""
+"""Points drawn of a line: more than a chart has pixels only make the file larger."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,13 +29,13 @@ class Series:
     """One line, or some points.
 
     Attributes:
-        name: Of the run.
-        place: The run's place, which gives colour, dashes and shape.
+        name: Name of the run.
+        place: The run's place.
         x: ``(n,)``.
         y: ``(n,)``.
         low: ``(n,)`` or None: the lower ends of the intervals.
         high: ``(n,)`` or None.
-        x_low: ``(n,)`` or None: intervals of ``x``, for points.
+        x_low: ``(n,)`` or None: lower ends of the intervals of ``x``, for points.
         x_high: ``(n,)`` or None.
     """
 
@@ -54,12 +63,12 @@ def line_chart(
 
     Args:
         series: The lines.
-        x_label: Of the horizontal axis.
-        y_label: Of the vertical axis.
-        label: What the chart shows, in words.
-        x_range: Of the horizontal axis; that of the values by default.
-        y_range: Of the vertical axis.
-        marks: Whether each value gets a point.
+        x_label: Label of the horizontal axis.
+        y_label: Label of the vertical axis.
+        label: Description of the chart.
+        x_range: Range of the horizontal axis; that of the values by default.
+        y_range: Range of the vertical axis.
+        marks: Draw a marker at each value.
     """
     frame = Frame.of(x_range or range_of(*(s.x for s in series)), y_range)
     parts = [frame.axes(x_label, y_label)]
@@ -72,8 +81,7 @@ def line_chart(
     for one in series:
         kept = _thinned(len(one.x))
         points = [(frame.x(x), frame.y(y)) for x, y in zip(one.x[kept], one.y[kept], strict=True)]
-        classes = f"line d{one.place % 4} {colour(one.place)}"
-        parts.append(element("path", element("title", one.name), d=path_of(points), class_=classes))
+        parts.append(curve(path_of(points), one.place, one.name))
         if marks:
             parts += [
                 marker(x, y, one.place, f"{one.name}: {value_y:.3f} at {value_x:g}")
@@ -89,14 +97,14 @@ def point_chart(
     y_label: str,
     label: str,
 ) -> Markup:
-    """Points with intervals both ways, and horizontal lines for what has no place on ``x``.
+    """Points with intervals both ways, and horizontal lines for values without an ``x``.
 
     Args:
         series: The points.
         levels: Name, place and value of each horizontal line.
-        x_label: Of the horizontal axis.
-        y_label: Of the vertical axis, shares in [0, 1].
-        label: What the chart shows, in words.
+        x_label: Label of the horizontal axis.
+        y_label: Label of the vertical axis, shares in [0, 1].
+        label: Description of the chart.
     """
     ends = [part for s in series for part in (s.x, s.x_low, s.x_high) if part is not None]
     heights = [part for s in series for part in (s.y, s.low, s.high) if part is not None]
@@ -105,10 +113,8 @@ def point_chart(
     parts = [frame.axes(x_label, y_label)]
     for name, place, value in levels:
         y = frame.y(value)
-        title = element("title", f"{name}: {value:.3f}")
         across = path_of([(frame.x.start, y), (frame.x.end, y)])
-        classes = f"line d{place % 4} {colour(place)}"
-        parts.append(element("path", title, d=across, class_=classes))
+        parts.append(curve(across, place, f"{name}: {value:.3f}"))
     for one in series:
         for i in range(len(one.x)):
             x, y = frame.x(one.x[i]), frame.y(one.y[i])
@@ -122,7 +128,7 @@ def point_chart(
 
 
 def _thinned(count: int) -> NDArray[np.int64]:
-    """Which of many points are drawn: evenly spread, the first and the last among them."""
+    """Places of the points drawn: evenly spread, the first and the last among them."""
     if count <= _MOST_POINTS:
         return np.arange(count)
     return np.unique(np.linspace(0, count - 1, _MOST_POINTS).astype(np.int64))

@@ -25,21 +25,21 @@ class Estimate:
 
 @dataclass(frozen=True)
 class DotRow:
-    """One edit."""
+    """The estimates of one edit."""
 
     label: str
     estimates: tuple[Estimate, ...]
     strong: bool = False
-    """Whether the row is an average."""
+    """True for an average."""
 
 
 def dot_chart(rows: Sequence[DotRow], x_label: str, label: str) -> Markup:
-    """Draws the rows; the runs of a row stand one below the other.
+    """Draw the rows; the runs of a row stand one below the other.
 
     Args:
         rows: The edits.
-        x_label: Of the horizontal axis, which goes from 0 to 1.
-        label: What the chart shows, in words.
+        x_label: Label of the horizontal axis, which goes from 0 to 1.
+        label: Description of the chart.
     """
     runs = max(len(row.estimates) for row in rows)
     each = max(18.0, 8.0 * runs + 6.0)
@@ -57,15 +57,9 @@ def dot_chart(rows: Sequence[DotRow], x_label: str, label: str) -> Markup:
         parts.append(line(_LABELS, middle + each / 2, x.end, middle + each / 2, "rule"))
         first = middle - 4.0 * (len(row.estimates) - 1)
         for below, estimate in enumerate(row.estimates):
-            parts.append(_estimate(x, first + 8.0 * below, row.label, estimate))
+            (low, high), y = estimate.interval, first + 8.0 * below
+            title = f"{estimate.name}, {row.label}: {estimate.value:.3f} ({low:.3f} to {high:.3f})"
+            whisker = line(x(low), y, x(high), y, f"whisker {colour(estimate.place)}")
+            mark = marker(x(estimate.value), y, estimate.place, title)
+            parts.append(element("g", whisker, mark))
     return chart(height, label, parts)
-
-
-def _estimate(x: Scale, y: float, row: str, estimate: Estimate) -> Markup:
-    low, high = estimate.interval
-    title = f"{estimate.name}, {row}: {estimate.value:.3f} ({low:.3f} to {high:.3f})"
-    return element(
-        "g",
-        line(x(low), y, x(high), y, f"whisker {colour(estimate.place)}"),
-        marker(x(estimate.value), y, estimate.place, title),
-    )

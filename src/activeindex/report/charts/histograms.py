@@ -19,9 +19,9 @@ class Sample:
     """Values of one run, or of one kind of query.
 
     Attributes:
-        name: What they are of.
-        place: Gives the colour and the dashes.
-        values: ``(n,)``, n at least 1; what is not finite is left out.
+        name: Name of the run or kind.
+        place: Its place.
+        values: ``(n,)``, n at least 1; those that are not finite are left out.
     """
 
     name: str
@@ -36,13 +36,13 @@ def histogram_chart(
     *,
     x_range: tuple[float, float] | None = None,
 ) -> Markup:
-    """Draws each sample as the share of its values per bin; small samples get fewer bins.
+    """Draw each sample as the share of its values per bin; small samples get fewer bins.
 
     Args:
-        samples: What is drawn.
-        x_label: Of the horizontal axis.
-        label: What the chart shows, in words.
-        x_range: Of the values; where it ends, what is beyond is counted in the last bin.
+        samples: The samples.
+        x_label: Label of the horizontal axis.
+        label: Description of the chart.
+        x_range: Range of the values; those beyond are counted in the first or last bin.
     """
     limits = x_range or range_of(*(sample.values for sample in samples))
     most = max(np.count_nonzero(np.isfinite(sample.values)) for sample in samples)
@@ -59,7 +59,7 @@ def histogram_chart(
         classes = f"{colour(sample.place)} d{sample.place % 4}"
         title = element("title", sample.name)
         parts.append(element("path", title, d=outline + "Z", class_=f"fill {classes}"))
-        # Where there is nothing, nothing is drawn: outlines would hide each other on the axis.
+        # Nothing is drawn along empty bins: outlines would hide each other on the axis.
         pieces = [
             path_of([(frame.x(a), frame.y(b)), (frame.x(c), frame.y(d))])
             for (a, b), (c, d) in pairwise(corners)
@@ -70,7 +70,7 @@ def histogram_chart(
 
 
 def _joined(pieces: list[str]) -> str:
-    """Pieces of a path with those that meet made one, so that dashes run through."""
+    """Join pieces of a path that meet, so that dashes run through."""
     joined = ""
     for piece in pieces:
         start, _, end = piece.partition("L")

@@ -1,4 +1,4 @@
-"""SVG elements as text, and the frame that most charts share."""
+"""SVG elements as text, and the axes that most charts share."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -8,8 +8,9 @@ from markupsafe import Markup, escape
 from activeindex.report.charts.scales import Scale
 
 WIDTH = 360.0
-"""Of every chart, in units that are pixels on a phone."""
+"""Width of every chart, in units that are pixels on a phone."""
 
+_HEIGHT = 240.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50.0, 10.0, 10.0, 38.0
 _COLOURS = 8
 _SHAPES: tuple[Callable[[float, float], str], ...] = (
@@ -18,11 +19,11 @@ _SHAPES: tuple[Callable[[float, float], str], ...] = (
     lambda x, y: f"M{x:.1f},{y - 5:.1f}l5,5l-5,5l-5,-5z",
     lambda x, y: f"M{x:.1f},{y - 4.8:.1f}l4.8,8.6h-9.6z",
 )
-"""Circle, square, diamond, triangle: runs are told apart without colours, too."""
+"""Circle, square, diamond, triangle: runs differ without colours, too."""
 
 
 def element(name: str, *children: Markup | str, **attributes: str | float) -> Markup:
-    """An element; ``class_`` is its class, and ``_`` in names stands for ``-``."""
+    """An element; ``class_`` is its class, and ``_`` in attribute names stands for ``-``."""
     given = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{_value(value)}"'
         for key, value in attributes.items()
@@ -37,7 +38,7 @@ def _value(value: str | float) -> str:
 
 
 def chart(height: float, label: str, parts: Iterable[Markup]) -> Markup:
-    """The ``<svg>`` of a chart; ``label`` says in words what it shows."""
+    """The ``<svg>`` of a chart; ``label`` describes it in words."""
     return element(
         "svg",
         *parts,
@@ -49,12 +50,12 @@ def chart(height: float, label: str, parts: Iterable[Markup]) -> Markup:
 
 
 def colour(place: int) -> str:
-    """The class of the run or kind at a place; see ``style.css``."""
+    """The colour class of the run or kind at a place; see ``style.css``."""
     return f"c{place % _COLOURS}"
 
 
 def marker(x: float, y: float, place: int, title: str) -> Markup:
-    """A point of a run; its shape tells runs apart without colour, its title is shown on hover."""
+    """A marker whose shape tells runs apart without colour; its title is shown on hover."""
     shape = _SHAPES[place % len(_SHAPES)](x, y)
     return element("path", element("title", title), d=shape, class_=f"mark {colour(place)}")
 
@@ -67,6 +68,19 @@ def text(x: float, y: float, words: str, anchor: str = "start", class_: str = "t
 def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
     """A straight line."""
     return element("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=class_)
+
+
+def bar(x: tuple[float, float], y: tuple[float, float], place: int, title: str) -> Markup:
+    """A filled rectangle from left to right and from top to bottom."""
+    (left, right), (top, bottom) = x, y
+    size = {"x": left, "y": top, "width": right - left, "height": bottom - top}
+    return element("rect", element("title", title), **size, class_=f"bar {colour(place)}")
+
+
+def curve(d: str, place: int, title: str | None = None) -> Markup:
+    """A line of a run, in its colour and dashes."""
+    titles = [] if title is None else [element("title", title)]
+    return element("path", *titles, d=d, class_=f"line d{place % 4} {colour(place)}")
 
 
 def path_of(points: Iterable[tuple[float, float]]) -> str:
@@ -89,20 +103,13 @@ class Frame:
     height: float
 
     @classmethod
-    def of(
-        cls,
-        x_range: tuple[float, float],
-        y_range: tuple[float, float],
-        height: float = 240.0,
-        left: float = _LEFT,
-    ) -> "Frame":
+    def of(cls, x_range: tuple[float, float], y_range: tuple[float, float]) -> "Frame":
         """A frame for values of these ranges."""
-        return cls(
-            Scale(*x_range, left, WIDTH - _RIGHT), Scale(*y_range, height - _BOTTOM, _TOP), height
-        )
+        x = Scale(*x_range, _LEFT, WIDTH - _RIGHT)
+        return cls(x, Scale(*y_range, _HEIGHT - _BOTTOM, _TOP), _HEIGHT)
 
     def axes(self, x_label: str, y_label: str, *, ticks_below: bool = True) -> Markup:
-        """Grid, ticks and labels; without ``ticks_below`` the horizontal axis has none."""
+        """Grid, ticks and labels; the horizontal axis has no ticks without ``ticks_below``."""
         bottom, top = self.y.start, self.y.end
         parts = []
         for value, shown in self.y.labelled(5):

@@ -1,4 +1,4 @@
-"""What activation costs in quality, and what it buys."""
+"""Figures of the distortion of released images, and of the recall that it buys."""
 
 from collections.abc import Callable, Sequence
 
@@ -64,9 +64,9 @@ def _whole(run: ReportedRun, hits: HitTable) -> Series | None:
     finite = psnr[np.isfinite(psnr)]
     if not len(finite):
         return None
-    x, y = mean_of_means_interval(finite[None]), hits.average_interval
-    one = [np.array([value]) for value in (finite.mean(), hits.average, *y, *x)]
-    return Series(run.name, run.place, *one)
+    average, ends = hits.average_estimate
+    values = (finite.mean(), average, *ends, *mean_of_means_interval(finite[None]))
+    return Series(run.name, run.place, *(np.array([value]) for value in values))
 
 
 def _by_quality(run: ReportedRun, hits: HitTable) -> Series | None:

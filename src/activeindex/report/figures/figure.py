@@ -1,4 +1,4 @@
-"""A figure of the page, and words that figures share."""
+"""A figure of the page, and texts that figures share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from markupsafe import Markup
 from activeindex.report.runs import ReportedRun
 
 MOST_ROWS = 24
-"""Of a chart by edit; the long list goes into the charts by parameter."""
+"""Rows of a chart by edit, at most; the long list goes into the charts by parameter."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Figure:
     """One figure of the page.
 
     Attributes:
-        title: What it shows.
-        caption: How to read it.
+        title: Its title.
+        caption: Explanation below it.
         charts: Its charts, each with a heading or an empty one.
-        missing: Why there is none, and what brings it.
+        missing: Reason why there is none, and the option that brings it.
         keys: Its own legend; empty where the colours are those of the runs.
     """
 
@@ -39,10 +39,10 @@ class Figure:
 
 
 def needs(file: str, option: str) -> str:
-    """Why a figure is missing, and what brings it."""
+    """Reason why a figure is missing, and the option that brings it."""
     return f"needs {file}: {option} of `activeindex main` writes it"
 
 
 def words(title: str, runs: Sequence[ReportedRun]) -> str:
-    """A chart in words, for those who do not see it."""
+    """Description of a chart, for those who do not see it."""
     return f"{title}: {', '.join(run.name for run in runs)}"

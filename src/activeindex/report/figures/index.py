@@ -1,11 +1,11 @@
-"""What the index does to queries."""
+"""Figures of the index: cells and reconstructions that queries meet."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from activeindex.evaluation.retrieval import attack_name
-from activeindex.evaluation.statistics import wilson_interval
+from activeindex.evaluation.statistics import share_of
 from activeindex.evaluation.tables import edit_label
 from activeindex.report.charts.dots import DotRow, Estimate, dot_chart
 from activeindex.report.charts.histograms import Sample, histogram_chart
@@ -29,9 +29,8 @@ def cell_figure(runs: Sequence[ReportedRun]) -> Figure:
         if len(groups) > MOST_ROWS:
             groups = _together(groups)
         for name, values in groups.items():
-            hits = sum(values)
-            estimate = hits / len(values), wilson_interval(hits, len(values))
-            kept.setdefault(name, []).append(Estimate(run.name, run.place, *estimate))
+            if share := share_of(np.array(values, dtype=np.float64)):
+                kept.setdefault(name, []).append(Estimate(run.name, run.place, *share))
         if groups and run.published and run.published.cell_kept is not None:
             published.append(f"{run.published.arm} {run.published.cell_kept:.3f}")
     if not kept:
@@ -57,7 +56,7 @@ def _together(groups: dict[str, list[bool]]) -> dict[str, list[bool]]:
 
 
 def distance_figure(runs: Sequence[ReportedRun]) -> Figure:
-    """How far queries are from reconstructions: their original's, and others'."""
+    """Distances of queries to reconstructions: their original's, and others'."""
     title = "Distances to the reconstruction"
     keys = (Key("unedited", 0), Key("edited", 1), Key("not matching", 2))
     kinds = [(run, _landed(run)) for run in runs]
@@ -81,12 +80,10 @@ def distance_figure(runs: Sequence[ReportedRun]) -> Figure:
             if len(part)
         ]
         axis = EUCLIDEAN if run.places else run.distance_kind
-        label = f"{title}, {run.name}: " + ", ".join(
-            f"{sample.name} {np.mean(sample.values):.3f}" for sample in samples
-        )
-        means = " · ".join(f"{s.name} {np.mean(s.values):.3f}" for s in samples)
-        heading = f"{run.name}: mean {means}"
-        charts.append((heading, histogram_chart(samples, axis, label, x_range=limits)))
+        means = [f"{sample.name} {np.mean(sample.values):.3f}" for sample in samples]
+        label = f"{title}, {run.name}: {', '.join(means)}"
+        drawn = histogram_chart(samples, axis, label, x_range=limits)
+        charts.append((f"{run.name}: mean {' · '.join(means)}", drawn))
     caption = (
         "Of a query's feature to what the index reconstructs: for its original (unedited, edited), "
         f"and for another image (not matching). From {source}."

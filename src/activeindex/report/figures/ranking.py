@@ -1,4 +1,4 @@
-"""What is returned, and in which order."""
+"""Figures of the ranking: ranks of the originals, precision against recall."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ _RANKS = ((1, 1), (2, 5), (6, 10), (11, 50), (51, 100))
 
 
 def rank_figure(runs: Sequence[ReportedRun]) -> Figure:
-    """Where the originals are among what is returned."""
+    """Ranks of the originals among the neighbours returned."""
     title = "Rank of the original"
     found = [(run, run.retrieval.columns) for run in runs if run.retrieval]
     if not found:

@@ -1,11 +1,12 @@
-"""How often the original comes first."""
+"""Figures of recall: R@1 per edit and along the parameters of edits."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
+from activeindex.evaluation.comparison import HitTable
 from activeindex.evaluation.retrieval import EditKey
-from activeindex.evaluation.statistics import wilson_interval
+from activeindex.evaluation.statistics import share_of
 from activeindex.evaluation.tables import edit_label
 from activeindex.report.charts.curves import Series, line_chart
 from activeindex.report.charts.dots import DotRow, Estimate, dot_chart
@@ -13,7 +14,7 @@ from activeindex.report.figures.figure import MOST_ROWS, Figure, needs, words
 from activeindex.report.runs import ReportedRun
 
 _PARAMETERS = 3
-"""Values of a parameter from which on it gets a chart."""
+"""Least number of values of a parameter that gets a chart."""
 _UNITS = {
     "rotation": "degrees",
     "center_crop": "kept share of the area",
@@ -37,14 +38,12 @@ def recall_figure(runs: Sequence[ReportedRun]) -> Figure:
     averages = []
     for run, retrieval in found:
         for edit, hits in zip(retrieval.hits.edits, retrieval.hits.hits, strict=True):
-            known = hits[np.isfinite(hits)]
-            interval = wilson_interval(round(float(known.sum())), len(known))
-            by_edit[edit].append(Estimate(run.name, run.place, float(known.mean()), interval))
-        mean = retrieval.hits.average
-        averages.append(Estimate(run.name, run.place, mean, retrieval.hits.average_interval))
+            if share := share_of(hits):
+                by_edit[edit].append(Estimate(run.name, run.place, *share))
+        averages.append(Estimate(run.name, run.place, *retrieval.hits.average_estimate))
     rows = [DotRow(edit_label(edit), tuple(by_edit[edit])) for edit in edits]
     if len(rows) > MOST_ROWS:
-        rows = _by_name(found, edits)
+        rows = _by_name([(run, retrieval.hits) for run, retrieval in found], edits)
     rows.append(DotRow("average", tuple(averages), strong=True))
     caption = (
         "Share of queries whose original comes first. Whiskers: 95 % intervals, Wilson's per edit, "
@@ -58,19 +57,16 @@ def recall_figure(runs: Sequence[ReportedRun]) -> Figure:
     return Figure(title, caption, (("", dot_chart(rows, "R@1", words(title, runs))),))
 
 
-def _by_name(found: Sequence[tuple[ReportedRun, object]], edits: Sequence[EditKey]) -> list[DotRow]:
-    rows = []
-    for name in dict.fromkeys(edit[0] for edit in edits):
-        estimates = []
-        for run, _ in found:
-            assert run.retrieval is not None
-            hits = run.retrieval.hits
+def _by_name(
+    found: Sequence[tuple[ReportedRun, HitTable]], edits: Sequence[EditKey]
+) -> list[DotRow]:
+    rows: dict[str, list[Estimate]] = {name: [] for name, _ in edits}
+    for name, estimates in rows.items():
+        for run, hits in found:
             chosen = hits.select(tuple(edit for edit in hits.edits if edit[0] == name))
             if chosen.edits:
-                estimate = chosen.average, chosen.average_interval
-                estimates.append(Estimate(run.name, run.place, *estimate))
-        rows.append(DotRow(name, tuple(estimates)))
-    return rows
+                estimates.append(Estimate(run.name, run.place, *chosen.average_estimate))
+    return [DotRow(name, tuple(estimates)) for name, estimates in rows.items()]
 
 
 def parameter_figure(runs: Sequence[ReportedRun]) -> Figure:
@@ -82,18 +78,13 @@ def parameter_figure(runs: Sequence[ReportedRun]) -> Figure:
     for name in names:
         series = []
         for run, hits in found:
-            own = [
-                (float(edit[1]), row[np.isfinite(row)])
+            points = sorted(
+                (float(edit[1]), share[0], *share[1])
                 for edit, row in zip(hits.edits, hits.hits, strict=True)
-                if edit[0] == name and edit[1] is not None
-            ]
-            if len(own) < _PARAMETERS:
-                continue
-            own.sort(key=lambda item: item[0])
-            ends = np.array([wilson_interval(round(float(v.sum())), len(v)) for _, v in own])
-            x = np.array([value for value, _ in own])
-            y = np.array([float(values.mean()) for _, values in own])
-            series.append(Series(run.name, run.place, x, y, ends[:, 0], ends[:, 1]))
+                if edit[0] == name and edit[1] is not None and (share := share_of(row))
+            )
+            if len(points) >= _PARAMETERS:
+                series.append(Series(run.name, run.place, *np.array(points).T))
         if series:
             unit = _UNITS.get(name, "parameter")
             label = words(f"R@1 along {name}", runs)

@@ -1,4 +1,4 @@
-"""Where the time goes."""
+"""Figure of the time that each stage takes."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from activeindex.report.figures.figure import Figure, Key, words
 from activeindex.report.runs import ReportedRun
 
 _STAGES = ("originals", "index", "read", "activate", "save", "edit and extract", "search")
-"""In the order of an image's path."""
+"""The stages, in the order of an image's path."""
 
 
 def time_figure(runs: Sequence[ReportedRun]) -> Figure:
