@@ -22,13 +22,13 @@ import torch
 from baseline import activate_plainly, plain_network
 from torch.utils.flop_counter import FlopCounterMode
 
-from activeindex.activation.activate import activate
-from activeindex.activation.folder import read_pixels
+from activeindex.activation.activate import activate_pictures
 from activeindex.activation.settings import PRESETS, Preset
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.feature_files import read_features
 from activeindex.extractors.features import features_of
 from activeindex.extractors.named import load_extractor
+from activeindex.images.decoding import read_pixels
 from activeindex.images.folder import list_images
 from activeindex.images.levels import Pixels, to_tensor
 from activeindex.images.quality import measure_quality
@@ -67,7 +67,7 @@ def main() -> None:
     for name, preset in PRESETS.items():
         arms[name] = lambda pixels, preset=preset: [
             image.pixels
-            for image in activate(
+            for image in activate_pictures(
                 [to_tensor(p) for p in pixels],
                 extractor,
                 quantiser,

@@ -26,8 +26,7 @@ import torch.nn.functional as F
 from baseline import MEAN, STD, activate_plainly
 
 from activation import forward_flops
-from activeindex.activation.activate import activate
-from activeindex.activation.folder import read_pixels
+from activeindex.activation.activate import activate_pictures
 from activeindex.activation.results import ActivationResult
 from activeindex.activation.settings import PRECISIONS, PRESETS, Precision
 from activeindex.extractors.adapt import NetworkExtractor
@@ -36,6 +35,7 @@ from activeindex.extractors.feature_files import read_features
 from activeindex.extractors.features import features_of
 from activeindex.extractors.named import load_extractor
 from activeindex.identity import ExtractorIdentity
+from activeindex.images.decoding import read_pixels
 from activeindex.images.folder import list_images
 from activeindex.images.levels import Pixels, to_pixels, to_tensor
 from activeindex.images.picture import Picture
@@ -167,7 +167,7 @@ def main() -> None:
             line(
                 f"{name}, {precision}",
                 preset.settings.iterations * (1 + preset.settings.edited_views),
-                lambda images, preset=preset, precision=precision: activate(
+                lambda images, preset=preset, precision=precision: activate_pictures(
                     [Picture(image) for image in images],
                     extractor,
                     quantiser,

@@ -17,11 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from activeindex.activation.folder import activate_folder, read_pixels
+from activeindex.activation.folder import activate_folder
 from activeindex.activation.records import read_records
 from activeindex.activation.settings import PAPER, Budget, ReleaseSettings
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.feature_files import read_features
+from activeindex.images.decoding import read_pixels
 from activeindex.images.folder import list_images
 from activeindex.images.formats import FileFormat
 from activeindex.images.quality import measure_quality

@@ -14,8 +14,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from activeindex.activation.activate import activate
-from activeindex.activation.folder import read_pixels
+from activeindex.activation.activate import activate_pictures
 from activeindex.activation.results import ActivationResult
 from activeindex.activation.settings import Preset
 from activeindex.edits.lists import FIXED_LIST
@@ -24,6 +23,7 @@ from activeindex.extractors.base import Extractor
 from activeindex.extractors.feature_files import read_copies, read_features
 from activeindex.extractors.features import features_of_files
 from activeindex.extractors.named import load_extractor
+from activeindex.images.decoding import read_pixels
 from activeindex.images.folder import list_images
 from activeindex.images.levels import Pixels, to_tensor
 from activeindex.indexing.quantiser import Quantiser
@@ -105,7 +105,7 @@ class Collection:
 
     def activated(self, indexes: Sequence[faiss.Index], preset: Preset) -> ActivationResult:
         """The photographs, activated for all of these indexes."""
-        return activate(
+        return activate_pictures(
             [to_tensor(image) for image in self.pixels],
             self.extractor,
             [Quantiser(index) for index in indexes],

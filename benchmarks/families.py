@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 from collection import edited_features, features_of_all, hits
 
-from activeindex.activation.activate import activate
-from activeindex.activation.folder import read_pixels
+from activeindex.activation.activate import activate_pictures
 from activeindex.extractors.feature_files import read_features
 from activeindex.extractors.named import load_extractor
+from activeindex.images.decoding import read_pixels
 from activeindex.images.folder import list_images
 from activeindex.images.levels import to_tensor
 from activeindex.indexing.quantiser import Quantiser
@@ -60,7 +60,7 @@ def main() -> None:
             continue
         index = train_index(training, factory, "L2")
         quantiser = Quantiser(index)
-        result = activate([to_tensor(p) for p in chosen], extractor, quantiser)
+        result = activate_pictures([to_tensor(p) for p in chosen], extractor, quantiser)
         active = edited_features((i.pixels for i in result.images), extractor, workers)
         add(index, database)
         set_nprobe(index, 1)

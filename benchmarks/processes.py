@@ -19,10 +19,11 @@ import faiss
 import torch
 from baseline import activate_plainly, plain_network
 
-from activeindex.activation.folder import activate_folder, read_pixels
+from activeindex.activation.folder import activate_folder
 from activeindex.activation.settings import PRESETS
 from activeindex.extractors.feature_files import read_features
 from activeindex.extractors.named import load_extractor
+from activeindex.images.decoding import read_pixels
 from activeindex.images.folder import list_images
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.training import train_index

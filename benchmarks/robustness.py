@@ -23,7 +23,7 @@ import numpy.typing as npt
 import torch
 from collection import Collection, add_options, features_of_all, filled, hits
 
-from activeindex.activation.activate import activate
+from activeindex.activation.activate import activate_pictures
 from activeindex.activation.settings import PRESETS
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.feature_files import read_features
@@ -167,7 +167,7 @@ def dark_side(lab: Lab) -> None:
             scaling=scaling, iterations=20 if scaling > 3 else 10
         )
         groups[name] = [
-            activate([to_tensor(p)], lab.extractor, Aimed(index, t[None]), settings)
+            activate_pictures([to_tensor(p)], lab.extractor, Aimed(index, t[None]), settings)
             .images[0]
             .pixels
             for p, t in zip(lab.pixels, targets, strict=True)

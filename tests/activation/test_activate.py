@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from activeindex.activation.activate import activate, grouped
+from activeindex.activation.activate import activate_pictures, grouped
 from activeindex.activation.loop import Step
 from activeindex.activation.results import ActivationResult
 from activeindex.activation.settings import PAPER, PRECISIONS, TARGETS, ActivationSettings
@@ -64,7 +64,7 @@ def test_one_step_is_what_the_method_says(
     settings = PAPER.replace(iterations=1, optimizer=optimizer, loss_f=loss)
     extractor, quantiser = LinearExtractor(), linear_quantiser()
     image = to_tensor(photographs["astronaut"][100:132, 200:232])
-    found = activate([image], extractor, quantiser, settings).images[0]
+    found = activate_pictures([image], extractor, quantiser, settings).images[0]
 
     x = image.double().numpy()
     mean, std = (np.array(values).reshape(3, 1, 1) for values in (MEAN, STD))
@@ -103,7 +103,7 @@ def test_one_step_is_what_the_method_says(
 def test_no_iteration_gives_the_original(
     small_sscd: Extractor, quantiser: Quantiser, images: list[torch.Tensor]
 ) -> None:
-    result = activate(images, small_sscd, quantiser, PAPER.replace(iterations=0))
+    result = activate_pictures(images, small_sscd, quantiser, PAPER.replace(iterations=0))
     for image, activated in zip(images, result.images, strict=True):
         assert np.array_equal(activated.pixels, to_pixels(image))
         assert activated.quality.psnr == math.inf
@@ -114,7 +114,7 @@ def test_no_iteration_gives_the_original(
 def paper(
     small_sscd: Extractor, quantiser: Quantiser, images: list[torch.Tensor]
 ) -> ActivationResult:
-    return activate(images, small_sscd, quantiser)
+    return activate_pictures(images, small_sscd, quantiser)
 
 
 def test_photographs_come_nearer_to_their_targets(paper: ActivationResult) -> None:
@@ -163,8 +163,8 @@ def test_an_image_turns_out_the_same_in_any_batch_and_order(
     quantiser: Quantiser,
     images: list[torch.Tensor],
 ) -> None:
-    turned = activate(images[::-1], small_sscd, quantiser, numbers=[2, 1, 0])
-    alone = activate(images[1:2], small_sscd, quantiser, numbers=[1])
+    turned = activate_pictures(images[::-1], small_sscd, quantiser, numbers=[2, 1, 0])
+    alone = activate_pictures(images[1:2], small_sscd, quantiser, numbers=[1])
     expected = [image.pixels for image in paper.images]
     found = [*(image.pixels for image in turned.images[::-1]), alone.images[0].pixels]
     if small_sscd.device.type == "cpu":
@@ -191,10 +191,10 @@ def test_groups_that_are_on_their_way_together_do_not_mix(
         steps.append(step)
         told.release()
 
-    one_by_one = activate(several, small_sscd, quantiser, two)
+    one_by_one = activate_pictures(several, small_sscd, quantiser, two)
     module = importlib.import_module("activeindex.activation.activate")
     monkeypatch.setattr(module, "together_on", lambda device: 2)
-    found = activate(several, small_sscd, quantiser, two, on_step=note)
+    found = activate_pictures(several, small_sscd, quantiser, two, on_step=note)
     for image, expected in zip(found.images, one_by_one.images, strict=True):
         assert np.abs(image.pixels.astype(int) - expected.pixels).mean() < 0.1
         assert image.quality.psnr == pytest.approx(expected.quality.psnr, abs=0.5)
@@ -222,7 +222,7 @@ def test_the_seed_draws_the_noise_at_the_start(
     # Strong enough to be seen in the pixels: nothing but the noise is left at one step of size 0.
     settings = PAPER.replace(iterations=2, optimizer="SGD,lr=0.0", use_tanh=False, scaling=3e7)
     first, same, other = (
-        activate(images[:1], small_sscd, quantiser, settings, seed=seed).images[0].pixels
+        activate_pictures(images[:1], small_sscd, quantiser, settings, seed=seed).images[0].pixels
         for seed in (0, 0, 1)
     )
     assert np.array_equal(first, same)
@@ -233,7 +233,7 @@ def test_a_step_is_reported_with_its_losses(
     small_sscd: Extractor, quantiser: Quantiser, images: list[torch.Tensor]
 ) -> None:
     steps: list[Step] = []
-    activate(images[:2], small_sscd, quantiser, FEW, numbers=[7, 9], on_step=steps.append)
+    activate_pictures(images[:2], small_sscd, quantiser, FEW, numbers=[7, 9], on_step=steps.append)
     steps.sort(key=lambda step: (step.number, step.iteration))
     assert [(step.number, step.iteration) for step in steps] == [
         (number, iteration) for number in (7, 9) for iteration in range(4)
@@ -249,7 +249,7 @@ def test_each_target_is_what_its_name_says(
     small_sscd: Extractor, quantiser: Quantiser, images: list[torch.Tensor]
 ) -> None:
     before = {
-        target: activate(
+        target: activate_pictures(
             images[:1], small_sscd, quantiser, PAPER.replace(iterations=0, target=target)
         ).distance_before
         for target in TARGETS
@@ -271,7 +271,7 @@ def test_centroids_are_reached_for_too(
     small_sscd: Extractor, quantiser: Quantiser, images: list[torch.Tensor], target: str
 ) -> None:
     settings = PAPER.replace(target=target, loss_f="mse")
-    result = activate(images[:1], small_sscd, quantiser, settings)
+    result = activate_pictures(images[:1], small_sscd, quantiser, settings)
     assert result.distance_after < result.distance_before
 
 
@@ -280,7 +280,7 @@ def test_an_index_without_lists_has_no_centroid_to_reach_for(target: str) -> Non
     quantiser = linear_quantiser("PQ4x4np")
     settings = PAPER.replace(target=target)
     with pytest.raises(NoTargetError, match=r"no inverted lists.*use the target pq_recons$"):
-        activate([torch.rand(3, 40, 40)], LinearExtractor(), quantiser, settings)
+        activate_pictures([torch.rand(3, 40, 40)], LinearExtractor(), quantiser, settings)
 
 
 @pytest.mark.parametrize(
@@ -305,8 +305,8 @@ def test_every_setting_counts(
     changes: dict[str, object],
 ) -> None:
     settings = FEW.replace(**changes)
-    changed = activate(images[:1], small_sscd, quantiser, settings).images[0]
-    paper = activate(images[:1], small_sscd, quantiser, FEW).images[0]
+    changed = activate_pictures(images[:1], small_sscd, quantiser, settings).images[0]
+    paper = activate_pictures(images[:1], small_sscd, quantiser, FEW).images[0]
     assert not np.array_equal(changed.pixels, paper.pixels)
     assert changed.quality.psnr > 20
 
@@ -315,7 +315,7 @@ def test_without_masking_flat_areas_change_as_much_as_edges(
     small_sscd: Extractor, quantiser: Quantiser, images: list[torch.Tensor]
 ) -> None:
     def changes(settings: ActivationSettings) -> npt.NDArray[np.int64]:
-        pixels = activate(images[:1], small_sscd, quantiser, settings).images[0].pixels
+        pixels = activate_pictures(images[:1], small_sscd, quantiser, settings).images[0].pixels
         difference: npt.NDArray[np.int64] = pixels.astype(np.int64) - to_pixels(images[0])
         return np.abs(difference)
 
@@ -330,7 +330,7 @@ def test_a_stronger_image_loss_keeps_the_image_nearer(
     small_sscd: Extractor, quantiser: Quantiser, images: list[torch.Tensor]
 ) -> None:
     weak, strong = (
-        activate(images[:1], small_sscd, quantiser, PAPER.replace(lambda_i=value)).psnr
+        activate_pictures(images[:1], small_sscd, quantiser, PAPER.replace(lambda_i=value)).psnr
         for value in (0.01, 100.0)
     )
     assert strong > weak + 3
@@ -340,7 +340,9 @@ def test_half_precision_comes_as_near(
     images: list[torch.Tensor], small_sscd: Extractor, quantiser: Quantiser
 ) -> None:
     both = [
-        activate(images[:1], small_sscd, quantiser, FEW.replace(iterations=2, precision=precision))
+        activate_pictures(
+            images[:1], small_sscd, quantiser, FEW.replace(iterations=2, precision=precision)
+        )
         for precision in PRECISIONS
     ]
     assert both[0].distance_before == both[1].distance_before
@@ -351,24 +353,24 @@ def test_half_precision_comes_as_near(
 def test_what_cannot_be_activated_is_told() -> None:
     extractor, quantiser = LinearExtractor(), linear_quantiser()
     with pytest.raises(ShapeError, match=r"^image: expected shape \(3, H, W\), found \(1, 40, 40"):
-        activate([torch.rand(1, 40, 40)], extractor, quantiser)
+        activate_pictures([torch.rand(1, 40, 40)], extractor, quantiser)
     with pytest.raises(InputError, match=r"^numbers: expected 2, one per image, found 1$"):
-        activate([torch.rand(3, 40, 40)] * 2, extractor, quantiser, numbers=[0])
+        activate_pictures([torch.rand(3, 40, 40)] * 2, extractor, quantiser, numbers=[0])
     other = Quantiser(train_index(linear_features(100)[:, :4], "Flat", "L2"))
     with pytest.raises(ShapeError, match=r"^features: expected shape \(n, 4\), found \(1, 8\)$"):
-        activate([torch.rand(3, 40, 40)], extractor, other)
+        activate_pictures([torch.rand(3, 40, 40)], extractor, other)
 
 
 def test_nothing_to_do_is_no_error(small_sscd: Extractor, quantiser: Quantiser) -> None:
-    assert len(activate([], small_sscd, quantiser)) == 0
+    assert len(activate_pictures([], small_sscd, quantiser)) == 0
 
 
 def test_images_move_towards_the_targets_of_all_their_indexes(images: list[torch.Tensor]) -> None:
     extractor = LinearExtractor()
     first, second = linear_quantiser(), linear_quantiser("PQ2x3np")
     settings = FEW.replace(loss_f="mse")
-    alone = activate(images, extractor, first, settings)
-    both = activate(images, extractor, [first, second], settings)
+    alone = activate_pictures(images, extractor, first, settings)
+    both = activate_pictures(images, extractor, [first, second], settings)
     for one, image in zip(alone.images, both.images, strict=True):
         assert [len(aim.code) for aim in image.aims] == [first.code_size, second.code_size]
         assert (image.code, image.aims[0].distance_before) == (one.code, one.distance_before)
@@ -383,6 +385,6 @@ def test_images_move_towards_the_targets_of_all_their_indexes(images: list[torch
 def test_indexes_of_other_features_are_refused(images: list[torch.Tensor]) -> None:
     other = Quantiser(train_index(linear_features(200)[:, :4].copy(), "PQ2x4np", "L2"))
     with pytest.raises(InputError, match=r"another quantiser: .* with 8 values, found 4$"):
-        activate(images, LinearExtractor(), [linear_quantiser(), other], FEW)
+        activate_pictures(images, LinearExtractor(), [linear_quantiser(), other], FEW)
     with pytest.raises(InputError, match=r"^quantiser: expected one or more, found none$"):
-        activate(images, LinearExtractor(), [], FEW)
+        activate_pictures(images, LinearExtractor(), [], FEW)

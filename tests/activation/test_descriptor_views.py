@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from activeindex.activation.activate import activate
+from activeindex.activation.activate import activate_pictures
 from activeindex.activation.settings import DEEP
 from activeindex.edits.differentiable import fixed_views
 from activeindex.errors import InputError
@@ -67,7 +67,7 @@ def test_the_code_of_an_activated_image_is_that_of_the_features_that_are_extract
     stored = read_features(tmp_path / "fts" / "fts.pt", "fts").values
     settings = DEEP.settings.replace(descriptor_views=VIEWS, iterations=1)
     images = [from_levels(torch.from_numpy(pixels.transpose(2, 0, 1).copy())) for pixels in chosen]
-    result = activate(images, small_sscd, quantiser, settings)
+    result = activate_pictures(images, small_sscd, quantiser, settings)
     assert [image.code for image in result.images] == [
         quantiser.encode(feature).tobytes() for feature in np.split(stored, len(stored))
     ]
@@ -80,7 +80,7 @@ def test_activated_images_come_nearer_to_the_reconstruction_of_that_code(
     quantiser: Quantiser,
 ) -> None:
     settings = DEEP.settings.replace(descriptor_views=VIEWS)
-    result = activate(images, small_sscd, quantiser, settings, release=DEEP.release)
+    result = activate_pictures(images, small_sscd, quantiser, settings, release=DEEP.release)
     targets = quantiser.reconstruct(code_features(small_sscd, squares, VIEWS))
     before = distances(features_of(small_sscd, squares), targets)
     for image, far in zip(result.images, before, strict=True):

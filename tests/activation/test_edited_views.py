@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from activeindex.activation.activate import activate
+from activeindex.activation.activate import activate_pictures
 from activeindex.activation.results import ActivationResult
 from activeindex.activation.settings import DEEP
 from activeindex.edits.geometric import center_crop
@@ -22,7 +22,7 @@ def test_rotated_and_cropped_copies_are_nearer_to_the_target_than_without_views(
 ) -> None:
     def distances(views: int) -> np.ndarray:
         settings = DEEP.settings.replace(iterations=5, edited_views=views)
-        result = activate(images, small_sscd, quantiser, settings, release=DEEP.release)
+        result = activate_pictures(images, small_sscd, quantiser, settings, release=DEEP.release)
         assert [image.passes for image in result.images] == [5 * (1 + views)] * 3
         assert all(42.5 <= image.quality.psnr < 42.8 for image in result.images)
         return np.concatenate([distances_of_copies(result, number) for number in range(3)])

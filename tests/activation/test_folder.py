@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms
 
-from activeindex.activation.activate import activate
-from activeindex.activation.folder import FolderActivation, activate_folder, read_pixels
+from activeindex.activation.activate import activate_pictures
+from activeindex.activation.folder import FolderActivation, activate_folder
 from activeindex.activation.records import RECORDS_FILE, check_released
 from activeindex.activation.settings import PAPER, Budget, ReleaseSettings
 from activeindex.errors import InputError, UnreadableImageError
@@ -21,6 +21,7 @@ from activeindex.extractors.base import Extractor
 from activeindex.extractors.feature_files import read_features
 from activeindex.extractors.features import extract_folder
 from activeindex.identity import QuantiserIdentity
+from activeindex.images.decoding import read_pixels
 from activeindex.images.formats import FileFormat
 from activeindex.images.levels import Pixels, to_tensor
 from activeindex.images.quality import measure_quality
@@ -84,7 +85,7 @@ def test_every_image_is_released_as_png_under_its_name(
     }  # fmt: skip
     sources = ["a/c.png", "a/d.JPG", "b.jpg"]
     originals = [to_tensor(read_pixels(tmp_path / "in" / source)) for source in sources]
-    expected = activate(originals, extractor, quantiser, FEW).images
+    expected = activate_pictures(originals, extractor, quantiser, FEW).images
     for number, (source, image) in enumerate(zip(sources, expected, strict=True)):
         record = records(tmp_path / "out")[number]
         assert np.array_equal(read_pixels(tmp_path / "out" / record["output"]), image.pixels)

@@ -4,16 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from activeindex.activation.loop import OptimizationState, optimise
+from activeindex.activation.loop import optimise
 from activeindex.activation.objective import Objective
-from activeindex.activation.perceptual import initial_distortion
-from activeindex.activation.release import Release
-from activeindex.activation.render import BudgetedRenderer
+from activeindex.activation.perceptual import in_pixels, jnd_map, shape_distortion
+from activeindex.activation.render import Original, Renderer
 from activeindex.activation.settings import PRESETS, Budget, ReleaseSettings
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.features import features_of
 from activeindex.images.formats import FORMATS, FileFormat, FormatName
-from activeindex.images.levels import Pixels
+from activeindex.images.levels import Pixels, to_tensor
 from activeindex.images.picture import Picture
 from activeindex.images.resizing import resize_square
 from activeindex.indexing.quantiser import Quantiser
@@ -37,28 +36,19 @@ def distortions(
     quantiser: Quantiser,
     preset: str,
     settings: ReleaseSettings,
-) -> torch.Tensor:
-    releases = [Release(picture, settings, extractor.device) for picture in pictures]
-    size, chosen = extractor.input_size, PRESETS[preset].settings.replace(iterations=3)
-    features = [features_of(extractor, resize_square(each.original, size)) for each in releases]
-    objective = Objective.of_several([Objective.of(f, [quantiser], chosen) for f in features])
-    starts = torch.cat(
-        [
-            initial_distortion(each.original.shape, torch.Generator().manual_seed(number))
-            for each, number in zip(releases, numbers, strict=True)
-        ]
-    )
+) -> list[torch.Tensor]:
+    """The distortions after three steps, in pixel units."""
+    chosen, device = PRESETS[preset].settings.replace(iterations=3), extractor.device
     generators = [torch.Generator().manual_seed(number) for number in numbers]
-    moving = OptimizationState(
-        BudgetedRenderer(releases),
-        objective.to(extractor.device),
-        chosen,
-        starts,
-        numbers,
-        generators,
-    )
-    optimise([moving], extractor, chosen)
-    return moving.result()
+    originals = [Original.of(picture, settings) for picture in pictures]
+    render = Renderer(originals, generators, chosen, extractor.input_size, device)
+    images = [to_tensor(original.picture.pixels) for original in originals]
+    squares = torch.stack([resize_square(image, extractor.input_size) for image in images])
+    features = features_of(extractor, squares)
+    objective = Objective.of(features, [quantiser], chosen).rows(range(len(pictures)), device)
+    optimise(render, objective, extractor, chosen, generators)
+    jnds = jnd_map(torch.stack(images).to(device))
+    return list(in_pixels(shape_distortion(render.free[0].detach(), jnds, chosen)))
 
 
 @pytest.mark.parametrize("preset", PRESETS)

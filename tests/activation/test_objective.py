@@ -1,12 +1,20 @@
-"""Where an index wants features."""
+"""Losses and targets, and where an index wants features."""
 
 import math
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
-from activeindex.activation.objective import IndexObjective
-from activeindex.activation.settings import DEEP
+from activeindex.activation.objective import (
+    IndexObjective,
+    choose_targets,
+    feature_loss,
+    total_loss,
+)
+from activeindex.activation.settings import DEEP, ActivationSettings
+from activeindex.errors import NoTargetError
 from activeindex.indexing.quantiser import Quantiser
 from tests.indexing.trained import features, trained
 
@@ -43,15 +51,15 @@ def test_the_face_of_a_code_near_the_centroid_is_further_inwards(factory: str) -
             IndexObjective.of(row[None], quantiser, DEEP.settings.replace(margin_width=width))
             for width in (0.5, 0.02)
         )
-        assert wide.faces is not None
-        assert narrow.faces is not None
+        assert wide.half_spaces is not None
+        assert narrow.half_spaces is not None
         depth = face.depth(wide.target).item()
         missing = 4.0 * wide.width.item() - depth
         assert missing > 0
-        assert wide.faces.depth(wide.target)[0, -1].item() == pytest.approx(
+        assert wide.half_spaces.depth(wide.target)[0, -1].item() == pytest.approx(
             depth - missing, abs=1e-5
         )
-        assert narrow.faces.offsets[0, -1] == face.offsets[0, 0]
+        assert narrow.half_spaces.offsets[0, -1] == face.offsets[0, 0]
 
 
 def test_a_code_at_the_centroid_has_no_face() -> None:
@@ -62,17 +70,17 @@ def test_a_code_at_the_centroid_has_no_face() -> None:
     beside[0, 0] += 1e-4
     for feature in (centroid, beside):
         goal, faces = IndexObjective.of(feature, quantiser, settings), quantiser.faces(feature)
-        assert goal.faces is not None
+        assert goal.half_spaces is not None
         assert faces is not None
-        assert goal.faces.offsets.shape == faces.offsets.shape
+        assert goal.half_spaces.offsets.shape == faces.offsets.shape
 
 
 @pytest.mark.parametrize("factory", ["LSHr", "PCA16,LSH"])
 def test_every_bit_that_is_about_to_flip_counts_however_near_the_others_are(factory: str) -> None:
     goal = IndexObjective.of(features(1, seed=1), Quantiser(trained(factory)), DEEP.settings)
-    assert goal.faces is not None
+    assert goal.half_spaces is not None
     # A coordinate for each bit, as the normals are orthonormal.
-    normals, offsets = goal.faces.normals[0], goal.faces.offsets[0]
+    normals, offsets = goal.half_spaces.normals[0], goal.half_spaces.offsets[0]
 
     def loss(depth: torch.Tensor) -> float:
         return goal.margin_loss(((depth - offsets) @ normals)[None]).item()
@@ -83,3 +91,65 @@ def test_every_bit_that_is_about_to_flip_counts_however_near_the_others_are(fact
     assert loss(deep) == pytest.approx(0.0, abs=1e-6)
     assert loss(first) == pytest.approx(math.log(2) / len(deep), rel=1e-3)
     assert loss(both) == pytest.approx(loss(first) + loss(second), rel=1e-3)
+
+
+FEATURES = torch.tensor([[3.0, 4.0], [1.0, 0.0], [2.0, 2.0]])
+TARGETS = torch.tensor([[4.0, 3.0], [-1.0, 0.0], [5.0, 5.0]])
+
+
+def test_cossim_is_minus_the_cosine_of_each_image() -> None:
+    # (12 + 12) / (5 * 5), opposite, parallel
+    losses = feature_loss("cossim", FEATURES, TARGETS)
+    assert losses.tolist() == pytest.approx([-0.96, 1.0, -1.0])
+
+
+def test_mse_is_the_squared_distance_of_each_image() -> None:
+    assert feature_loss("mse", FEATURES, TARGETS).tolist() == pytest.approx([2.0, 4.0, 18.0])
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (ActivationSettings(), [2.01, -1.0]),
+        (ActivationSettings(lambda_f=0.5, lambda_i=3.0), [4.0, -0.5]),
+        (ActivationSettings(lambda_f=0.0, lambda_i=1.0), [1.0, 0.0]),
+        (ActivationSettings(lambda_i=0.0), [2.0, -1.0]),
+    ],
+)
+def test_the_weights_add_up_the_two_losses(
+    settings: ActivationSettings, expected: list[float]
+) -> None:
+    feature_losses, image_losses = torch.tensor([2.0, -1.0]), torch.tensor([1.0, 0.0])
+    assert total_loss(feature_losses, image_losses, settings).tolist() == pytest.approx(expected)
+
+
+ORIGINALS = features(20, seed=1)
+
+
+def test_each_target_is_what_its_name_says() -> None:
+    quantiser = Quantiser(trained("IVF16,PQ8x8np"))
+    centroids = quantiser.coarse_centroids(ORIGINALS)
+    expected: dict[str, npt.NDArray[np.floating]] = {
+        "pq_recons": quantiser.reconstruct(ORIGINALS),
+        "ori_ft": ORIGINALS,
+        "ivf_cluster": centroids,
+        "ivf_cluster_half": (centroids + ORIGINALS) / 2,
+    }
+    for target, values in expected.items():
+        assert np.array_equal(choose_targets(target, ORIGINALS, quantiser), values)
+
+
+@pytest.mark.parametrize("factory", ["LSH", "PCA32,LSH", "ITQ32,LSH"])
+def test_binary_codes_give_directions_at_the_features_length(factory: str) -> None:
+    quantiser, long = Quantiser(trained(factory)), 3 * ORIGINALS
+    targets = choose_targets("pq_recons", long, quantiser)
+    directions = quantiser.reconstruct(long)
+    cosines = (targets * directions).sum(axis=1) / np.linalg.norm(directions, axis=1)
+    assert np.allclose(np.linalg.norm(targets, axis=1), 3, atol=1e-5)
+    assert np.allclose(cosines, 3, atol=1e-5)
+
+
+@pytest.mark.parametrize("target", ["ivf_cluster", "ivf_cluster_half"])
+def test_centroids_need_inverted_lists(target: str) -> None:
+    with pytest.raises(NoTargetError, match="no inverted lists"):
+        choose_targets(target, ORIGINALS, Quantiser(trained("PQ8x8np")))

@@ -1,42 +1,55 @@
 """Activation: moves images' features towards their targets by a distortion that is not seen."""
 
+import hashlib
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from functools import partial
 from itertools import chain
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from activeindex.activation.loop import OptimizationState, Step, optimise
-from activeindex.activation.objective import Objective
+from activeindex.activation.loop import Step, optimise
+from activeindex.activation.objective import Losses, Objective
 from activeindex.activation.optimizers import moves_rows_alone
-from activeindex.activation.perceptual import initial_distortion
-from activeindex.activation.release import Release, ReleasedFile, Releases
-from activeindex.activation.render import BudgetedRenderer
+from activeindex.activation.records import record
+from activeindex.activation.render import Original, ReleasedFile, Renderer, Stack
 from activeindex.activation.results import ActivatedImage, ActivationResult, IndexOutcome
-from activeindex.activation.settings import ActivationSettings, ReleaseSettings
+from activeindex.activation.settings import (
+    AS_PNG,
+    PAPER,
+    PRESETS,
+    ActivationSettings,
+    Budget,
+    Preset,
+    ReleaseSettings,
+)
 from activeindex.edits.differentiable import image_generator
 from activeindex.errors import InputError, ShapeError
 from activeindex.extractors.base import Extractor
+from activeindex.extractors.coerce import ExtractorLike, resolve_extractor
 from activeindex.extractors.features import code_features, features_of
-from activeindex.images.levels import from_levels, stack_levels, to_pixels
+from activeindex.images.coerce import Images, NamedPicture, as_pictures
+from activeindex.images.formats import FileFormat, FormatName
+from activeindex.images.levels import Pixels, from_levels, stack_levels, to_pixels
 from activeindex.images.picture import Picture
 from activeindex.images.resizing import resize_square
+from activeindex.indexing.coerce import IndexLike, resolve_quantisers
 from activeindex.indexing.quantiser import Features, Quantiser
 from activeindex.runtime.devices import own_stream
+from activeindex.runtime.files import file_hash
 from activeindex.runtime.parallel import Mapper, ThreadMapper, one_by_one, threads_kept
 from activeindex.runtime.pool import default_workers
 from activeindex.runtime.threads import iterate_in_thread
 
 _Item = TypeVar("_Item")
-
-PAPER = ActivationSettings()
-AS_PNG = ReleaseSettings()
 
 _TOGETHER_ON_GPU = 64
 """Images that go through the extractor and back together on an accelerator. On the CPU it is one:
@@ -55,6 +68,110 @@ _MOST_PIXELS = 2**24
 
 
 def activate(
+    images: Images,
+    index: IndexLike | Sequence[IndexLike] | None = None,
+    extractor: ExtractorLike = None,
+    *,
+    preset: str = "thorough",
+    format: FormatName = "png",
+    quality: int | None = None,
+    psnr: float | None = None,
+    ssim: float | None = None,
+    linf: int | None = None,
+    seed: int = 0,
+    names: Sequence[str | None] | None = None,
+    on_step: Callable[[Step], None] | None = None,
+    **settings: Any,
+) -> ActivationResult:
+    """Activates images, so that edited copies of them are found again in an index.
+
+    Args:
+        images: Paths, folders, Pillow images, arrays or tensors, one or any number of them; see
+            :func:`~activeindex.images.coerce.iterate_pictures`.
+        index: The trained index that will be searched: of :func:`activeindex.train_index`, of
+            FAISS, or the file or folder of one. Several are a sequence: the images are activated
+            for all of them.
+        extractor: The extractor of the features that the index was trained on, its name or file; by
+            default the one that this package ships.
+        preset: ``thorough``, ``deep``, ``fast`` or ``paper``.
+        format: ``png``, ``jpeg`` or ``webp``.
+        quality: Of ``jpeg`` and ``webp``, 1 to 100.
+        psnr: Smallest PSNR in dB that every file keeps. Without a bound, the preset's holds.
+        ssim: Smallest SSIM that every file keeps.
+        linf: Largest change of a pixel value that every file keeps, in 8-bit levels.
+        seed: Seeds the noise that the distortions start from.
+        names: A name for each image, instead of its file's.
+        on_step: Called for each image before each of its steps, by one thread at a time.
+        settings: Fields of :class:`~activeindex.activation.settings.ActivationSettings` in place of
+            the preset's, e.g. ``iterations=10`` or ``loss_f=my_loss``.
+
+    Returns:
+        The activated images in the same order; ``result.save(folder)`` writes them.
+
+    Raises:
+        InputError: If an argument is not what it should be, or an image is not one.
+        NoTargetError: If the index has no target of the kind asked for.
+
+    Example:
+        >>> from activeindex import activate, extract, train_index
+        >>> images = np.random.default_rng(0).random((40, 48, 64, 3))
+        >>> index = train_index(extract(images), "IVF2,Flat")
+        >>> result = activate(images[:2], index, preset="fast", iterations=1, psnr=40.0)
+        >>> len(result), result[0].psnr >= 40.0, result[0].image.size
+        (2, True, (64, 48))
+    """
+    chosen, form = _preset(preset), FileFormat(format, quality)
+    release = chosen.released_as(form, Budget(psnr, ssim, linf))
+    known = [field.name for field in fields(ActivationSettings)]
+    for name in settings:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise InputError(
+                f"activate: expected a field of ActivationSettings, found {name}{hint}"
+            )
+    if index is None:
+        raise InputError("index: expected a trained index, its file or its folder, found None")
+    loaded = resolve_extractor(extractor)
+    quantisers = resolve_quantisers(index, loaded)
+    activation = Activation(loaded, quantisers, chosen.settings.replace(**settings), release, seed)
+    read = as_pictures(images)
+    if names is not None and len(names) != len(read):
+        raise InputError(f"names: expected {len(read)}, one per image, found {len(names)}")
+    named = [one.name for one in read] if names is None else names
+    hashes = [_hash(one) for one in read]
+    pictures = [one.picture for one in read]
+    done = _activated(pictures, range(len(pictures)), activation, on_step)
+    return ActivationResult(
+        tuple(
+            replace(
+                image,
+                name=name,
+                record=record(activation, image, number, (name, sha256), None),
+            )
+            for number, (image, name, sha256) in enumerate(zip(done, named, hashes, strict=True))
+        )
+    )
+
+
+def _preset(name: str) -> Preset:
+    if name not in PRESETS:
+        raise InputError(f"preset: expected one of {', '.join(PRESETS)}, found {name!r}")
+    return PRESETS[name]
+
+
+def _hash(image: NamedPicture) -> str:
+    """SHA-256 of an original: of its file, or of its 8-bit pixels and their shape."""
+    if image.path is not None:
+        return file_hash(image.path)
+    picture, digest = image.picture, hashlib.sha256()
+    for channels in (picture.layer, picture.alpha):
+        if channels is not None:
+            digest.update(str(channels.shape).encode() + channels.tobytes())
+    return digest.hexdigest()
+
+
+def activate_pictures(
     images: Sequence[torch.Tensor | Picture],
     extractor: Extractor,
     quantiser: Quantiser | Sequence[Quantiser],
@@ -89,66 +206,62 @@ def activate(
         NoTargetError: If the index has no target of the kind asked for.
         InputError: If there are not as many numbers as images, or no quantiser.
     """
-    quantisers = as_tuple(quantiser)
+    activation = Activation(extractor, as_tuple(quantiser), settings, release, seed)
     numbers = range(len(images)) if numbers is None else numbers
     if len(numbers) != len(images):
         raise InputError(f"numbers: expected {len(images)}, one per image, found {len(numbers)}")
     pictures = [_as_picture(image) for image in images]
-    numbered = zip(pictures, numbers, strict=True)
+    return ActivationResult(tuple(_activated(pictures, numbers, activation, on_step)))
+
+
+def _activated(
+    pictures: Sequence[Picture],
+    numbers: Sequence[int],
+    activation: "Activation",
+    on_step: Callable[[Step], None] | None,
+) -> Iterator[ActivatedImage]:
+    lock = threading.Lock()
+
+    def report(step: Step) -> None:
+        if on_step is not None:
+            with lock:
+                on_step(step)
+
     groups = (
-        Group([picture for picture, _ in group], [number for _, number in group], on_step)
-        for group in grouped(numbered, lambda one: one[0].area, extractor.device)
+        Group([picture for picture, _ in group], [number for _, number in group], report)
+        for group in grouped(
+            zip(pictures, numbers, strict=True),
+            lambda one: one[0].area,
+            activation.extractor.device,
+        )
     )
-    done = activate_groups(groups, extractor, quantisers, settings, release=release, seed=seed)
-    return ActivationResult(tuple(chain.from_iterable(done)))
+    return chain.from_iterable(images for images, _ in activation.run(groups))
 
 
-@dataclass(frozen=True)
-class Group:
-    """Pictures that are activated together.
+def _as_picture(image: torch.Tensor | Picture) -> Picture:
+    if isinstance(image, Picture):
+        return image
+    if image.dim() != 3 or image.shape[0] != 3:
+        raise ShapeError("image", (3, "H", "W"), image.shape)
+    return Picture(to_pixels(image))
 
-    Attributes:
-        pictures: No more than :func:`grouped` puts together.
-        numbers: A number for each; see :func:`activate`.
-        on_step: Called for each image before each of its steps, by one thread at a time.
+
+def as_tuple(quantiser: Quantiser | Sequence[Quantiser]) -> tuple[Quantiser, ...]:
+    """One quantiser or several.
+
+    Raises:
+        InputError: If there is none, or they quantise features of different dimensions.
     """
-
-    pictures: Sequence[Picture]
-    numbers: Sequence[int]
-    on_step: Callable[[Step], None] | None = None
-
-
-def activate_groups(
-    groups: Iterable[Group],
-    extractor: Extractor,
-    quantisers: tuple[Quantiser, ...],
-    settings: ActivationSettings,
-    *,
-    release: ReleaseSettings,
-    seed: int,
-) -> Iterator[list[ActivatedImage]]:
-    """Yields the activated images of each group, in order; see :func:`activate`.
-
-    On an accelerator a few groups are on their way at a time, and ``groups`` is asked for the next
-    ones in another thread.
-    """
-    activation = _Activation(extractor, quantisers, settings, release, seed)
-    if together_on(extractor.device) == 1:
-        return map(activation, groups)
-    return iterate_in_thread(_ahead(activation, groups))
-
-
-def _ahead(
-    activation: Callable[[Group], list[ActivatedImage]], groups: Iterable[Group]
-) -> Generator[list[ActivatedImage]]:
-    with threads_kept(), ThreadPoolExecutor(_AT_ONCE) as pool:
-        begun: deque[Future[list[ActivatedImage]]] = deque()
-        for group in groups:
-            begun.append(pool.submit(activation, group))
-            if len(begun) > _AT_ONCE:
-                yield begun.popleft().result()
-        while begun:
-            yield begun.popleft().result()
+    found = (quantiser,) if isinstance(quantiser, Quantiser) else tuple(quantiser)
+    if not found:
+        raise InputError("quantiser: expected one or more, found none")
+    for other in found[1:]:
+        if other.dimension != found[0].dimension:
+            raise InputError(
+                f"{other.identity or 'another quantiser'}: expected an index of features with "
+                f"{found[0].dimension} values, found {other.dimension}"
+            )
+    return found
 
 
 def together_on(device: torch.device) -> int:
@@ -182,161 +295,150 @@ def grouped(
         yield group
 
 
-def as_tuple(quantiser: Quantiser | Sequence[Quantiser]) -> tuple[Quantiser, ...]:
-    """One quantiser or several.
+_Timed = tuple[list["ActivatedImage"], float, float]
+"""The images of a group, when they were begun and when they were done."""
 
-    Raises:
-        InputError: If there is none, or they quantise features of different dimensions.
+
+@dataclass(frozen=True)
+class Group:
+    """Pictures that are activated together.
+
+    Attributes:
+        pictures: No more than :func:`grouped` puts together.
+        numbers: A number for each, which seeds its noise together with the activation's seed.
+        on_step: Called for each image before each of its steps.
     """
-    found = (quantiser,) if isinstance(quantiser, Quantiser) else tuple(quantiser)
-    if not found:
-        raise InputError("quantiser: expected one or more, found none")
-    for other in found[1:]:
-        if other.dimension != found[0].dimension:
-            raise InputError(
-                f"{other.identity or 'another quantiser'}: expected an index of features with "
-                f"{found[0].dimension} values, found {other.dimension}"
-            )
-    return found
+
+    pictures: Sequence[Picture]
+    numbers: Sequence[int]
+    on_step: Callable[[Step], None]
 
 
-def _as_picture(image: torch.Tensor | Picture) -> Picture:
-    if isinstance(image, Picture):
-        return image
-    if image.dim() != 3 or image.shape[0] != 3:
-        raise ShapeError("image", (3, "H", "W"), image.shape)
-    return Picture(to_pixels(image))
+@dataclass(frozen=True)
+class Activation:
+    """An activation of any number of images.
 
+    Attributes:
+        extractor: Maps images to features.
+        quantisers: Of the indexes that the images are activated for.
+        settings: What to optimise and how.
+        release: The format of the released files, and the budget that each of them keeps.
+        seed: Seeds the noise that the distortions start from.
+    """
 
-@dataclass
-class _Image:
-    """One image on its way."""
+    extractor: Extractor
+    quantisers: tuple[Quantiser, ...]
+    settings: ActivationSettings
+    release: ReleaseSettings
+    seed: int = 0
 
-    number: int
-    release: Release
-    feature: Features
-    coded: Features
-    objective: Objective
-    passes: int = 0
-    file: ReleasedFile | None = None
+    def run(self, groups: Iterable[Group]) -> Iterator[tuple[list[ActivatedImage], float]]:
+        """Yields the activated images of each group, in order, and the seconds that they took.
 
+        On an accelerator a few groups are on their way at a time, and ``groups`` is asked for the
+        next ones in another thread.
+        """
+        one_at_a_time = together_on(self.extractor.device) == 1
+        done = map(self._timed, groups) if one_at_a_time else iterate_in_thread(self._ahead(groups))
+        end_before = 0.0
+        for images, start, end in done:
+            yield images, end - max(start, end_before)
+            end_before = end
 
-class _Activation:
-    """Groups of images, from the originals to the files."""
+    def _ahead(self, groups: Iterable[Group]) -> Generator[_Timed]:
+        with threads_kept(), ThreadPoolExecutor(_AT_ONCE) as pool:
+            begun: deque[Future[_Timed]] = deque()
+            for group in groups:
+                begun.append(pool.submit(self._timed, group))
+                if len(begun) > _AT_ONCE:
+                    yield begun.popleft().result()
+            while begun:
+                yield begun.popleft().result()
 
-    def __init__(
-        self,
-        extractor: Extractor,
-        quantisers: tuple[Quantiser, ...],
-        settings: ActivationSettings,
-        released_as: ReleaseSettings,
-        seed: int,
-    ) -> None:
-        self._extractor, self._quantisers, self._settings = extractor, quantisers, settings
-        self._released_as, self._seed = released_as, seed
-        self._telling = threading.Lock()
-
-    def __call__(self, group: Group) -> list[ActivatedImage]:
-        """Activates pictures of any sizes, all at once."""
-        if not group.pictures:
-            return []
-        if together_on(self._extractor.device) == 1:
-            return self._activated(group, one_by_one)
-        threads = min(_THREADS, default_workers())
-        with own_stream(self._extractor.device) as join:
-            return self._activated(group, ThreadMapper(threads, join))
+    def _timed(self, group: Group) -> _Timed:
+        start = time.perf_counter()
+        if together_on(self.extractor.device) == 1:
+            images = self._activated(group, one_by_one)
+        else:
+            with own_stream(self.extractor.device) as join:
+                each = ThreadMapper(min(_THREADS, default_workers()), join)
+                images = self._activated(group, each)
+        return images, start, time.perf_counter()
 
     def _activated(self, group: Group, each: Mapper) -> list[ActivatedImage]:
-        images = self._begun(group, each)
-        stacks = [(stack, self._moving(stack, each)) for stack in self._stacks(images)]
-        moving = [moved for _, moved in stacks]
-        on_step = group.on_step and partial(self._tell, group.on_step)
-        optimise(moving, self._extractor, self._settings, on_step)
-        for stack, moved in stacks:
-            amplitudes = moved.shown.amplitude.flatten().tolist()
-            files = moved.shown.released.write(moved.result(), amplitudes)
-            for image, file in zip(stack, files, strict=True):
-                image.file, image.passes = file, moved.passes
-        files = [image.file or _unchanged(image.release) for image in images]
-        device = self._extractor.device
-        released = [from_levels(stack_levels([file.pixels], device)) for file in files]
-        return list(map(self._result, images, files, self._features(released)))
+        """Activates pictures of any sizes, from the originals to the files."""
+        if not group.pictures:
+            return []
+        settings, extractor = self.settings, self.extractor
+        originals = each(partial(Original.of, release=self.release), group.pictures)
+        squares = self._squares([original.picture.pixels for original in originals])
+        features = coded = features_of(extractor, squares)
+        if settings.descriptor_views:
+            coded = code_features(extractor, squares, settings.descriptor_views)
+        # FAISS takes one feature after the other: what little it does for one lies between lines
+        # of Python, which threads would wait for.
+        objective = Objective.of(coded, self.quantisers, settings)
+        done: dict[int, tuple[ReleasedFile, int]] = {}
+        for rows in self._optimised_together(originals):
+            numbers = [group.numbers[row] for row in rows]
+            generators = [image_generator(self.seed, number) for number in numbers]
+            render = Renderer(
+                [originals[row] for row in rows],
+                generators,
+                settings,
+                extractor.input_size,
+                extractor.device,
+                each,
+            )
+            target = objective.rows(rows, extractor.device)
+            report = partial(_report, group.on_step, numbers)
+            passes = optimise(render, target, extractor, settings, generators, report)
+            done |= {row: (file, passes) for row, file in zip(rows, render.write(), strict=True)}
+        for row, original in enumerate(originals):
+            if row not in done:
+                stack = Stack([original], extractor.device)
+                done[row] = (stack.write(torch.zeros_like(stack.original))[0], 0)
+        files = [done[row] for row in range(len(originals))]
+        seen = features_of(extractor, self._squares([file.pixels for file, _ in files]))
+        outcomes = [
+            _outcomes(quantiser.encode(coded), each.target.numpy(), features, seen)
+            for quantiser, each in zip(self.quantisers, objective.indexes, strict=True)
+        ]
+        return [
+            ActivatedImage(**vars(file), passes=passes, aims=aims, feature=feature)
+            for (file, passes), aims, feature in zip(
+                files, zip(*outcomes, strict=True), coded, strict=True
+            )
+        ]
 
-    def _tell(self, on_step: Callable[[Step], None], step: Step) -> None:
-        with self._telling:
-            on_step(step)
+    def _optimised_together(self, originals: Sequence[Original]) -> list[list[int]]:
+        """Rows of those that can be optimised: each alone where the optimiser would mix them."""
+        rows = [row for row, original in enumerate(originals) if original.attainable]
+        if moves_rows_alone(self.settings.optimizer):
+            return [rows] if rows else []
+        return [[row] for row in rows]
 
-    def _begun(self, group: Group, each: Mapper) -> list[_Image]:
-        device = self._extractor.device
-        releases = each(lambda one: Release(one, self._released_as, device), group.pictures)
-        originals = [release.original for release in releases]
-        features = self._features(originals)
-        coded = self._coded(originals) if self._settings.descriptor_views else features
-        # Threads would take longer: what little FAISS does for one feature lies between lines of
-        # Python, which wait for each other.
-        objectives = [Objective.of(one, self._quantisers, self._settings) for one in coded]
-        return list(map(_Image, group.numbers, releases, features, coded, objectives))
-
-    def _start(self, image: _Image) -> tuple[torch.Tensor, torch.Generator]:
-        generator = image_generator(self._seed, image.number)
-        start = initial_distortion(image.release.original.shape, generator)
-        return start.to(self._extractor.device), generator
-
-    def _features(self, images: Sequence[torch.Tensor]) -> list[Features]:
-        """``(1, d)`` for each image ``(1, 3, H, W)``."""
-        return np.split(features_of(self._extractor, self._squares(images)), len(images))
-
-    def _coded(self, images: Sequence[torch.Tensor]) -> list[Features]:
-        """``(1, d)`` for each original ``(1, 3, H, W)``: what the index stores the code of."""
-        views = self._settings.descriptor_views
-        return np.split(code_features(self._extractor, self._squares(images), views), len(images))
-
-    def _squares(self, images: Sequence[torch.Tensor]) -> torch.Tensor:
-        return torch.cat([resize_square(image, self._extractor.input_size) for image in images])
-
-    def _stacks(self, images: Sequence[_Image]) -> list[list[_Image]]:
-        """What can be optimised, by size; alone where the optimiser would mix the stacked."""
-        stackable = moves_rows_alone(self._settings.optimizer)
-        stacks: dict[object, list[_Image]] = {}
-        for position, image in enumerate(images):
-            if image.release.attainable:
-                size: object = image.release.original.shape
-                stacks.setdefault(size if stackable else position, []).append(image)
-        return list(stacks.values())
-
-    def _moving(self, stack: Sequence[_Image], each: Mapper) -> OptimizationState:
-        objective = Objective.of_several([image.objective for image in stack])
-        starts, generators = zip(*each(self._start, stack), strict=True)
-        return OptimizationState(
-            BudgetedRenderer([image.release for image in stack], each),
-            objective.to(self._extractor.device),
-            self._settings,
-            torch.cat(starts),
-            [image.number for image in stack],
-            generators,
-        )
-
-    def _result(self, image: _Image, file: ReleasedFile, seen: Features) -> ActivatedImage:
-        feature, targets = image.feature, image.objective.targets
-        return ActivatedImage(
-            data=file.data,
-            pixels=file.pixels,
-            quality=file.quality,
-            budget_met=file.budget_met,
-            passes=image.passes,
-            feature=image.coded[0],
-            aims=tuple(
-                IndexOutcome(quantiser.encode(image.coded).tobytes(), float(far), float(near))
-                for quantiser, far, near in zip(
-                    self._quantisers,
-                    np.linalg.norm(feature - targets, axis=1),
-                    np.linalg.norm(seen - targets, axis=1),
-                    strict=True,
-                )
-            ),
-        )
+    def _squares(self, images: Sequence[Pixels]) -> torch.Tensor:
+        """Images ``(H, W, 3)`` at the extractor's size, ``(B, 3, S, S)``."""
+        device, size = self.extractor.device, self.extractor.input_size
+        levels = (stack_levels([image], device) for image in images)
+        return torch.cat([resize_square(from_levels(each), size) for each in levels])
 
 
-def _unchanged(release: Release) -> ReleasedFile:
-    """The file of an image whose budget leaves nothing to a distortion."""
-    return Releases([release]).write(torch.zeros_like(release.original))[0]
+def _report(
+    on_step: Callable[[Step], None], numbers: Sequence[int], iteration: int, losses: Losses
+) -> None:
+    columns = (losses.total, losses.feature, losses.image, losses.margin)
+    for number, values in zip(numbers, torch.stack(columns, dim=1).tolist(), strict=True):
+        on_step(Step(number, iteration, *values))
+
+
+def _outcomes(
+    codes: npt.NDArray[np.uint8], targets: Features, before: Features, after: Features
+) -> list[IndexOutcome]:
+    """What images came to in one index: a row of each array is one image's."""
+    far, near = (np.linalg.norm(features - targets, axis=1) for features in (before, after))
+    return [
+        IndexOutcome(code.tobytes(), float(first), float(last))
+        for code, first, last in zip(codes, far, near, strict=True)
+    ]

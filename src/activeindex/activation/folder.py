@@ -1,21 +1,16 @@
 """Activation of a folder of images, resumable."""
 
-from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from activeindex.activation.activate import Group, activate_groups, as_tuple, grouped, together_on
-from activeindex.activation.loop import Step
-from activeindex.activation.records import RECORDS_FILE, Recorder, check_released, read_records
-from activeindex.activation.results import ActivatedImage
+from activeindex.activation.activate import Activation, as_tuple, together_on
+from activeindex.activation.job import Item, LiveFigures, Released, ReleaseJob
+from activeindex.activation.records import RECORDS_FILE, check_released, read_records
+from activeindex.activation.results import FEATURES_FILE, output_names
 from activeindex.activation.settings import AS_PNG, PAPER, ActivationSettings, ReleaseSettings
-from activeindex.activation.watching import LiveFigures, RecordedEvents, Watcher
-from activeindex.errors import InputError, UnencodableError, UnreadableImageError
+from activeindex.errors import InputError
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.feature_files import (
     NAMES_FILE,
@@ -25,18 +20,13 @@ from activeindex.extractors.feature_files import (
     write_note,
 )
 from activeindex.extractors.features import OnUnreadable
-from activeindex.images.decoding import read_rgb
-from activeindex.images.encoding import check_encodable, write_bytes
 from activeindex.images.folder import OTHER_IMAGES, check_outside, fingerprint, list_images
-from activeindex.images.levels import Pixels
-from activeindex.images.picture import Picture, read_picture
-from activeindex.indexing.quantiser import Features, Quantiser
+from activeindex.indexing.quantiser import Quantiser
+from activeindex.runtime.fields import as_json
 from activeindex.runtime.files import check_kept, check_written
 from activeindex.runtime.journal import Journal, is_begun
 from activeindex.runtime.pool import Engine, LocalEngine
 from activeindex.runtime.progress import Progress, Silent
-
-_FEATURES = "fts.pt"
 
 
 @dataclass(frozen=True)
@@ -61,15 +51,6 @@ class FolderActivation:
     before: int
     skipped: tuple[str, ...]
     warnings: tuple[str, ...]
-
-
-def read_pixels(path: Path) -> Pixels:
-    """Reads an image file as 8-bit RGB pixels ``(H, W, 3)``.
-
-    Raises:
-        UnreadableImageError: If the file cannot be decoded.
-    """
-    return np.asarray(read_rgb(path))
 
 
 def activate_folder(
@@ -121,18 +102,17 @@ def activate_folder(
     progress, workers = progress or Silent(), workers or LocalEngine()
     paths = list_images(data_dir)
     suffix = release.format.suffix
-    outputs = _output_names([path.relative_to(data_dir) for path in paths], suffix)
+    outputs = output_names([path.relative_to(data_dir) for path in paths], suffix)
     identity = {
         "extractor": extractor.identity.as_json(),
         "quantiser": [each.identity and each.identity.as_json() for each in quantisers],
         "images": fingerprint(data_dir, paths),
-        "settings": asdict(settings),
+        "settings": as_json(settings),
         "release": asdict(release),
         "seed": seed,
         "unreadable": unreadable,
     }
-    recorder = Recorder(quantisers, extractor, settings, release, seed)
-    own = is_begun(output_dir, "activation") or is_of_activation(output_dir / _FEATURES)
+    own = is_begun(output_dir, "activation") or is_of_activation(output_dir / FEATURES_FILE)
     if is_begun(output_dir, "fts") and not own:
         raise InputError(
             f"output folder {output_dir}: expected one without features of other images, found "
@@ -153,12 +133,13 @@ def activate_folder(
         before = sum(step["images"] for step in journal.steps)
         done = before + sum(len(step["skipped"]) for step in journal.steps)
         progress.advance(min(done, len(paths)))
-        figures = LiveFigures(progress)
+        figures = LiveFigures()
         items = [
-            _Item(number, path, path.relative_to(data_dir).as_posix(), output.as_posix())
+            Item(number, path, path.relative_to(data_dir).as_posix(), output.as_posix())
             for number, (path, output) in enumerate(zip(paths, outputs, strict=True))
         ][done:]
-        results = workers.run(_Job(recorder, output_dir.absolute(), (figures,)), items)
+        activation = Activation(extractor, quantisers, settings, release, seed)
+        results = workers.run(ReleaseJob(activation, release, output_dir.absolute()), items)
         size = together_on(extractor.device)  # A killed run loses no more than what goes together.
         for first in range(0, len(items), size):
             batch = items[first : first + size]
@@ -166,18 +147,20 @@ def activate_folder(
             warnings: list[str] = []
             for item in batch:
                 result = next(results)
-                if isinstance(result, _Released):
+                if isinstance(result, Released):
+                    assert result.image is not None
+                    assert item.output is not None
                     check_written(output_dir / item.output)
-                    result.noted.tell((figures,))
                     journal.write(RECORDS_FILE, result.record)
-                    journal.write(ROWS_FILE, result.feature.astype("<f4").tobytes())
+                    journal.write(ROWS_FILE, result.image.feature.astype("<f4").tobytes())
                     journal.write(NAMES_FILE, f"{item.name}\n".encode())
                     warnings += result.warnings
+                    progress.advance(1, **figures.of(result))
                 elif unreadable == "refuse":
                     raise result
                 else:
                     skipped.append(str(result))
-                progress.advance()
+                    progress.advance()
             images = len(batch) - len(skipped)
             journal.commit({"images": images, "skipped": skipped, "warnings": warnings})
         note = {
@@ -186,7 +169,7 @@ def activate_folder(
             "warnings": [line for step in journal.steps for line in step["warnings"]],
         }
         if note["count"]:
-            features = output_dir / _FEATURES
+            features = output_dir / FEATURES_FILE
             shape = (note["count"], extractor.dimension)
             write_features(features, journal.growing(ROWS_FILE), shape)
             write_note(features, extractor.identity, shape, settings.descriptor_views)
@@ -202,7 +185,7 @@ def _check_kept(output_dir: Path) -> None:
 
 
 def _result(output_dir: Path, note: Mapping[str, Any], before: int) -> FolderActivation:
-    features = output_dir / _FEATURES
+    features = output_dir / FEATURES_FILE
     return FolderActivation(
         output_dir / RECORDS_FILE,
         features if features.is_file() else None,
@@ -211,160 +194,3 @@ def _result(output_dir: Path, note: Mapping[str, Any], before: int) -> FolderAct
         tuple(note["skipped"]),
         tuple(note["warnings"]),
     )
-
-
-@dataclass(frozen=True)
-class _Item:
-    """An image to activate: its number, its file, and its names before and after."""
-
-    number: int
-    source: Path
-    name: str
-    output: str
-
-
-@dataclass(frozen=True)
-class _Released:
-    """An image that has been written: its record, its feature, and what is to be said of it."""
-
-    record: bytes
-    feature: Features
-    warnings: list[str]
-    noted: RecordedEvents
-
-
-@dataclass(frozen=True)
-class _Job:
-    """Activates images and writes them; see :class:`~activeindex.runtime.pool.Job`.
-
-    Watchers stay in the process that they are in; workers elsewhere note what they would be told.
-    """
-
-    recorder: Recorder
-    output_dir: Path
-    watchers: tuple[Watcher, ...] = ()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "watchers": ()}
-
-    def __call__(
-        self, items: Sequence[_Item], workers: LocalEngine
-    ) -> Iterator[_Released | UnreadableImageError]:
-        recorder = self.recorder
-        reads = self._read(items, workers)
-        begun: deque[_Read] = deque()
-
-        def groups() -> Iterator[Group]:
-            for read in reads:
-                begun.append(read)
-                yield Group(
-                    [picture for _, picture in read.pictures],
-                    [item.number for item, _ in read.pictures],
-                    partial(_tell, read.watchers),
-                )
-
-        results = activate_groups(
-            groups(),
-            recorder.extractor,
-            recorder.quantisers,
-            recorder.settings,
-            release=recorder.release,
-            seed=recorder.seed,
-        )
-        for images in results:
-            read = begun.popleft()
-            released = iter(self._written(read, images))
-            for error in read.errors:
-                yield next(released) if error is None else error
-
-    def _read(self, items: Sequence[_Item], workers: LocalEngine) -> Iterator["_Read"]:
-        pictures = workers.map(_try_read, [item.source for item in items])
-        for group in grouped(
-            zip(items, pictures, strict=True),
-            lambda one: one[1].area if isinstance(one[1], Picture) else 0,
-            self.recorder.extractor.device,
-        ):
-            found: list[tuple[_Item, Picture]] = []
-            errors: list[UnreadableImageError | None] = []
-            for item, picture in group:
-                if isinstance(picture, Picture):
-                    _check(item.source, picture, self.recorder.release)
-                    found.append((item, picture))
-                errors.append(None if isinstance(picture, Picture) else picture)
-            noted = RecordedEvents()
-            yield _Read(found, errors, self.watchers or (noted,), noted)
-
-    def _written(self, read: "_Read", images: Sequence[ActivatedImage]) -> list[_Released]:
-        if not images:
-            return []  # Nothing to tell of.
-        recorder = self.recorder
-        for watcher in read.watchers:
-            watcher.images([item.number for item, _ in read.pictures], images)
-        found: list[_Released] = []
-        for (item, picture), image in zip(read.pictures, images, strict=True):
-            written = self.output_dir / item.output
-            write_bytes(written, image.data)
-            record = recorder.record(
-                image, item.number, (item.name, item.source), (item.output, written)
-            )
-            warnings = _warnings(item.source, picture, image, recorder.release)
-            # What was noted of several images together goes with the first of them.
-            noted = RecordedEvents() if found else read.noted
-            found.append(_Released(record, image.feature, warnings, noted))
-        return found
-
-
-@dataclass(frozen=True)
-class _Read:
-    """What some files hold: pictures, or for each file the error that says why there is none."""
-
-    pictures: Sequence[tuple[_Item, Picture]]
-    errors: Sequence[UnreadableImageError | None]
-    watchers: tuple[Watcher, ...]
-    noted: RecordedEvents
-
-
-def _tell(watchers: Sequence[Watcher], step: Step) -> None:
-    for watcher in watchers:
-        watcher.step(step)
-
-
-def _check(source: Path, picture: Picture, release: ReleaseSettings) -> None:
-    try:
-        check_encodable(picture, release.format)
-    except UnencodableError as error:
-        raise UnencodableError(f"{source}: {error}") from None
-
-
-def _warnings(
-    source: Path, picture: Picture, result: ActivatedImage, release: ReleaseSettings
-) -> list[str]:
-    found = []
-    if picture.has_transparency and not release.format.has_alpha:
-        found.append(f"{source}: composed on white, since {release.format.name} holds no alpha")
-    if not result.budget_met:
-        found.append(
-            f"{source}: not activated, since {release.format} alone breaks the budget "
-            f"{release.budget} ({result.quality})"
-        )
-    return found
-
-
-def _try_read(path: Path) -> Picture | UnreadableImageError:
-    """Runs in a worker, where an error must not stop the other images."""
-    try:
-        return read_picture(path)
-    except UnreadableImageError as error:
-        return error
-
-
-def _output_names(names: Sequence[Path], suffix: str) -> list[Path]:
-    """``a.jpg`` becomes ``a.png``; ``a.jpg.png`` where another image would become ``a.png`` too."""
-    chosen = [name.with_suffix(suffix) for name in names]
-    while max((taken := Counter(chosen)).values()) > 1:
-        # A long name can be another image's short one: ``a.jpg``, ``a.png`` and ``a.jpg.png``.
-        chosen = [
-            name.with_name(f"{name.name}{suffix}") if taken[now] > 1 else now
-            for name, now in zip(names, chosen, strict=True)
-        ]
-    return chosen

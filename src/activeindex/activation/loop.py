@@ -1,34 +1,35 @@
-"""The loop of Fernandez et al., ICLR 2023: shape, add, extract, compare, step.
+"""The loop of Fernandez et al., "Active image indexing", ICLR 2023, from top to bottom.
 
-Each image has its own free tensor and loss, which is not averaged with those of others; images of
-one size are only stacked, and go through the extractor and back together, where that is faster. So
-the result depends on neither the batch nor the order, up to the last bits of a pass.
+Each iteration (a) shapes the free tensors by the perceptual constraints and (b) adds them to the
+images, (c) extracts features, (d) compares them with their targets, (e) computes the gradients of
+the loss, and (f) lets the optimiser update the free tensors. The loop sees squares of the
+extractor's size alone; :mod:`activeindex.activation.render` goes from there to pictures and back.
+
+Each image has its own loss, which is not averaged with those of others, so that the result depends
+on neither the batch nor the order, up to the last bits of a pass.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 
 from activeindex.activation.objective import Losses, Objective
 from activeindex.activation.optimizers import build_optimiser, build_scheduler
-from activeindex.activation.perceptual import in_pixels, jnd_map, shape_distortion
-from activeindex.activation.render import BudgetedRenderer
-from activeindex.activation.settings import ActivationSettings, Precision
+from activeindex.activation.render import Renderer
+from activeindex.activation.settings import ActivationSettings
 from activeindex.edits.differentiable import edited_views
 from activeindex.extractors.base import Extractor
-from activeindex.images.resizing import resize_square
 
 
 @dataclass(frozen=True)
 class Step:
-    """Where the optimisation of one image stands, for logs.
+    """State of the optimisation of one image before a step, for logs.
 
     Attributes:
         number: The image's number.
         iteration: Steps taken so far, counted from 0.
-        loss: The total loss before the step.
+        loss: The total loss.
         loss_f: The feature loss in it, without its weight.
         loss_i: The image loss in it, without its weight.
         loss_m: The margin loss in it, without its weight.
@@ -42,125 +43,54 @@ class Step:
     loss_m: float = 0.0
 
 
-class OptimizationState:
-    """Images of one size whose distortions are being optimised, each for itself.
-
-    Args:
-        shown: What readers see of the images under distortions in pixel units.
-        objective: Where their features should go.
-        settings: What to optimise and how.
-        starts: The free tensors at the start, ``(B, 3, H, W)``; see :func:`initial_distortion`.
-        numbers: The images' numbers.
-        generators: Of the edited views, one for each image; none where the settings ask for none.
-
-    Attributes:
-        shown: As given.
-        objective: As given.
-        numbers: As given.
-        passes: How often each image, edited views included, went through the extractor and back.
-        distortion: In normalised space, ``(B, 3, H, W)``; that of the last call of :meth:`seen`.
-    """
-
-    distortion: torch.Tensor
-
-    def __init__(
-        self,
-        shown: BudgetedRenderer,
-        objective: Objective,
-        settings: ActivationSettings,
-        starts: torch.Tensor,
-        numbers: Sequence[int] = (0,),
-        generators: Sequence[torch.Generator] = (),
-    ) -> None:
-        self.objective, self.numbers, self.passes = objective, tuple(numbers), 0
-        self._settings, self.shown, self._generators = settings, shown, tuple(generators)
-        original = shown.original
-        attenuated = settings.use_attenuation
-        self._jnd = jnd_map(original) if attenuated else torch.zeros_like(original[:, :1])
-        self._free = starts.to(original.device).requires_grad_()
-        self.optimiser = build_optimiser(settings.optimizer, [self._free])
-        self._advance = build_scheduler(settings.scheduler, self.optimiser)
-
-    def seen(self, size: int) -> torch.Tensor:
-        """What the extractor sees of the images now, and of v views of each after random edits.
-
-        Returns:
-            ``((1 + v) B, 3, size, size)``: the images themselves, then a view of each, …
-        """
-        self.distortion = shape_distortion(self._free, self._jnd, self._settings)
-        images = resize_square(self.shown(in_pixels(self.distortion)), size)
-        seen = [images]
-        for _ in range(self._settings.edited_views):
-            seen.append(edited_views(images, self._generators))
-        return torch.cat(seen)
-
-    def losses(self, features: torch.Tensor) -> Losses:
-        """The losses ``(B,)`` for the features ``((1 + v) B, d)`` of what was seen: their means."""
-        parts = torch.split(features, len(self.numbers))
-        losses = [self.objective(part, self.distortion) for part in parts]
-        self.passes += len(losses)
-        return Losses.mean(losses)
-
-    def advance(self, steps: int) -> None:
-        """Tells the scheduler how many steps were taken."""
-        self._advance(steps)
-
-    def result(self) -> torch.Tensor:
-        """The distortions ``(B, 3, H, W)`` in pixel units, before the budget."""
-        with torch.no_grad():
-            return in_pixels(shape_distortion(self._free, self._jnd, self._settings))
-
-
 def optimise(
-    images: Sequence[OptimizationState],
+    render: Renderer,
+    objective: Objective,
     extractor: Extractor,
     settings: ActivationSettings,
-    on_step: Callable[[Step], None] | None = None,
-) -> None:
-    """Moves images towards their objectives, through the extractor together.
+    generators: Sequence[torch.Generator] = (),
+    on_step: Callable[[int, Losses], None] = lambda iteration, losses: None,
+) -> int:
+    """Moves the free tensors of B images so that their features meet the objective.
 
     Args:
-        images: The images; all of them use the same kind of optimiser, and one that looks around
-            before it steps (L-BFGS) has one image at a time.
-        extractor: Maps images to features.
-        settings: How many steps to take, and the precision of the passes.
-        on_step: Called for each image before each of its steps.
+        render: Makes the squares ``(B, 3, S, S)`` of the free tensors.
+        objective: Compares their features with where they should go.
+        extractor: Maps squares to features.
+        settings: Optimiser, number of steps, views, and precision of the passes.
+        generators: Draw the random edits of the views, one for each image; none are needed where
+            the settings ask for no views.
+        on_step: Called with each iteration and its losses ``(B,)``, before the step is taken.
+
+    Returns:
+        How often each image, views included, went through the extractor and back.
     """
-    if not images:
-        return
+    optimizer = build_optimiser(settings.optimizer, render.free)
+    advance_scheduler = build_scheduler(settings.scheduler, optimizer)
+    views, passes = 1 + settings.edited_views, 0
     for iteration in range(settings.iterations):
-        if isinstance(images[0].optimiser, torch.optim.LBFGS):
-            for image in images:
-                alone = partial(_pass, [image], extractor, settings.precision, iteration, on_step)
-                image.optimiser.step(alone)  # type: ignore[arg-type]
-        else:
-            _pass(images, extractor, settings.precision, iteration, on_step)
-            for image in images:
-                image.optimiser.step()
-        for image in images:
-            image.advance(iteration + 1)
+
+        def compute_gradients(iteration: int = iteration) -> torch.Tensor:
+            nonlocal passes
+            optimizer.zero_grad()
+            squares, image_loss = render()  # a. and b.
+            seen = [squares, *(edited_views(squares, generators) for _ in range(views - 1))]
+            features = _extract(extractor, torch.cat(seen), settings.precision)  # c.
+            losses = Losses.mean(  # d.
+                [objective(each, image_loss) for each in torch.split(features, len(squares))]
+            )
+            loss = losses.total.sum()
+            loss.backward()  # type: ignore[no-untyped-call]  # e.
+            passes += views
+            on_step(iteration, losses)
+            return loss
+
+        optimizer.step(compute_gradients)  # type: ignore[arg-type]  # f.
+        advance_scheduler(iteration + 1)
+    return passes
 
 
-def _pass(
-    images: Sequence[OptimizationState],
-    extractor: Extractor,
-    precision: Precision,
-    iteration: int,
-    on_step: Callable[[Step], None] | None,
-) -> torch.Tensor:
-    """Through the extractor and back: leaves the gradients, gives the loss."""
-    for image in images:
-        image.optimiser.zero_grad()
-    seen = [image.seen(extractor.input_size) for image in images]
-    together = torch.cat(seen)
-    with torch.autocast(together.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        features = torch.split(extractor(together).float(), list(map(len, seen)))
-    losses = [image.losses(part) for image, part in zip(images, features, strict=True)]
-    loss = torch.cat([each.total for each in losses]).sum()
-    loss.backward()  # type: ignore[no-untyped-call]
-    for image, each in zip(images, losses, strict=True):
-        if on_step is not None:
-            parts = torch.stack([each.total, each.feature, each.image, each.margin], dim=1)
-            for number, values in zip(image.numbers, parts.tolist(), strict=True):
-                on_step(Step(number, iteration, *values))
-    return loss
+def _extract(extractor: Extractor, squares: torch.Tensor, precision: str) -> torch.Tensor:
+    with torch.autocast(squares.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        features: torch.Tensor = extractor(squares)
+    return features.float()

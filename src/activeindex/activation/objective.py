@@ -1,82 +1,149 @@
-"""Where the features of images should go, as losses."""
+"""The objective: where the features of images should go, and how far they are from there.
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Self
+The target of a feature is a point that the index maps it to, its reconstruction by default. The
+loss of an image is the feature loss to that point, the image loss (how large the distortion is),
+and the margin loss: how near its feature is to the sides of its cell.
 
+A loss or a target of your own is a callable, given in place of a name::
+
+    def l1(features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return (features - targets).abs().sum(dim=1)      # (B, d), (B, d) -> (B,)
+
+    def mean_feature(features, quantiser):                # (n, d) float32 array -> (n, d)
+        return np.repeat(features.mean(axis=0, keepdims=True), len(features), axis=0)
+
+    ActivationSettings(loss_f=l1, target=mean_feature)
+
+Records and journals know it as ``module:qualname``. For workers in other processes it has to be a
+function of a module that they can import; any other callable works in this process.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 
-from activeindex.activation.settings import ActivationSettings, FeatureLoss, Target
+from activeindex.activation.settings import ActivationSettings
+from activeindex.errors import InputError, ShapeError
 from activeindex.extractors.features import match_norms
 from activeindex.indexing.quantiser import Features, Quantiser
 from activeindex.indexing.voronoi import HalfSpaces
+from activeindex.runtime.fields import name_of
 
-_CLEAR = 4.0
-"""Widths at which a reconstruction lies far enough behind the face of its code."""
+FeatureLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""A differentiable loss ``(B,)`` of features ``(B, d)`` against targets ``(B, d)``."""
+
+Target = Callable[[Features, Quantiser], Features]
+"""The targets ``(n, d)`` of original features ``(n, d)`` in the index of a quantiser."""
+
+_FAR = 4.0
+"""Widths at which a reconstruction lies far enough from the half-space of its centroid."""
 
 _AT_CENTROID = 0.05
 """Widths below which the way from the centroid to a reconstruction is no direction."""
 
 
-def choose_targets(target: Target, features: Features, quantiser: Quantiser) -> Features:
+def cosine_loss(features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Minus the cosine between features and targets ``(B, d)``, ``(B,)`` in [-1, 1]."""
+    return -F.cosine_similarity(features, targets, dim=1)
+
+
+def squared_distance(features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Squared Euclidean distance between features and targets ``(B, d)``, ``(B,)``."""
+    return (features - targets).square().sum(dim=1)
+
+
+def reconstruction(features: Features, quantiser: Quantiser) -> Features:
+    """Reconstructions ``(n, d)`` of the codes that the index gives to features ``(n, d)``."""
+    targets = quantiser.reconstruct(features)
+    return match_norms(features, targets) if quantiser.direction_only else targets
+
+
+def half_way_to_centroid(features: Features, quantiser: Quantiser) -> Features:
+    """Midpoints ``(n, d)`` between features and the centroids of their inverted lists."""
+    midpoints: Features = (quantiser.coarse_centroids(features) + features) / 2.0
+    return midpoints
+
+
+_FEATURE_LOSSES: dict[str, FeatureLoss] = {"cossim": cosine_loss, "mse": squared_distance}
+_TARGETS: dict[str, Target] = {
+    "pq_recons": reconstruction,
+    "ori_ft": lambda features, quantiser: features,
+    "ivf_cluster": lambda features, quantiser: quantiser.coarse_centroids(features),
+    "ivf_cluster_half": half_way_to_centroid,
+}
+
+
+def feature_loss(
+    kind: str | FeatureLoss, features: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor:
+    """The loss ``(B,)`` of features ``(B, d)`` against targets ``(B, d)``.
+
+    Args:
+        kind: ``cossim``, minus the cosine; ``mse``, the squared Euclidean distance; or a callable.
+        features: Features of the images as they are now.
+        targets: Where they should be.
+
+    Raises:
+        InputError: If a callable does not return a tensor ``(B,)``.
+    """
+    if isinstance(kind, str):
+        return _FEATURE_LOSSES[kind](features, targets)
+    loss: Any = kind(features, targets)
+    if not isinstance(loss, torch.Tensor) or loss.shape != features.shape[:1]:
+        found = tuple(loss.shape) if isinstance(loss, torch.Tensor) else type(loss).__name__
+        raise InputError(
+            f"loss_f {name_of(kind)}: expected a tensor of shape ({len(features)},), one loss for "
+            f"each image, found {found}"
+        )
+    return loss
+
+
+def choose_targets(target: str | Target, features: Features, quantiser: Quantiser) -> Features:
     """The targets ``(n, d)`` of original features ``(n, d)``; see ``ActivationSettings.target``.
 
     Raises:
         NoTargetError: If the index has no such target.
+        InputError: If a callable does not return finite targets of that shape.
     """
-    match target:
-        case "pq_recons":
-            targets = quantiser.reconstruct(features)
-            return match_norms(features, targets) if quantiser.direction_only else targets
-        case "ori_ft":
-            return features
-        case "ivf_cluster":
-            return quantiser.coarse_centroids(features)
-        case "ivf_cluster_half":
-            return (quantiser.coarse_centroids(features) + features) / 2.0
+    if isinstance(target, str):
+        return _TARGETS[target](features, quantiser)
+    found = np.asarray(target(features, quantiser), np.float32)
+    if found.shape != features.shape:
+        raise ShapeError(f"target {name_of(target)}", features.shape, found.shape)
+    if not np.isfinite(found).all():
+        raise InputError(f"target {name_of(target)}: expected finite values, found NaN or infinity")
+    return found
 
 
-def feature_loss(kind: FeatureLoss, features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """The loss ``(B,)`` of features ``(B, d)`` against targets ``(B, d)``.
-
-    Args:
-        kind: ``cossim``: minus the cosine, in [-1, 1]; ``mse``: squared Euclidean distance.
-        features: Features of the images as they are now.
-        targets: Where they should be.
-    """
-    match kind:
-        case "cossim":
-            return -F.cosine_similarity(features, targets, dim=1)
-        case "mse":
-            return (features - targets).square().sum(dim=1)
-
-
-def margin_loss(depth: torch.Tensor, width: torch.Tensor) -> torch.Tensor:
+def margin_loss(margin: torch.Tensor, width: torch.Tensor) -> torch.Tensor:
     """How near features are to leaving their cells, ``(B,)``: 0 deep inside.
 
-    log(1 + sum exp(-depth / width)): the cross-entropy of the own cell against those behind each
-    face. Only faces that are about as near as the nearest count, and none that is many widths away,
+    log(1 + sum exp(-margin / width)): the cross-entropy of the own cell against those beyond each
+    side. Only sides that are about as near as the nearest count, and none that is many widths away,
     so that a feature is not pulled to the centre of its cell and from its reconstruction.
 
     Args:
-        depth: ``(B, m)``; see :class:`~activeindex.indexing.HalfSpaces`.
+        margin: ``(B, m)``; see :class:`~activeindex.indexing.voronoi.HalfSpaces`.
         width: ``(B, 1)``, in the same unit.
     """
-    return F.softplus(torch.logsumexp(-depth / width, dim=1))
+    return F.softplus(torch.logsumexp(-margin / width, dim=1))
 
 
-def bits_loss(depth: torch.Tensor, width: torch.Tensor) -> torch.Tensor:
+def bits_loss(margin: torch.Tensor, width: torch.Tensor) -> torch.Tensor:
     """How near features are to losing bits of their codes, ``(B,)``: 0 deep inside.
 
-    The mean over the bits of log(1 + exp(-depth / width)). A copy is as far as it has lost bits, so
-    each counts by itself, where :func:`margin_loss` would leave the others to the nearest.
+    The mean over the bits of log(1 + exp(-margin / width)). A copy is as far as it has lost bits,
+    so each counts by itself, where :func:`margin_loss` would leave the others to the nearest.
 
     Args:
-        depth: ``(B, bits)``; see :class:`~activeindex.indexing.HalfSpaces`.
+        margin: ``(B, bits)``; see :class:`~activeindex.indexing.voronoi.HalfSpaces`.
         width: ``(B, 1)``, in the same unit.
     """
-    return F.softplus(-depth / width).mean(dim=1)
+    return F.softplus(-margin / width).mean(dim=1)
 
 
 def total_loss(
@@ -97,7 +164,7 @@ class Losses:
     """The losses ``(B,)`` of one step.
 
     Attributes:
-        total: What is made small.
+        total: The sum that is made small.
         feature: The feature loss in it, without its weight.
         image: The image loss in it, without its weight.
         margin: The margin loss in it, without its weight; 0 where there is none.
@@ -117,117 +184,103 @@ class Losses:
 
 @dataclass(frozen=True)
 class IndexObjective:
-    """Where one index wants features.
+    """The objective of features in one index.
 
     Attributes:
         target: Where each feature is pushed, ``(B, d)``.
-        faces: The faces of their cells, and of their codes in these; None without a margin.
-        width: The depth behind them that is enough, ``(B, 1)``.
+        half_spaces: Whose intersections are their cells, and the one of each own code in its cell;
+            None without a margin.
+        width: The margin that is enough, ``(B, 1)``.
     """
 
     target: torch.Tensor
-    faces: HalfSpaces | None
+    half_spaces: HalfSpaces | None
     width: torch.Tensor
 
     @classmethod
-    def of(cls, feature: Features, quantiser: Quantiser, settings: ActivationSettings) -> Self:
-        """The goal for an original's feature ``(1, d)``; raises as :meth:`Objective.of` does."""
-        target = torch.from_numpy(choose_targets(settings.target, feature, quantiser))
-        faces = quantiser.faces(feature) if settings.margin_weight else None
-        width = torch.ones(1, 1)
-        if faces is not None:
-            depth = faces.depth(torch.from_numpy(feature)).abs().mean()
-            width = (settings.margin_width * depth).clamp(min=1e-6).view(1, 1)
-            faces = _with_code_face(faces, feature, quantiser, width)
-        return cls(target, faces, width)
+    def of(cls, features: Features, quantiser: Quantiser, settings: ActivationSettings) -> Self:
+        """The objective for originals' features ``(B, d)``; see :meth:`Objective.of`."""
+        target = torch.from_numpy(choose_targets(settings.target, features, quantiser))
+        cells = []
+        if settings.margin_weight:
+            rows = (features[row : row + 1] for row in range(len(features)))
+            cells = [_cell(row, quantiser, settings.margin_width) for row in rows]
+        found = [cell for cell in cells if cell is not None]
+        if not found:
+            return cls(target, None, torch.ones(len(features), 1))
+        half_spaces, widths = zip(*found, strict=True)
+        return cls(target, HalfSpaces.of_several(half_spaces), torch.cat(widths))
 
-    @classmethod
-    def of_several(cls, goals: Sequence[Self]) -> Self:
-        """The goals of several images, in one."""
-        faces = [goal.faces for goal in goals if goal.faces is not None]
-        return cls(
-            torch.cat([goal.target for goal in goals]),
-            HalfSpaces.of_several(faces) if faces else None,
-            torch.cat([goal.width for goal in goals]),
-        )
-
-    def to(self, device: torch.device) -> "IndexObjective":
-        """The same with its tensors on a device."""
-        faces = self.faces and self.faces.to(device)
-        return IndexObjective(self.target.to(device), faces, self.width.to(device))
+    def rows(self, rows: Sequence[int], device: torch.device) -> "IndexObjective":
+        """The objective of some of the features, on a device."""
+        picked, sides = list(rows), self.half_spaces
+        if sides is not None:
+            sides = replace(sides, normals=sides.normals[picked], offsets=sides.offsets[picked])
+            sides = sides.to(device)
+        return IndexObjective(self.target[picked].to(device), sides, self.width[picked].to(device))
 
     def margin_loss(self, features: torch.Tensor) -> torch.Tensor:
-        """The margin loss ``(B,)`` of features ``(B, d)``; 0 without faces."""
-        if self.faces is None:
+        """The margin loss ``(B,)`` of features ``(B, d)``; 0 without half-spaces."""
+        if self.half_spaces is None:
             return torch.zeros_like(features[:, 0])
-        loss = bits_loss if self.faces.bits else margin_loss
-        return loss(self.faces.depth(features), self.width)
+        loss = bits_loss if self.half_spaces.bits else margin_loss
+        return loss(self.half_spaces.depth(features), self.width)
 
 
-def _with_code_face(
-    faces: HalfSpaces, feature: Features, quantiser: Quantiser, width: torch.Tensor
-) -> HalfSpaces:
-    """The faces of a feature's list, and that of its own code in it where there is one."""
-    face = quantiser.centroid_half_space(feature)
-    if face is None:
-        return faces
-    depth = face.depth(torch.from_numpy(quantiser.reconstruct(feature)))
-    if depth <= _AT_CENTROID * width:
-        return faces
+def _cell(
+    feature: Features, quantiser: Quantiser, margin_width: float
+) -> tuple[HalfSpaces, torch.Tensor] | None:
+    """The half-spaces of a feature ``(1, d)`` and the margin that is enough; None without cells."""
+    cell = quantiser.faces(feature)
+    if cell is None:
+        return None
+    mean = cell.depth(torch.from_numpy(feature)).abs().mean()
+    width = (margin_width * mean).clamp(min=1e-6).view(1, 1)
+    own = quantiser.centroid_half_space(feature)
+    if own is None:
+        return cell, width
+    margin = own.depth(torch.from_numpy(quantiser.reconstruct(feature)))
+    if margin <= _AT_CENTROID * width:
+        return cell, width
     # Where codes crowd around the centroid, every width that is missing counts; with less than two,
     # the reconstruction itself is not deep, and pulls on.
-    missing = (_CLEAR * width - depth).clamp(min=0.0)
-    return faces.with_those_of(face.advanced(missing))
+    missing = (_FAR * width - margin).clamp(min=0.0)
+    return cell.with_those_of(own.advanced(missing)), width
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What the optimisation of images makes small: for each, the mean over the indexes it is for.
+    """The loss that is made small: for each image, the mean over the indexes it is activated for.
 
     Attributes:
-        goals: One for each index.
+        indexes: The objective in each index.
         settings: Which losses, with which weights.
     """
 
-    goals: tuple[IndexObjective, ...]
+    indexes: tuple[IndexObjective, ...]
     settings: ActivationSettings
 
     @classmethod
     def of(
-        cls, feature: Features, quantisers: Sequence[Quantiser], settings: ActivationSettings
+        cls, features: Features, quantisers: Sequence[Quantiser], settings: ActivationSettings
     ) -> Self:
-        """The objective for an original's feature ``(1, d)``.
+        """The objective for originals' features ``(B, d)``.
 
         Raises:
             NoTargetError: If an index has no target of the kind asked for.
-            ShapeError: If the feature has another dimension than an index.
+            ShapeError: If the features have another dimension than an index.
         """
-        return cls(
-            tuple(IndexObjective.of(feature, each, settings) for each in quantisers), settings
-        )
+        return cls(tuple(IndexObjective.of(features, q, settings) for q in quantisers), settings)
 
-    @classmethod
-    def of_several(cls, objectives: Sequence[Self]) -> Self:
-        """The objectives of several images with the same indexes and settings, in one."""
-        goals = zip(*(each.goals for each in objectives), strict=True)
-        return cls(tuple(map(IndexObjective.of_several, goals)), objectives[0].settings)
+    def rows(self, rows: Sequence[int], device: torch.device) -> "Objective":
+        """The objective of some of the images, on a device."""
+        return Objective(tuple(each.rows(rows, device) for each in self.indexes), self.settings)
 
-    def to(self, device: torch.device) -> "Objective":
-        """The same with its tensors on a device."""
-        return Objective(tuple(goal.to(device) for goal in self.goals), self.settings)
-
-    @property
-    def targets(self) -> Features:
-        """The targets of one image in all indexes, ``(n, d)``."""
-        targets: Features = torch.cat([goal.target for goal in self.goals]).cpu().numpy()
-        return targets
-
-    def __call__(self, features: torch.Tensor, distortion: torch.Tensor) -> Losses:
-        """The losses of features ``(B, d)`` under distortions ``(B, 3, H, W)``."""
+    def __call__(self, features: torch.Tensor, image_loss: torch.Tensor) -> Losses:
+        """The losses of features ``(B, d)`` under distortions with image losses ``(B,)``."""
         settings = self.settings
-        pulls = [feature_loss(settings.loss_f, features, goal.target) for goal in self.goals]
+        pulls = [feature_loss(settings.loss_f, features, each.target) for each in self.indexes]
         feature = torch.stack(pulls).mean(dim=0)
-        margin = torch.stack([goal.margin_loss(features) for goal in self.goals]).mean(dim=0)
-        image = distortion.square().mean(dim=(1, 2, 3))
-        total = total_loss(feature, image, settings) + settings.margin_weight * margin
-        return Losses(total, feature, image, margin)
+        margin = torch.stack([each.margin_loss(features) for each in self.indexes]).mean(dim=0)
+        total = total_loss(feature, image_loss, settings) + settings.margin_weight * margin
+        return Losses(total, feature, image_loss, margin)

@@ -1,88 +1,74 @@
 """What is noted of every activated image, and what the notes are good for."""
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from activeindex.activation.results import ActivatedImage
-from activeindex.activation.settings import ActivationSettings, ReleaseSettings
 from activeindex.errors import InputError
 from activeindex.extractors.base import Extractor
 from activeindex.identity import ExtractorIdentity, QuantiserIdentity, same
 from activeindex.indexing.quantiser import Quantiser
-from activeindex.runtime.files import file_hash, read_json_lines
+from activeindex.runtime.fields import as_json
+from activeindex.runtime.files import read_json_lines
+
+if TYPE_CHECKING:
+    from activeindex.activation.activate import Activation
+    from activeindex.activation.results import ActivatedImage
 
 RECORDS_FILE = "activation.jsonl"
 _OF_AN_AIM = ("quantiser", "code", "distance_before", "distance_after")
 
 
-@dataclass(frozen=True)
-class Recorder:
-    """Makes the records of a run.
+def record(
+    activation: "Activation",
+    image: "ActivatedImage",
+    number: int,
+    source: tuple[str | None, str],
+    output: str | None,
+) -> dict[str, Any]:
+    """The record of one activated image.
 
-    Attributes:
-        quantisers: Where images are aimed at.
-        extractor: Through which.
-        settings: How.
-        release: In what files, within what budget.
-        seed: Of the noise.
+    Of several indexes the first one's outcome is in the record itself, the others' in ``also``.
+
+    Args:
+        activation: What it was activated for, and how.
+        image: What activation gave.
+        number: The image's number.
+        source: Name and SHA-256 of the original.
+        output: Name of the released file; None if it is not kept.
     """
-
-    quantisers: tuple[Quantiser, ...]
-    extractor: Extractor
-    settings: ActivationSettings
-    release: ReleaseSettings
-    seed: int
-
-    def record(
-        self,
-        image: ActivatedImage,
-        number: int,
-        source: tuple[str, Path],
-        output: tuple[str, Path] | None,
-    ) -> bytes:
-        """The record of one activated image, a line of JSON.
-
-        Args:
-            image: What activation gave.
-            number: The image's number, which seeds its noise together with the seed.
-            source: Name and path of the original.
-            output: Name and path of the released file; None if it was not kept.
-
-        Of several indexes the first one's aim is in the record itself, the others' in ``also``.
-        """
-        first, *others = [
-            {
-                "code": aim.code.hex(),
-                "distance_before": aim.distance_before,
-                "distance_after": aim.distance_after,
-                "quantiser": quantiser.identity and quantiser.identity.as_json(),
-            }
-            for quantiser, aim in zip(self.quantisers, image.aims, strict=True)
-        ]
-        record = {
-            "image": number,
-            "name": source[0],
-            "sha256": file_hash(source[1]),
-            "output": output and output[0],
-            "output_sha256": output and file_hash(output[1]),
-            "format": self.release.format.name,
-            "quality": self.release.format.quality,
-            **asdict(image.quality),
-            "budget": asdict(self.release.budget),
-            "budget_met": image.budget_met,
-            "passes": image.passes,
-            **first,
-            "also": others,
-            "extractor": self.extractor.identity.as_json(),
-            "settings": asdict(self.settings),
-            "seed": self.seed,
+    first, *others = [
+        {
+            "code": aim.code.hex(),
+            "distance_before": aim.distance_before,
+            "distance_after": aim.distance_after,
+            "quantiser": quantiser.identity and quantiser.identity.as_json(),
         }
-        return record_json(record).encode() + b"\n"
+        for quantiser, aim in zip(activation.quantisers, image.aims, strict=True)
+    ]
+    return {
+        "image": number,
+        "name": source[0],
+        "sha256": source[1],
+        "output": output,
+        "output_sha256": output and hashlib.sha256(image.data).hexdigest(),
+        "format": activation.release.format.name,
+        "quality": activation.release.format.quality,
+        **asdict(image.quality),
+        "budget": asdict(activation.release.budget),
+        "budget_met": image.budget_met,
+        "passes": image.passes,
+        **first,
+        "also": others,
+        "extractor": activation.extractor.identity.as_json(),
+        "settings": as_json(activation.settings),
+        "seed": activation.seed,
+    }
 
 
 def record_json(record: Mapping[str, Any]) -> str:

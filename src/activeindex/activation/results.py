@@ -1,13 +1,35 @@
-"""What activation gives back."""
+"""Results of an activation: images with their files, and what they came to."""
 
-from dataclasses import dataclass
+import hashlib
+import io
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
+from activeindex.activation.records import RECORDS_FILE, record_json
+from activeindex.errors import InputError, MissingExtraError
+from activeindex.extractors.feature_files import NAMES_FILE, write_features, write_note
+from activeindex.identity import ExtractorIdentity
+from activeindex.images.encoding import write_bytes
+from activeindex.images.formats import FileFormat
 from activeindex.images.levels import Pixels
 from activeindex.images.quality import Quality
-from activeindex.runtime.progress import counted
+from activeindex.runtime.files import write_text
+from activeindex.runtime.reporting import counted
+
+FEATURES_FILE = "fts.pt"
+
+_COLUMNS = ("name", "psnr", "ssim", "linf", "distance_before", "distance_after", "budget_met")
+
+_SHOWN = 20
+"""Images that a printed table has at most."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +61,8 @@ class ActivatedImage:
         aims: One for each index, in their order.
         feature: ``(d,)``, what the indexes store the code of: the *original*'s feature, or the mean
             over views of it that the settings ask for.
+        name: The name of the original; None where it has none.
+        record: The line about it in ``activation.jsonl``; empty where only the core was used.
     """
 
     data: bytes
@@ -48,6 +72,33 @@ class ActivatedImage:
     passes: int
     aims: tuple[IndexOutcome, ...]
     feature: npt.NDArray[np.float32]
+    name: str | None = None
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def image(self) -> Image.Image:
+        """The file, opened with Pillow: with its transparency, EXIF and ICC profile."""
+        return Image.open(io.BytesIO(self.data))
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of the file's name."""
+        return FileFormat(self.record.get("format", "png")).suffix
+
+    @property
+    def psnr(self) -> float:
+        """PSNR in dB; infinite where nothing is changed."""
+        return self.quality.psnr
+
+    @property
+    def ssim(self) -> float:
+        """SSIM, at most 1."""
+        return self.quality.ssim
+
+    @property
+    def linf(self) -> int:
+        """The largest change of a pixel value in 8-bit levels."""
+        return self.quality.linf
 
     @property
     def code(self) -> bytes:
@@ -67,41 +118,139 @@ class ActivatedImage:
 
 @dataclass(frozen=True)
 class ActivationResult:
-    """A batch of activated images, in the order they came."""
+    """Activated images, in the order they came: a sequence that prints as a table.
+
+    Attributes:
+        images: The images.
+    """
 
     images: tuple[ActivatedImage, ...]
 
     def __len__(self) -> int:
         return len(self.images)
 
+    def __getitem__(self, index: int) -> ActivatedImage:
+        return self.images[index]
+
+    def __iter__(self) -> Iterator[ActivatedImage]:
+        return iter(self.images)
+
     @property
     def psnr(self) -> float:
         """Mean PSNR in dB."""
-        return float(np.mean([image.quality.psnr for image in self.images]))
+        return self._mean("psnr")
 
     @property
     def ssim(self) -> float:
         """Mean SSIM."""
-        return float(np.mean([image.quality.ssim for image in self.images]))
+        return self._mean("ssim")
 
     @property
     def linf(self) -> float:
         """Mean L-infinity in 8-bit levels."""
-        return float(np.mean([image.quality.linf for image in self.images]))
+        return self._mean("linf")
 
     @property
     def distance_before(self) -> float:
         """Mean distance of the original features to their targets."""
-        return float(np.mean([image.distance_before for image in self.images]))
+        return self._mean("distance_before")
 
     @property
     def distance_after(self) -> float:
         """Mean distance of the activated images' features to the same targets."""
-        return float(np.mean([image.distance_after for image in self.images]))
+        return self._mean("distance_after")
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Writes a folder like that of ``activeindex activate``, for ``activeindex store add``.
+
+        Images get their names, with the suffix of their format, and ``00000.png``, ``00001.png``, …
+        where they have none. Beside them lie ``activation.jsonl``, one record per image, and the
+        features whose codes an index is to store: ``fts.pt``, ``filenames.txt``, ``fts.json``.
+
+        Returns:
+            The folder.
+
+        Raises:
+            InputError: If a name leads out of the folder.
+            OutputError: If a file cannot be written.
+        """
+        root = Path(folder)
+        suffix = self.images[0].suffix if self.images else ""
+        names = [
+            image.name or f"{position:05d}{suffix}" for position, image in enumerate(self.images)
+        ]
+        outputs = output_names([Path(name) for name in names], suffix)
+        lines = []
+        for name, output, image in zip(names, outputs, self.images, strict=True):
+            if output.is_absolute() or ".." in output.parts:
+                raise InputError(f"image {name}: expected a name within the folder")
+            write_bytes(root / output, image.data)
+            sha256 = hashlib.sha256(image.data).hexdigest()
+            record = {"name": name, "output": output.as_posix(), "output_sha256": sha256}
+            lines.append(record_json({**image.record, **record}))
+        write_text(root / RECORDS_FILE, "".join(f"{line}\n" for line in lines))
+        write_text(root / NAMES_FILE, "".join(f"{name}\n" for name in names))
+        if self.images:
+            self._save_features(root / FEATURES_FILE)
+        return root
+
+    def _save_features(self, path: Path) -> None:
+        features = np.stack([image.feature for image in self.images]).astype("<f4")
+        rows = path.with_suffix(".rows")
+        features.tofile(rows)
+        write_features(path, rows, features.shape)
+        rows.unlink()
+        record = self.images[0].record
+        extractor = ExtractorIdentity.from_json(record["extractor"])
+        assert extractor is not None
+        write_note(path, extractor, features.shape, record["settings"]["descriptor_views"])
+
+    def to_pandas(self) -> Any:
+        """The images as a pandas table: names, quality and distances, a row per image.
+
+        Raises:
+            MissingExtraError: If pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise MissingExtraError("pandas", "pandas", "to_pandas()") from None
+        return pandas.DataFrame(
+            [{column: getattr(image, column) for column in _COLUMNS} for image in self.images]
+        )
+
+    def _mean(self, name: str) -> float:
+        return float(np.mean([getattr(image, name) for image in self.images]))
 
     def __str__(self) -> str:
-        return (
+        shown = self.images[:_SHOWN]
+        names = [image.name or str(position) for position, image in enumerate(shown)]
+        width = max(map(len, names), default=0)
+        rows = [
+            f"{name:<{width}}  PSNR {image.psnr:5.2f} dB  SSIM {image.ssim:.3f}  "
+            f"L-inf {image.linf:3d}  distance to target {image.distance_before:.3f} -> "
+            f"{image.distance_after:.3f}"
+            for name, image in zip(names, shown, strict=True)
+        ]
+        if more := len(self) - len(shown):
+            rows.append(f"… and {counted(more, 'image')} more")
+        if not self.images:
+            return "0 images"
+        summary = (
             f"{counted(len(self), 'image')}: PSNR {self.psnr:.2f} dB, SSIM {self.ssim:.3f}, "
             f"L-inf {self.linf:.1f}, distance to target {self.distance_before:.3f} -> "
             f"{self.distance_after:.3f}"
         )
+        return "\n".join([*rows, summary])
+
+
+def output_names(names: Sequence[Path], suffix: str) -> list[Path]:
+    """``a.jpg`` becomes ``a.png``; ``a.jpg.png`` where another image would become ``a.png`` too."""
+    chosen = [name.with_suffix(suffix) for name in names]
+    while max((taken := Counter(chosen)).values(), default=0) > 1:
+        # A long name can be another image's short one: ``a.jpg``, ``a.png`` and ``a.jpg.png``.
+        chosen = [
+            name.with_name(f"{name.name}{suffix}") if taken[now] > 1 else now
+            for name, now in zip(names, chosen, strict=True)
+        ]
+    return chosen

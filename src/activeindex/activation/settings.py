@@ -2,13 +2,14 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from activeindex.errors import InputError
 from activeindex.images.formats import PNG, FileFormat
-from activeindex.runtime.fields import check_fields, option
+from activeindex.runtime.fields import check_fields, import_name, option
 
 if TYPE_CHECKING:
     from activeindex.images.quality import Quality
@@ -16,13 +17,11 @@ if TYPE_CHECKING:
 _NEARLY_NOTHING = 1e-6
 """An SSIM that every image has."""
 
-Target = Literal["pq_recons", "ori_ft", "ivf_cluster", "ivf_cluster_half"]
-FeatureLoss = Literal["cossim", "mse"]
+TARGETS = ("pq_recons", "ori_ft", "ivf_cluster", "ivf_cluster_half")
+FEATURE_LOSSES = ("cossim", "mse")
 
 Precision = Literal["float32", "bfloat16"]
 
-TARGETS: tuple[Target, ...] = get_args(Target)
-FEATURE_LOSSES: tuple[FeatureLoss, ...] = get_args(FeatureLoss)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
@@ -105,9 +104,10 @@ class ActivationSettings:
         scheduler: A torch or timm learning-rate scheduler likewise, or None.
         target: Where the feature is pushed: ``pq_recons``, what the index reconstructs for it;
             ``ori_ft``, the original feature; ``ivf_cluster``, the centroid of its inverted list;
-            ``ivf_cluster_half``, the midpoint of that centroid and the feature.
+            ``ivf_cluster_half``, the midpoint of that centroid and the feature. Or your own, as a
+            callable or ``"package.module:name"``; see :mod:`activeindex.activation.objective`.
         loss_f: ``cossim``, minus the cosine between feature and target; ``mse``, their squared
-            Euclidean distance.
+            Euclidean distance. Or your own likewise.
         lambda_f: Weight of the feature loss.
         lambda_i: Weight of the image loss, the mean squared distortion in normalised space.
         use_tanh: Whether the distortion is squashed to (-1, 1) first.
@@ -132,10 +132,18 @@ class ActivationSettings:
     iterations: int = option(10, "gradient steps per image", minimum=0)
     optimizer: str = option("Adam,lr=1e-0", "a torch or timm optimiser, or NormedMomentum")
     scheduler: str | None = option(None, "a torch or timm scheduler, or None")
-    target: Target = option(
-        "pq_recons", "pq_recons, ori_ft, ivf_cluster or ivf_cluster_half", choices=TARGETS
+    target: str | Callable[..., Any] = option(
+        "pq_recons",
+        "pq_recons, ori_ft, ivf_cluster, ivf_cluster_half, or your own as package.module:name",
+        choices=TARGETS,
+        importable=True,
     )
-    loss_f: FeatureLoss = option("cossim", "feature loss: cossim or mse", choices=FEATURE_LOSSES)
+    loss_f: str | Callable[..., Any] = option(
+        "cossim",
+        "feature loss: cossim, mse, or your own as package.module:name",
+        choices=FEATURE_LOSSES,
+        importable=True,
+    )
     lambda_f: float = option(1.0, "weight of the feature loss", minimum=0)
     lambda_i: float = option(1e-2, "weight of the image loss", minimum=0)
     use_tanh: bool = option(True, "squash the distortion")
@@ -166,6 +174,9 @@ class ActivationSettings:
         Raises:
             InputError: Naming the field, what was found and what was expected.
         """
+        for name in ("target", "loss_f"):
+            if isinstance(value := getattr(self, name), str) and ":" in value:
+                object.__setattr__(self, name, import_name(value, name))
         check_fields(self)
         if not 0 < self.margin_width < math.inf:
             raise InputError(f"margin_width: expected more than 0, found {self.margin_width}")
@@ -190,6 +201,14 @@ class Preset:
 
     settings: ActivationSettings
     release: ReleaseSettings
+
+    def released_as(self, form: FileFormat, budget: Budget = NO_BUDGET) -> ReleaseSettings:
+        """Files of a format within a budget, or within the preset's own where that has no bound."""
+        if not budget:
+            # A preset's bounds are for its distortion: a codec may lose more than they allow.
+            own = self.release.budget
+            budget = dataclasses.replace(own, beyond_codec=bool(own) and not form.lossless)
+        return ReleaseSettings(form, budget)
 
 
 _PAPER = Preset(PAPER, AS_PNG)

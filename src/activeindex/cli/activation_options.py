@@ -1,7 +1,6 @@
 """Options of the settings of an activation and of released files."""
 
 import argparse
-from dataclasses import replace
 
 from activeindex.activation.settings import PRESETS, ActivationSettings, Budget, ReleaseSettings
 from activeindex.cli.from_settings import add_option, add_settings, settings_from, values_from
@@ -55,9 +54,4 @@ def chosen_release(args: argparse.Namespace) -> ReleaseSettings:
         InputError: If one of them is out of range.
     """
     form = FileFormat(args.format, args.quality)
-    budget = settings_from(args, Budget)
-    if not budget:
-        # A preset's bounds are for its distortion: a codec may lose more than they allow.
-        preset = PRESETS[args.preset].release.budget
-        budget = replace(preset, beyond_codec=bool(preset) and not form.lossless)
-    return ReleaseSettings(form, budget)
+    return PRESETS[args.preset].released_as(form, settings_from(args, Budget))

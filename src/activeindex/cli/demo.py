@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> None:
     extractor = extractor_options.chosen(args, reporter)
     reporter.line(f"extractor {extractor.identity}")
     with engine_options.local(args) as workers:
-        result = run_demo(args.output_dir, extractor, workers, reporter.stage, args.command_line)
+        result = run_demo(args.output_dir, extractor, workers, reporter, args.command_line)
     folder = args.output_dir
     reporter.line()
     arms = {"passive": result.passive, "active": result.active}

@@ -57,16 +57,15 @@ def run(args: argparse.Namespace) -> None:
     reporter.line(f"{arm} run, index {args.idx_factory}, extractor {extractor.identity}")
     with (
         chosen as workers,
-        watching(args.tensorboard, settings.activation) as watchers,
+        watching(args.tensorboard, settings.activation) as listeners,
     ):
+        reporter.listeners += listeners
         summary = run_experiment(
             settings,
             extractor,
             workers=workers,
-            start_bar=reporter.stage,
-            watchers=watchers,
+            reporter=reporter,
             command=args.command_line,
-            tell=reporter.line,
         )
     reporter.line()
     reporter.line(tables_of({arm: summary}))

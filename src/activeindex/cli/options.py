@@ -11,7 +11,7 @@ from activeindex.errors import UnreadableImageError
 from activeindex.runtime.fields import option
 from activeindex.runtime.files import check_file, check_folder
 from activeindex.runtime.pool import default_workers
-from activeindex.runtime.reporting import SILENT, ConsoleReporter, Reporter, counted, listed
+from activeindex.runtime.reporting import ConsoleReporter, Reporter, counted, listed
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def naming_unreadable() -> Iterator[None]:
 
 def chosen_reporter(args: argparse.Namespace) -> Reporter:
     """The reporter that ``--verbose`` asks for."""
-    return ConsoleReporter() if args.verbose > 0 else SILENT
+    return ConsoleReporter() if args.verbose > 0 else Reporter()
 
 
 def report_other_files(folder: Path, reporter: Reporter) -> None:

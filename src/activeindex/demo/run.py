@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from activeindex.demo.photographs import write_protected, write_references
-from activeindex.experiment.run import StartBar, run_experiment
+from activeindex.experiment.run import run_experiment
 from activeindex.experiment.settings import EvaluationSettings, ExperimentSettings, IndexSettings
 from activeindex.experiment.summary import RunSummary
 from activeindex.extractors.base import Extractor
@@ -17,6 +17,7 @@ from activeindex.images.folder import list_images
 from activeindex.report.contact_sheet import SheetRow, contact_sheet
 from activeindex.report.page import SECTIONS, ReportOptions, write_report
 from activeindex.runtime.pool import Engine
+from activeindex.runtime.reporting import Reporter
 
 _REFERENCES = 1200
 _IDX_FACTORY = "IVF32,PQ8x8np"
@@ -46,7 +47,7 @@ def run_demo(
     output_dir: Path,
     extractor: Extractor,
     workers: Engine,
-    start_bar: StartBar,
+    reporter: Reporter,
     command: str | None = None,
 ) -> DemoResult:
     """Run both arms on the photographs that ship in packages.
@@ -55,7 +56,7 @@ def run_demo(
         output_dir: Gets the images, the features, the index and both runs.
         extractor: Maps images to features.
         workers: Who computes.
-        start_bar: Called for a progress bar at the start of each stage.
+        reporter: Gets the stages.
         command: The command line, for the runs' notes.
 
     Raises:
@@ -63,9 +64,9 @@ def run_demo(
     """
     photographs, references = output_dir / "photographs", output_dir / "references"
     write_protected(photographs)
-    with start_bar("reference images", _REFERENCES, 0) as progress:
+    with reporter.stage("reference images", _REFERENCES, 0) as progress:
         write_references(references, _REFERENCES, _SEED, progress)
-    with start_bar("reference features", _REFERENCES, 0) as progress:
+    with reporter.stage("reference features", _REFERENCES, 0) as progress:
         features = extract_folder(
             extractor, references, output_dir / "fts", workers=workers, progress=progress
         ).features
@@ -86,14 +87,14 @@ def run_demo(
             ),
             extractor,
             workers=workers,
-            start_bar=start_bar,
+            reporter=reporter,
             command=command,
         )
         for arm in ("passive", "active")
     )
     sheet = output_dir / "contact_sheet.png"
     write_png(sheet, np.asarray(contact_sheet(_comparisons(photographs, output_dir / "active"))))
-    with start_bar("report", SECTIONS, 0) as progress:
+    with reporter.stage("report", SECTIONS, 0) as progress:
         report = write_report(
             {arm: output_dir / arm for arm in ("passive", "active")},
             output_dir / "report",

@@ -1,8 +1,13 @@
-"""Queries: images edited in worker processes, brought to the extractor's size."""
+"""Queries: released images, edited as a copier would and mapped to features.
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+A batch of the experiment is released by the job that ``activate`` runs, and edited right after,
+here or by workers elsewhere; the search alone is left to the main process.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +15,24 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from activeindex.activation.job import Item, Released, ReleaseJob
 from activeindex.edits.edited import EditedImage, edit_generator
+from activeindex.edits.lists import FIXED_LIST, LONG_LIST
 from activeindex.edits.named import Edit
 from activeindex.errors import ActiveIndexError
+from activeindex.experiment.settings import EvaluationSettings
+from activeindex.experiment.times import Stopwatch
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.features import features_of
 from activeindex.images.decoding import read_rgb
 from activeindex.images.levels import Pixels
 from activeindex.images.resizing import to_square
 from activeindex.runtime.pool import LocalEngine
+
+_AUTO = Edit("auto")
+
+Stages = list[tuple[str, int, float]]
+"""Name, items and seconds of stages."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +41,7 @@ class QueryTask:
 
     Attributes:
         image: Its pixels, or the file to read them from.
-        edit: What is done to it.
+        edit: The edit.
         number: Its number, which seeds random edits together with the experiment's seed.
     """
 
@@ -42,7 +56,7 @@ class Query:
 
     Attributes:
         feature: ``(d,)``.
-        edit: What was done to the image.
+        edit: The edit.
         number: The image's number.
         label: The edit's name, with what was skipped.
         full_label: The same with the edits of a composition.
@@ -108,3 +122,104 @@ def _extract(batch: list[_Edited], extractor: Extractor) -> list[Query]:
         Query(feature, edited.edit, edited.number, edited.label, edited.full_label)
         for feature, edited in zip(features, batch, strict=True)
     ]
+
+
+@dataclass(frozen=True)
+class QueryJob:
+    """Makes queries of images; see :class:`~activeindex.runtime.pool.Job`.
+
+    Attributes:
+        extractor: Maps edited images to features.
+        batch_size: Queries that go through the extractor together.
+        seed: Of the experiment.
+    """
+
+    extractor: Extractor
+    batch_size: int
+    seed: int
+
+    def __call__(
+        self, items: Sequence[Sequence[QueryTask]], workers: LocalEngine
+    ) -> Iterator[tuple[list[Query], Stages]]:
+        """Yields the queries of each batch, and how long they took."""
+        for tasks in items:
+            watch = Stopwatch()
+            yield self.queries(tasks, workers, watch), watch.stages
+
+    def queries(
+        self, tasks: Sequence[QueryTask], workers: LocalEngine, watch: Stopwatch
+    ) -> list[Query]:
+        """The queries of one batch of tasks."""
+        batches = make_queries(tasks, self.extractor, self.batch_size, self.seed, workers)
+        found: list[Query] = []
+        for first in range(0, len(tasks), self.batch_size):
+            with watch.stage("edit and extract", len(tasks[first : first + self.batch_size])):
+                found += next(batches)
+        return found
+
+
+@dataclass(frozen=True)
+class ReleasedBatch:
+    """Images that have been released, and the queries made of them.
+
+    Attributes:
+        images: The images, without their pixels.
+        edits: The queries of retrieval.
+        copies: The queries of copy detection.
+        stages: How long it took.
+    """
+
+    images: list[Released]
+    edits: list[Query]
+    copies: list[Query]
+    stages: Stages
+
+
+@dataclass(frozen=True)
+class BatchJob:
+    """Releases batches and makes queries of them; see :class:`~activeindex.runtime.pool.Job`.
+
+    Attributes:
+        release: Releases the images.
+        query: Makes the queries.
+        evaluation: Which queries.
+    """
+
+    release: ReleaseJob
+    query: QueryJob
+    evaluation: EvaluationSettings
+
+    def __call__(
+        self, items: Sequence[Sequence[Item]], workers: LocalEngine
+    ) -> Iterator[ReleasedBatch]:
+        """Yields each batch.
+
+        Raises:
+            UnreadableImageError: At the first image that cannot be decoded.
+        """
+        results = self.release(list(chain.from_iterable(items)), workers)
+        for batch in items:
+            images, pixels = [], {}
+            for result in (next(results) for _ in batch):
+                if not isinstance(result, Released):
+                    raise result
+                images.append(replace(result, pixels=None))
+                assert result.pixels is not None
+                pixels[result.item.number] = result.pixels
+            stages = [
+                (stage, len(images), sum(image.seconds[stage] for image in images))
+                for stage in images[0].seconds
+            ]
+            watch, edits, copies = Stopwatch(stages), list[Query](), list[Query]()
+            if self.evaluation.eval_retrieval:
+                chosen = LONG_LIST if self.evaluation.use_attacks_2 else FIXED_LIST
+                tasks = [QueryTask(pixels[n], edit, n) for edit in chosen for n in pixels]
+                edits = self.query.queries(tasks, workers, watch)
+            if self.evaluation.eval_icd:
+                copies = self.query.queries(auto_tasks(pixels), workers, watch)
+            yield ReleasedBatch(images, edits, copies, watch.stages)
+
+
+def auto_tasks(images: Mapping[int, Pixels | Path]) -> list[QueryTask]:
+    """One random composition of each image, by number."""
+    return [QueryTask(image, _AUTO, number) for number, image in images.items()]

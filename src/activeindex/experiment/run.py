@@ -1,32 +1,24 @@
 """One arm of the experiment, from a folder of images to its results files."""
 
-import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from activeindex import __version__
+from activeindex.activation.activate import Activation
+from activeindex.activation.job import Item, LiveFigures, ReleaseJob
 from activeindex.activation.objective import choose_targets
-from activeindex.activation.records import RECORDS_FILE, Recorder, check_released
-from activeindex.activation.watching import LiveFigures, Watcher
+from activeindex.activation.records import RECORDS_FILE, check_released
 from activeindex.evaluation.copy_detection import NO_MATCH, DetectionResult
 from activeindex.evaluation.csv_files import DETECTION_HEADER, RETRIEVAL_HEADER, format_row
-from activeindex.evaluation.query_records import PLACES_FILE, PLACES_HEADER, QueryRecord
+from activeindex.evaluation.query_records import PLACES_FILE, PLACES_HEADER, Test
 from activeindex.evaluation.retrieval import RetrievalResult
-from activeindex.experiment.batches import (
-    Batch,
-    QueryJob,
-    ReleaseJob,
-    auto_tasks,
-    released_name,
-)
 from activeindex.experiment.build_index import FilledIndex, build_index
 from activeindex.experiment.cell_retention import Originals
 from activeindex.experiment.folder import DETECTION_FILE, RETRIEVAL_FILE, RUN_FILE
-from activeindex.experiment.queries import Query
+from activeindex.experiment.queries import BatchJob, Query, QueryJob, auto_tasks
 from activeindex.experiment.searching import Searcher
 from activeindex.experiment.settings import ExperimentSettings
 from activeindex.experiment.summary import RunSummary
@@ -37,10 +29,13 @@ from activeindex.extractors.feature_files import read_features
 from activeindex.extractors.features import extract_folder
 from activeindex.images.folder import check_outside, fingerprint, list_images
 from activeindex.indexing.training import few_features, new_index
+from activeindex.runtime.fields import as_json
 from activeindex.runtime.files import check_kept, check_written
 from activeindex.runtime.journal import Journal, check_begun, is_begun
 from activeindex.runtime.pool import Engine, LocalEngine
-from activeindex.runtime.progress import Progress, Silent
+from activeindex.runtime.reporting import SILENT, Progress, Reporter
+
+_Item = TypeVar("_Item")
 
 _LOG_FILE = "log.jsonl"
 
@@ -55,13 +50,6 @@ _OTHER_QUERIES = {
     "written to (their names, sizes and times of change are compared)"
 }
 
-StartBar = Callable[[str, int, int], AbstractContextManager[Progress]]
-"""Starts a progress bar: its title, the number of images, how many of them are done."""
-
-
-def _no_bar(title: str, total: int, done: int) -> AbstractContextManager[Progress]:
-    return contextlib.nullcontext(Silent())
-
 
 @dataclass(frozen=True)
 class _Run:
@@ -74,24 +62,13 @@ class _Run:
     workers: Engine
     journal: Journal
     times: StageTimes
-    watchers: tuple[Watcher, ...]
+    reporter: Reporter
 
     @property
-    def recorder(self) -> Recorder:
-        """What images are released with."""
-        settings = self.settings
-        return Recorder(
-            (self.arm.quantiser,),
-            self.extractor,
-            settings.activation,
-            settings.release,
-            settings.seed,
-        )
-
-    @property
-    def settings_elsewhere(self) -> ExperimentSettings:
-        """The settings for workers that may have been started in another folder."""
-        return replace(self.settings, output_dir=self.settings.output_dir.absolute())
+    def query_job(self) -> QueryJob:
+        """Makes the queries."""
+        size = self.settings.evaluation.batch_size_eval
+        return QueryJob(self.extractor, size, self.settings.seed)
 
 
 def run_experiment(
@@ -99,10 +76,8 @@ def run_experiment(
     extractor: Extractor,
     *,
     workers: Engine | None = None,
-    start_bar: StartBar = _no_bar,
-    watchers: Sequence[Watcher] = (),
+    reporter: Reporter = SILENT,
     command: str | None = None,
-    tell: Callable[[str], None] = lambda _: None,
 ) -> RunSummary:
     """Runs one arm.
 
@@ -113,10 +88,9 @@ def run_experiment(
         settings: The arm.
         extractor: The extractor that the feature files come from.
         workers: Who computes; this process alone by default.
-        start_bar: Called for a progress bar at the start of each stage.
-        watchers: Told of every step of activation and of every activated image.
+        reporter: Gets stages, warnings, and as events every step of activation and every released
+            image.
         command: What was typed, for ``times.jsonl``.
-        tell: Called with what the user should know, a line each.
 
     Returns:
         The tables of the run, computed from its files: ``retr_df.csv``, ``icd_df.csv``,
@@ -136,9 +110,9 @@ def run_experiment(
     _check_possible(settings, extractor, asked)
     times = StageTimes(settings.output_dir / TIMES_FILE, command, extractor.device)
     if others and not is_begun(settings.output_dir, "run"):
-        with start_bar("check other queries", len(others), 0) as progress:
+        with reporter.stage("check other queries", len(others)) as progress:
             check_readable(others, workers, progress)
-    with times.stage("originals", len(paths)), start_bar("originals", len(paths), 0) as progress:
+    with times.stage("originals", len(paths)), reporter.stage("originals", len(paths)) as progress:
         extraction = extract_folder(
             extractor,
             settings.data_dir,
@@ -149,11 +123,11 @@ def run_experiment(
             progress=progress,
         )
     originals = read_features(extraction.features, "originals", extractor.dimension)
-    with times.stage("index", len(originals.values)), start_bar("index", 1, 0) as progress:
+    with times.stage("index", len(originals.values)), reporter.stage("index", 1) as progress:
         arm = build_index(settings.index, extractor, originals)
         progress.advance()
     if few := few_features(arm.training_features, arm.index):
-        tell(f"warning: {few}")
+        reporter.line(f"warning: {few}")
     if not settings.index.force:
         check_released(settings.data_dir, arm.quantiser, extractor)
     if settings.active:
@@ -173,14 +147,14 @@ def run_experiment(
             settings.evaluation.batch_size_eval,
             times,
         )
-        run = _Run(settings, extractor, arm, searcher, workers, journal, times, tuple(watchers))
+        run = _Run(settings, extractor, arm, searcher, workers, journal, times, reporter)
         title = f"{'active' if settings.active else 'passive'} run"
         done = _images_done(journal, "matching")
-        with start_bar(title, len(paths), done) as progress:
+        with reporter.stage(title, len(paths), done) as progress:
             _release_and_search(run, paths, done, progress)
         done = _images_done(journal, "non-matching")
         if others:
-            with start_bar("other queries", len(others), done) as progress:
+            with reporter.stage("other queries", len(others), done) as progress:
                 _search_others(run, others, len(paths), done, progress)
         counts = {"references": arm.references, "images": len(paths), "other_queries": len(others)}
         journal.finish(counts)
@@ -224,10 +198,9 @@ def _files(settings: ExperimentSettings) -> tuple[str, ...]:
 
 def _asked(settings: ExperimentSettings, others: list[Path]) -> dict[str, Any]:
     """What is known of a run's notes before anything is read."""
-    noted: dict[str, Any] = json.loads(json.dumps(asdict(settings), default=str))
     folder = settings.evaluation.query_nonmatch_dir
     images = fingerprint(folder, others) if folder and others else None
-    return {"settings": noted, "other_images": images, "version": __version__}
+    return {"settings": as_json(settings), "other_images": images, "version": __version__}
 
 
 def _images_done(journal: Journal, kind: str) -> int:
@@ -236,35 +209,70 @@ def _images_done(journal: Journal, kind: str) -> int:
 
 def _release_and_search(run: _Run, paths: list[Path], done: int, progress: Progress) -> None:
     """Batch by batch: release the images, then look for their edits."""
-    settings = run.settings
-    watchers = (LiveFigures(progress), *run.watchers)
-    job = ReleaseJob(run.settings_elsewhere, run.recorder, watchers)
-    starts = range(done, len(paths), settings.batch_size)
-    batches = [_batch(paths, first, settings.batch_size) for first in starts]
-    for first, batch, released in zip(starts, batches, run.workers.run(job, batches), strict=True):
-        number = first // settings.batch_size
+    settings, journal = run.settings, run.journal
+    activation = None
+    if settings.active:
+        quantisers = (run.arm.quantiser,)
+        activation = Activation(
+            run.extractor, quantisers, settings.activation, settings.release, settings.seed
+        )
+    # Workers may have been started in another folder.
+    output_dir = settings.output_dir.absolute()
+    release = ReleaseJob(
+        activation, settings.release, output_dir, as_published=True, keep_pixels=True
+    )
+    items = [
+        Item(
+            number,
+            paths[number],
+            paths[number].relative_to(settings.data_dir).as_posix(),
+            released_name(settings, number) if settings.save_imgs else None,
+        )
+        for number in range(done, len(paths))
+    ]
+    batches = _batches(items, settings.batch_size)
+    job, figures = BatchJob(release, run.query_job, settings.evaluation), LiveFigures()
+    for batch in run.workers.run(job, batches):
+        number = batch.images[0].item.number // settings.batch_size
         if number == 0:
             _write_headers(run)
-        released.noted.tell(watchers)
-        for step in released.steps:
-            if step.iteration % settings.log_freq == 0:
-                run.journal.write(_LOG_FILE, json.dumps(asdict(step)).encode() + b"\n")
-        if settings.save_imgs:
-            for image in batch.numbers:
-                check_written(settings.output_dir / released_name(settings, image))
-        for record in released.records:
-            run.journal.write(RECORDS_FILE, record)
-        run.times.add(released.stages)
-        _search_edits(run, number, released.edits)
-        _search_copies(run, number, released.copies)
-        run.journal.commit({"kind": "matching", "images": len(batch.numbers)})
+        for image in batch.images:
+            for step in image.steps:
+                run.reporter.event(step)
+                if step.iteration % settings.log_freq == 0:
+                    journal.write(_LOG_FILE, json.dumps(asdict(step)).encode() + b"\n")
+            run.reporter.event(image)
+            if image.item.output is not None:
+                check_written(settings.output_dir / image.item.output)
+            if image.record:
+                journal.write(RECORDS_FILE, image.record)
+            progress.advance(0, **figures.of(image))
+        run.times.add(batch.stages)
+        _search(run, number, "retrieval", batch.edits)
+        _search(run, number, "detection", batch.copies)
+        journal.commit({"kind": "matching", "images": len(batch.images)})
         run.times.commit()
-        progress.advance(len(batch.numbers))
+        progress.advance(len(batch.images))
 
 
-def _batch(paths: list[Path], first: int, size: int) -> Batch:
-    files = tuple(paths[first : first + size])
-    return Batch(range(first, first + len(files)), files)
+def _search_others(
+    run: _Run, paths: list[Path], matching: int, done: int, progress: Progress
+) -> None:
+    """Copy detection of images that are not in the index; their numbers follow the matching."""
+    size = run.settings.evaluation.batch_size_eval
+    numbered = [(matching + number, paths[number]) for number in range(done, len(paths))]
+    batches = [auto_tasks(dict(batch)) for batch in _batches(numbered, size)]
+    for queries, stages in run.workers.run(run.query_job, batches):
+        run.times.add(stages)
+        batch = (queries[0].number - matching) // size
+        _search(run, batch, "detection", queries, matching=False)
+        run.journal.commit({"kind": "non-matching", "images": len(queries)})
+        run.times.commit()
+        progress.advance(len(queries))
+
+
+def _batches(items: list[_Item], size: int) -> list[list[_Item]]:
+    return [items[first : first + size] for first in range(0, len(items), size)]
 
 
 def _write_headers(run: _Run) -> None:
@@ -276,52 +284,24 @@ def _write_headers(run: _Run) -> None:
         run.journal.write(PLACES_FILE, PLACES_HEADER.encode())
 
 
-def _search_edits(run: _Run, batch: int, queries: list[Query]) -> None:
-    for found in run.searcher.find(queries):
-        row = RetrievalResult.from_search(
-            batch,
-            run.arm.references + found.query.number,
-            found.query.label,
-            found.query.edit.parameter,
-            found.distances,
-            found.ids,
-        )
-        _write_place(run, found.place("retrieval", row.image_index, row.attack))
-        run.journal.write(RETRIEVAL_FILE, format_row(row).encode())
-
-
-def _search_copies(run: _Run, batch: int, queries: list[Query]) -> None:
-    for found in run.searcher.find(queries):
-        original, label = run.arm.references + found.query.number, found.query.full_label
-        row = DetectionResult.from_search(batch, original, label, found.distances, found.ids)
-        _write_place(run, found.place("detection", original, label))
-        run.journal.write(DETECTION_FILE, format_row(row).encode())
-
-
-def _search_others(
-    run: _Run, paths: list[Path], matching: int, done: int, progress: Progress
+def _search(
+    run: _Run, batch: int, test: Test, queries: list[Query], *, matching: bool = True
 ) -> None:
-    """Copy detection of images that are not in the index; their numbers follow the matching."""
-    size = run.settings.evaluation.batch_size_eval
-    starts = range(done, len(paths), size)
-    batches = [
-        auto_tasks(paths[first : first + size], range(matching + first, matching + first + size))
-        for first in starts
-    ]
-    job = QueryJob(run.recorder, run.settings_elsewhere)
-    for first, (queries, stages) in zip(starts, run.workers.run(job, batches), strict=True):
-        run.times.add(stages)
-        for found in run.searcher.find(queries):
-            label = found.query.full_label
-            row = DetectionResult.from_search(
-                first // size, NO_MATCH, label, found.distances, found.ids
-            )
-            _write_place(run, found.place("detection", NO_MATCH, label))
-            run.journal.write(DETECTION_FILE, format_row(row).encode())
-        run.journal.commit({"kind": "non-matching", "images": len(queries)})
-        run.times.commit()
-        progress.advance(len(queries))
+    """Searches for queries and writes a row of results, and where it landed, for each."""
+    for found in run.searcher.find(queries):
+        query, neighbours = found.query, (found.distances, found.ids)
+        original = run.arm.references + query.number if matching else NO_MATCH
+        if test == "retrieval":
+            label, parameter = query.label, query.edit.parameter
+            row = RetrievalResult.from_search(batch, original, label, parameter, *neighbours)
+            run.journal.write(RETRIEVAL_FILE, format_row(row).encode())
+        else:
+            label = query.full_label
+            detected = DetectionResult.from_search(batch, original, label, *neighbours)
+            run.journal.write(DETECTION_FILE, format_row(detected).encode())
+        run.journal.write(PLACES_FILE, found.place(test, original, label).line().encode())
 
 
-def _write_place(run: _Run, place: QueryRecord) -> None:
-    run.journal.write(PLACES_FILE, place.line().encode())
+def released_name(settings: ExperimentSettings, number: int) -> str:
+    """The name of a released image below the run's output folder."""
+    return f"imgs/{number:05d}{settings.release.format.suffix}"

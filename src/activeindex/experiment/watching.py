@@ -1,14 +1,13 @@
 """Watching activation while it runs: curves for TensorBoard."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from activeindex.activation.job import Released
 from activeindex.activation.loop import Step
-from activeindex.activation.results import ActivatedImage
 from activeindex.activation.settings import ActivationSettings
-from activeindex.activation.watching import Watcher
 from activeindex.errors import MissingExtraError
 
 
@@ -31,20 +30,19 @@ class TensorBoard:
         self._writer: Any = SummaryWriter(str(folder))
         self._iterations = iterations
 
-    def step(self, step: Step) -> None:
-        """Draws the losses of a step."""
-        place = step.number * self._iterations + step.iteration
-        for name in ("loss", "loss_f", "loss_i", "loss_m"):
-            self._writer.add_scalar(f"activation/{name}", getattr(step, name), place)
-
-    def images(self, numbers: Sequence[int], images: Sequence[ActivatedImage]) -> None:
-        """Draws the quality of images and how near they came to their targets."""
-        for number, image in zip(numbers, images, strict=True):
+    def __call__(self, event: object) -> None:
+        """Draws the losses of a step, or the quality of an image and how near its target it is."""
+        if isinstance(event, Step):
+            place = event.number * self._iterations + event.iteration
+            for name in ("loss", "loss_f", "loss_i", "loss_m"):
+                self._writer.add_scalar(f"activation/{name}", getattr(event, name), place)
+        elif isinstance(event, Released) and event.image is not None:
+            number, image = event.item.number, event.image
             for name in ("psnr", "ssim", "linf"):
                 self._writer.add_scalar(f"image/{name}", getattr(image.quality, name), number)
             for name in ("distance_before", "distance_after"):
                 self._writer.add_scalar(f"image/{name}", getattr(image, name), number)
-        self._writer.flush()
+            self._writer.flush()
 
     def close(self) -> None:
         """Writes what is left."""
@@ -52,8 +50,10 @@ class TensorBoard:
 
 
 @contextmanager
-def watching(folder: Path | None, settings: ActivationSettings) -> Iterator[tuple[Watcher, ...]]:
-    """The watchers that a command asks for: TensorBoard's files in ``folder``, if there is one.
+def watching(
+    folder: Path | None, settings: ActivationSettings
+) -> Iterator[tuple["TensorBoard", ...]]:
+    """The listeners that a command asks for: TensorBoard's files in ``folder``, if there is one.
 
     Raises:
         MissingExtraError: If TensorBoard is not installed.

@@ -144,3 +144,8 @@ def _grey_to_8_bits(values: npt.NDArray[np.number]) -> Pixels:
 def read_image(path: Path) -> torch.Tensor:
     """Read an image file as a float tensor ``(3, H, W)`` in [0, 1]; see :func:`read_rgb`."""
     return to_tensor(read_rgb(path))
+
+
+def read_pixels(path: Path) -> Pixels:
+    """The pixels ``(H, W, 3)`` of an image file; see :func:`read_rgb`."""
+    return np.asarray(read_rgb(path))

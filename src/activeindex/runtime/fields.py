@@ -17,8 +17,11 @@ A settings dataclass declares its fields with :func:`option` and calls :func:`ch
 
 import dataclasses
 import importlib
+import json
 import math
+import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from activeindex.errors import InputError, reason_of
@@ -86,6 +89,8 @@ def import_name(text: str, option: str) -> Callable[..., Any]:
     module, _, name = text.partition(":")
     if not (module and name):
         raise InputError(f"{option}: expected package.module:name, found {text!r}")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # Where a module of one's own lies, as for python -m.
     try:
         found: Any = importlib.import_module(module)
     except Exception as error:
@@ -110,3 +115,14 @@ def name_of(value: Callable[..., Any]) -> str:
     """
     named = value if hasattr(value, "__qualname__") else type(value)
     return f"{named.__module__}:{named.__qualname__}"
+
+
+def as_json(settings: Any) -> dict[str, Any]:
+    """The fields of a dataclass as JSON values: callables by :func:`name_of`, paths as text."""
+    text = json.dumps(dataclasses.asdict(settings), default=_as_text)
+    values: dict[str, Any] = json.loads(text)
+    return values
+
+
+def _as_text(value: object) -> str:
+    return name_of(value) if callable(value) else str(value)

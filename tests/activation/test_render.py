@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from activeindex.activation.release import Release, Releases
-from activeindex.activation.render import BudgetedRenderer
+from activeindex.activation.render import Original, Stack
 from activeindex.activation.settings import Budget, ReleaseSettings
 from activeindex.errors import InputError
 from activeindex.images.encoding import write_bytes
@@ -20,7 +19,6 @@ from activeindex.images.levels import Pixels, to_pixels
 from activeindex.images.picture import Picture, read_picture
 from activeindex.images.quality import measure_quality
 
-CPU = torch.device("cpu")
 SIZE = 64
 
 
@@ -35,8 +33,15 @@ def noise(strength: float, seed: int = 0) -> torch.Tensor:
 
 
 def released(picture: Picture, distortion: torch.Tensor, form: FileFormat, **bounds: Any) -> Any:
-    release = Release(picture, ReleaseSettings(form, Budget(**bounds)), CPU)
-    return Releases([release]).write(distortion)[0]
+    original = Original.of(picture, ReleaseSettings(form, Budget(**bounds)))
+    return Stack([original]).write(distortion)[0]
+
+
+def guessing(originals: list[Original], amplitudes: list[float]) -> Stack:
+    """A stack that tries these amplitudes first."""
+    stack = Stack(originals)
+    stack.amplitude = torch.tensor(amplitudes).view(-1, 1, 1, 1)
+    return stack
 
 
 budgets = st.builds(
@@ -70,8 +75,8 @@ def test_a_budget_holds_for_the_file_on_disk_or_the_record_says_that_it_does_not
     alpha = np.linspace(0, 255, SIZE * SIZE).astype(np.uint8).reshape(SIZE, SIZE)
     picture = Picture(pixels, alpha if transparent else None)
     form = FileFormat(name, None if name == "png" else quality)
-    release = Release(picture, ReleaseSettings(form, budget), CPU)
-    file = Releases([release]).write(noise(strength, number))[0]
+    original = Original.of(picture, ReleaseSettings(form, budget))
+    file = Stack([original]).write(noise(strength, number))[0]
     path = tmp_path_factory.mktemp("released") / f"a{form.suffix}"
     write_bytes(path, file.data)
     seen = read_picture(path).pixels
@@ -107,14 +112,14 @@ def test_files_do_not_depend_on_those_written_beside_them(
     alpha = np.linspace(0, 255, SIZE * SIZE).astype(np.uint8).reshape(SIZE, SIZE)
     pictures = [*opaque, Picture(piece(photographs, 4), alpha)]
     settings = ReleaseSettings(form, Budget(**bounds))
-    releases = [Release(picture, settings, CPU) for picture in pictures]
+    originals = [Original.of(picture, settings) for picture in pictures]
     distortions = [noise(0.02 * (1 + number), number) for number in range(5)]
     guesses = [0.1, 0.5, 1.0, 0.9, 0.01]
-    together = Releases(releases).write(torch.cat(distortions), guesses)
-    for release, distortion, guess, file in zip(
-        releases, distortions, guesses, together, strict=True
+    together = guessing(originals, guesses).write(torch.cat(distortions))
+    for original, distortion, guess, file in zip(
+        originals, distortions, guesses, together, strict=True
     ):
-        alone = Releases([release]).write(distortion, [guess])[0]
+        alone = guessing([original], [guess]).write(distortion)[0]
         assert file.data == alone.data
         assert file.quality.ssim == pytest.approx(alone.quality.ssim, abs=1e-6)
         assert (file.quality.psnr, file.quality.linf) == (alone.quality.psnr, alone.quality.linf)
@@ -193,12 +198,11 @@ def test_the_optimisation_sees_what_will_be_written(
     form = FileFormat(name, None if name == "png" else 95)
     alpha = None if name == "jpeg" else np.full((SIZE, SIZE), 200, np.uint8)
     picture = Picture(piece(photographs), alpha)
-    release = Release(picture, ReleaseSettings(form, Budget(psnr=34.0)), CPU)
+    shown = Stack([Original.of(picture, ReleaseSettings(form, Budget(psnr=34.0)))])
     distortion = noise(0.05).requires_grad_()
-    shown = BudgetedRenderer([release])
     for _ in range(4):
         seen = shown(distortion)
-    file = shown.released.write(distortion.detach())[0]
+    file = shown.write(distortion.detach())[0]
     quality = measure_quality(picture.pixels, to_pixels(seen[0]))
     assert quality.psnr == pytest.approx(file.quality.psnr, abs=0.5)
     assert quality.ssim == pytest.approx(file.quality.ssim, abs=0.02)
