@@ -1,14 +1,15 @@
 """Activate a folder of images against an index, before their release.
 
 Every image below FOLDER is written to OUT under the same name, as PNG unless --format says
-otherwise, with its transparency, EXIF and ICC profile, and with a line in OUT/activation.jsonl:
+otherwise, with its transparency, EXIF and ICC profile. OUT/activation.jsonl has a line for each:
 PSNR, SSIM and L-infinity of the file, whether it keeps the budget of --psnr, --ssim and --linf, the
-code that the index stores for it, how far its feature was from its target before and after, and
-what it was made with. OUT/fts.pt, with names in OUT/filenames.txt, has the features whose codes the
-index is to hold: `activeindex store add STORE OUT` adds them. The index is the folder that
-`activeindex train_index` writes or the file that `activeindex main` leaves in its idx_dir; no
-reference features are needed. Several --index options activate the images for all those indexes at
-once, of one extractor. A killed run goes on where it was when the same command is given again.
+code that the index stores, the distance of the feature from its target before and after, and the
+settings. OUT/fts.pt, with names in OUT/filenames.txt, has the features whose codes the index must
+hold: `activeindex store add STORE OUT` adds them.
+
+The index is the folder that `activeindex train_index` writes, or the file that `activeindex main`
+leaves in its idx_dir; no reference features are needed. Several --index options activate the images
+for several indexes of one extractor at once. The same command continues a killed run.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Compare two runs over the same images: the paired difference per edit, and whether it is chance.
+"""Compare two runs over the same images: paired differences per edit, with a test.
 
 Give two output folders of `activeindex main` (or of the released program). Every query of the one
 is held against the same query of the other.

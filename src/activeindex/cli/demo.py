@@ -1,9 +1,8 @@
 """Run the whole experiment in small, on photographs that ship in packages.
 
-A dozen photographs are protected and the others, with crops of them, are the reference collection
-of an IVF-PQ index. Both arms are evaluated; the tables, a contact sheet of the originals, the
-activated images and the difference between them, and a report of both runs to open in a browser end
-up in --output_dir.
+A dozen photographs are activated; the others, with crops of them, are the reference collection of
+an IVF-PQ index. --output_dir receives the results of both arms: the tables, a contact sheet of
+originals, activated images and their difference, and a report to open in a browser.
 """
 
 import argparse

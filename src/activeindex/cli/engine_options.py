@@ -1,4 +1,4 @@
-"""Options that choose an engine: processes of this machine, or workers on a Ray cluster."""
+"""Options that choose an engine: this machine, or a Ray cluster."""
 
 import argparse
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ def chosen(args: argparse.Namespace, reporter: Reporter) -> "LocalEngine | RayWo
 
 
 def local(args: argparse.Namespace) -> LocalEngine:
-    """The engine of this machine: sharded on a CPU, with one thread in this process, too.
+    """The engine of this machine: sharded on a CPU, where every process has one thread.
 
     Raises:
         InputError: If there is no such device.

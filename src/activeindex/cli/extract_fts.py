@@ -1,8 +1,8 @@
 """Extract the features of every image below a folder.
 
-Writes fts.pt (or .pth, .npy), filenames.txt with the name of each row, and fts.json, a note of the
-extractor that later commands check. Features stream to the disk; a killed run goes on where it was
-when the same command is given again.
+Writes fts.pt (or .pth, .npy), filenames.txt with the name of each row, and fts.json with the
+extractor, which later commands check. Features stream to the disk; the same command continues a
+killed run.
 """
 
 import argparse

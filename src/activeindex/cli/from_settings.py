@@ -1,4 +1,4 @@
-"""Options derived from settings, so that each default, bound and help text stands once."""
+"""Options derived from settings: each default, bound and help text stands once."""
 
 import argparse
 import dataclasses
@@ -66,7 +66,7 @@ def settings_from(
 
 
 def values_from(options: object, settings: type) -> dict[str, Any]:
-    """Values of a settings dataclass's options, from parsed options or from such settings."""
+    """Values of the options of a dataclass, from parsed options or from settings."""
     names = [f.name for f in dataclasses.fields(settings) if "help" in f.metadata]
     values = {name: getattr(options, name) for name in names}
     return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}

@@ -1,9 +1,9 @@
-"""Run one arm of an experiment, active or passive, from a folder of images to result tables.
+"""Run one arm of an experiment, active or passive, from images to result tables.
 
 Trains the index or takes it from --idx_dir, adds the references and the originals, activates the
 images (--active True) or keeps them (--active False), edits them and searches for the edits.
 Writes retr_df.csv, icd_df.csv and, if images are kept, imgs/ into --output_dir, and prints the
-tables. A killed run goes on after its last batch when the same command is given again.
+tables. The same command continues a killed run after its last batch.
 """
 
 import argparse

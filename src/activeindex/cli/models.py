@@ -1,8 +1,8 @@
 """List the named extractors.
 
-For each: the network, the dimension of its features, the side in pixels of its images, the
-licence of its weights, where they come from, whether they are on this machine, and which one is
-taken where none is named. A model that is not here is downloaded when it is first used.
+For each: the network, the dimension of its features, the input size in pixels, the licence of its
+weights, their address, and their path on this machine. Missing weights are downloaded at the first
+use.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what their values stand for."""
+"""Options that several commands share."""
 
 import argparse
 from collections.abc import Iterator
@@ -74,7 +74,7 @@ def report_other_files(folder: Path, reporter: Reporter) -> None:
 
 
 def check_folders(args: argparse.Namespace, *names: str) -> None:
-    """Checks folders before the slow imports, so that a mistyped path is reported at once.
+    """Checks folders before the slow imports, for an immediate answer.
 
     Args:
         args: Parsed options.

@@ -1,8 +1,8 @@
 """Write a report of finished runs: one HTML file, and its tables as CSV and LaTeX.
 
-Give one or more output folders of `activeindex main` (or of the released program): passive and
-active, several indexes, several settings. Everything is computed from the files in them. The page
-needs no network and opens from disk.
+Give one or more output folders of `activeindex main` (or of the paper's released program): passive
+and active, several indexes, several settings. The page is computed from their files alone; it needs
+no network and opens from disk.
 """
 
 import argparse

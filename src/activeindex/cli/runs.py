@@ -1,4 +1,4 @@
-"""Finished runs as they are given on the command line."""
+"""Finished runs on the command line."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,7 +24,7 @@ def named_runs(given: Iterable[Path]) -> dict[str, Path]:
 
 
 def _named(given: Path) -> tuple[str, Path]:
-    """Splits ``NAME=FOLDER``; a folder that has ``=`` in its own name is taken as it is."""
+    """Splits ``NAME=FOLDER``, unless a folder has that very name."""
     name, equals, folder = str(given).partition("=")
     if equals and name and folder and not given.is_dir():
         return name, Path(folder)

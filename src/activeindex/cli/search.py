@@ -1,9 +1,9 @@
 """Find images in a store of released images.
 
-Prints the nearest images of the store for each query, those of all its quantisers. A distance is to
-what the code of the stored image reconstructs, or to its own feature with --refine: squared
-Euclidean, where activation.jsonl has Euclidean ones, or an inner product with an IP index. IMAGES
-are files or folders.
+Prints the nearest images of the store for each query, over all its quantisers. Distances are to
+the reconstruction of a stored image's code, or to its own feature with --refine. They are squared
+Euclidean (activation.jsonl has Euclidean ones), or inner products with an IP index. IMAGES are
+files or folders.
 """
 
 import argparse

@@ -1,12 +1,12 @@
 """Train an index and keep it as a folder from which images can be activated.
 
-Writes OUT/index.faiss and OUT/manifest.json: factory string, metric, dimension, extractor, hash of
-the training features, versions of the libraries. Nothing else is needed to activate images against
-it, on any number of machines (`activeindex activate --index OUT`). The index holds no features.
+Writes OUT/index.faiss, which holds no features, and OUT/manifest.json: factory string, metric,
+dimension, extractor, hash of the training features, versions of the libraries. Nothing else is
+needed to activate images against it, on any machine (`activeindex activate --index OUT`).
 
-With --idx_factory NAP16,IVF4096,PQ8x8 the 16 directions that edits move features along most are
-taken out first. They are found in --fts_edited_path: what extract_fts --edit_seed gives for the
-training images, once or for several seeds.
+--idx_factory NAP16,IVF4096,PQ8x8 first projects out the 16 directions in which edits move features
+most. They are estimated from --fts_edited_path: features of the training images by extract_fts
+--edit_seed, for one seed or several.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Fit a whitening on training features, to put behind the extractor that they come from.
+"""Fit a whitening on training features, to apply after their extractor.
 
 Features are centred, projected on their principal directions, scaled to unit variance there and to
 unit length. Give OUT to every later command with --whitening; the whitened extractor is another

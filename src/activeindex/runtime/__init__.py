@@ -1,1 +1,4 @@
-"""How a long run behaves: files that appear whole, a journal to resume from, progress, workers."""
+"""Runtime: journal, atomic files, locks, worker pools, progress and logging.
+
+Every room uses it, and it uses none of them.
+"""

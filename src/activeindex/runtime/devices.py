@@ -1,4 +1,4 @@
-"""Devices by the names that users give them, and what a GPU does beside other work."""
+"""Devices by name, and GPU streams."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -8,15 +8,15 @@ import torch
 
 from activeindex.errors import InputError, reason_of
 
-_Put = TypeVar("_Put")
+_Result = TypeVar("_Result")
 
 
-def on_device(name: str, put: Callable[[torch.device], _Put]) -> _Put:
-    """What ``put`` makes on a device; whether that can be used is only known by using it.
+def on_device(name: str, put: Callable[[torch.device], _Result]) -> _Result:
+    """Calls ``put`` with a device, which shows whether it can be used.
 
     Args:
         name: ``cpu``, ``cuda``, ``cuda:1``, …; ``auto`` takes a GPU if there is one.
-        put: Called with the device.
+        put: Function that puts something on the device; its result is returned.
 
     Raises:
         InputError: If there is no such device, or it cannot be used.
@@ -32,10 +32,10 @@ def on_device(name: str, put: Callable[[torch.device], _Put]) -> _Put:
 
 @contextmanager
 def own_stream(device: torch.device) -> Iterator[Callable[[], None]]:
-    """Lets a GPU do what this thread asks for beside what others ask for.
+    """Runs this thread's work on a GPU concurrently with that of other threads.
 
     Yields:
-        What a thread calls to ask for its part in the same order.
+        A function by which another thread joins the same stream; does nothing on a CPU.
     """
     if device.type != "cuda":
         yield lambda: None
@@ -48,7 +48,7 @@ def own_stream(device: torch.device) -> Iterator[Callable[[], None]]:
 
 
 def sent(parts: Iterable[torch.Tensor], device: torch.device) -> Iterator[torch.Tensor]:
-    """Tensors on a device; a GPU gets the next one while it works on those before."""
+    """Yields tensors on a device; a GPU receives the next one while it computes."""
     if device.type != "cuda":
         yield from (part.to(device) for part in parts)
         return

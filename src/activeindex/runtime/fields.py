@@ -1,4 +1,4 @@
-"""Settings declared once: dataclass fields that carry their help text, choices and bounds.
+"""Dataclass fields with a help text, choices and bounds.
 
 A settings dataclass declares its fields with :func:`option` and calls :func:`check_fields` in its
 ``__post_init__``. The command line derives its options from the same fields. Keys of the metadata:
@@ -28,12 +28,14 @@ from activeindex.errors import InputError, reason_of
 
 
 def option(default: Any, help: str, **rules: Any) -> Any:
-    """Declares a dataclass field with its default, help text and rules; see the module."""
+    """Declares a dataclass field with a help text and rules; see the module."""
     return dataclasses.field(default=default, metadata={"help": help, **rules})
 
 
 def check_fields(settings: Any) -> None:
-    """Checks the fields of a dataclass against their choices and bounds; None is always allowed.
+    """Checks the fields of a dataclass against their choices and bounds.
+
+    None is always allowed.
 
     Raises:
         InputError: Naming the field, what was expected and what was found.

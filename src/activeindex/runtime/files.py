@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and what identifies them."""
+"""Atomic files, JSON, hashes, and checks of paths."""
 
 import contextlib
 import json
@@ -9,18 +9,19 @@ from typing import Any
 
 from activeindex.errors import InputError, OutputError, reason_of
 
-_HASH_BLOCK = 1 << 20
-
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Gives a path beside ``path`` to write to; it becomes ``path`` when the block ends well.
+    """Writes a file atomically.
 
     The content is on the disk before the name is (fsync, then rename), so a reader or a crash
     sees the old file or the new one, never a part. When the block raises, nothing is left.
 
     Args:
-        path: The file to make or to replace. Its folder is made when missing.
+        path: File to make or to replace. Its folder is made when missing.
+
+    Yields:
+        A path beside ``path`` to write to, renamed to ``path`` at the end of the block.
 
     Raises:
         OutputError: If the file cannot be written, e.g. because the disk is full.
@@ -45,25 +46,20 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def output_error(path: Path, error: Exception) -> OutputError:
-    """The error for a file that could not be written, with the system's reason."""
+    """Error for a file that could not be written, with the reason of the system."""
     if isinstance(error, OutputError):
         return error
     reason = error.strerror if isinstance(error, OSError) else None
     if isinstance(error, FileExistsError):
         reason = "a file has its folder's name"
     if reason is None:
-        free = _free_bytes(path.parent)
+        import shutil  # Loads every compression, as hashlib does OpenSSL: --help needs neither.
+
+        free = 0
+        with contextlib.suppress(OSError):
+            free = shutil.disk_usage(path.parent).free
         reason = f"{reason_of(error)}; {free:,} bytes are free there"
     return OutputError(f"{path}: cannot be written ({reason})")
-
-
-def _free_bytes(folder: Path) -> int:
-    import shutil  # Loads every compression, as OpenSSL below: --help needs neither.
-
-    try:
-        return shutil.disk_usage(folder).free
-    except OSError:
-        return 0
 
 
 def write_text(path: Path, text: str) -> None:
@@ -78,11 +74,11 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 _RENAMED = {"code_views": "descriptor_views"}
-"""Keys of JSON objects that release 0.1 wrote, and their names since."""
+"""JSON keys of release 0.1, and their present names."""
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parses JSON, with the keys of release 0.1 under their names since."""
+    """Parses JSON; renamed keys of release 0.1 get their present names."""
     return json.loads(text, object_hook=_with_new_names)
 
 
@@ -108,7 +104,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """The lines of a text file, one by one, without their ends; nothing but these ends a line.
+    """Reads the lines of a UTF-8 file, without their ends; only LF and CRLF end one.
 
     Raises:
         InputError: If the file is not UTF-8.
@@ -124,14 +120,14 @@ def read_lines(path: Path) -> Iterator[str]:
 
 
 def read_json_lines(path: Path, expected: str) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a file with one on each line.
+    """Reads a file of JSON objects, one on each line.
 
     Args:
         path: The file.
-        expected: What each stands for, for the message.
+        expected: Description of an object, for the message.
 
     Raises:
-        InputError: If a line is none.
+        InputError: If a line is no such object.
     """
     for number, line in enumerate(read_lines(path), start=1):
         try:
@@ -147,49 +143,46 @@ def file_hash(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     import hashlib
 
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(_HASH_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_folder(path: Path, option: str) -> Path:
     """Returns ``path`` if it is a folder.
 
     Args:
-        path: The folder that should be there.
-        option: What the user calls it, for the message.
+        path: Folder that should exist.
+        option: Name of the option, for the message.
 
     Raises:
         InputError: If there is no such folder.
     """
-    if path.is_dir():
-        return path
-    found = "a file" if path.exists() else "nothing"
-    raise InputError(f"{option} {path}: expected a folder, found {found}")
+    if not path.is_dir():
+        found = "a file" if path.exists() else "nothing"
+        raise InputError(f"{option} {path}: expected a folder, found {found}")
+    return path
 
 
 def check_there(path: Path, option: str, expected: str) -> Path:
     """Returns ``path`` if it is a file or a folder; see :func:`check_folder`."""
-    if path.exists():
-        return path
-    raise InputError(f"{option} {path}: expected {expected}, found nothing")
+    if not path.exists():
+        raise InputError(f"{option} {path}: expected {expected}, found nothing")
+    return path
 
 
 def check_file(path: Path, option: str) -> Path:
     """Returns ``path`` if it is a file; see :func:`check_folder`."""
-    if path.is_file():
-        return path
-    found = "a folder" if path.is_dir() else "nothing"
-    raise InputError(f"{option} {path}: expected a file, found {found}")
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "nothing"
+        raise InputError(f"{option} {path}: expected a file, found {found}")
+    return path
 
 
 def check_written(path: Path) -> None:
-    """Checks that a file which a worker wrote is here as well.
+    """Checks that a file of a worker is visible in this process.
 
     Raises:
-        InputError: If it is not: a worker on another machine may have another disk of that name.
+        InputError: If it is not, because the worker's machine has another disk under that path.
     """
     if not path.is_file():
         raise InputError(
@@ -198,14 +191,14 @@ def check_written(path: Path) -> None:
 
 
 def check_kept(path: Path, note: Path) -> None:
-    """Checks that what a finished command wrote is still there.
+    """Checks that a file of a finished command still exists.
 
     Args:
         path: The file.
-        note: What says that the command is finished.
+        note: Note by which the command is known to be finished.
 
     Raises:
-        InputError: If it is gone, or empty.
+        InputError: If the file is missing or empty.
     """
     size = path.stat().st_size if path.is_file() else None
     if not size:
@@ -217,7 +210,7 @@ def check_kept(path: Path, note: Path) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Makes a folder where it is missing, and checks that files can be made in it.
+    """Makes a missing folder, and checks that files can be written in it.
 
     Raises:
         OutputError: If they cannot.

@@ -62,7 +62,7 @@ class Journal:
         explanations: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.steps: list[dict[str, Any]] = []
-        self._folder = folder
+        self._folder, self._name = folder, name
         self._note_path = folder / f"{name}.json"
         self._path = folder / f".{name}.journal"
         # As it will be read back: tuples become lists, paths are not allowed.
@@ -157,11 +157,11 @@ class Journal:
         self.close()
 
     def _read_note(self) -> dict[str, Any] | None:
-        if not self._note_path.exists():
-            return None
-        note = read_json(self._note_path)
-        self._check({key: note.get(key) for key in self._identity}, self._note_path)
-        return note
+        """Checks the identity of what is in the folder, and reads the note if there is one."""
+        check_begun(
+            self._folder, self._name, self._identity, self._ignored_keys, self._explanations
+        )
+        return read_json(self._note_path) if self._note_path.exists() else None
 
     def _clean(self, files: tuple[str, ...]) -> None:
         """Removes the files of an unfinished command."""
@@ -183,13 +183,15 @@ class Journal:
                 break  # The kill came while this line was written: its step does not count.
             if not line.endswith(b"\n"):
                 break
-            if "identity" in entry:
-                self._check(entry["identity"], self._path)
-            else:
+            if "step" in entry:
                 self.steps.append(entry["step"])
                 sizes = entry["sizes"]
-                self._check_files(files, sizes)
             size += len(line)
+        if missing := sorted({*files} - {*sizes}):
+            raise InputError(
+                f"{self._folder}: expected an unfinished run that writes {missing[0]}, found one "
+                f"of another release; give another output folder, or delete {self._path}"
+            )
         for file, file_size in sizes.items():
             self._streams[file] = self._open_stream(file, file_size)
         with _writing(self._path):
@@ -197,15 +199,6 @@ class Journal:
             self._file.truncate(size)
         if size == 0:
             self._append({"identity": self._identity})
-
-    def _check_files(self, files: tuple[str, ...], sizes: Mapping[str, int]) -> None:
-        """Refuses a run of another release, which may have written other files."""
-        missing = sorted({*files} - {*sizes})
-        if missing:
-            raise InputError(
-                f"{self._folder}: expected an unfinished run that writes {missing[0]}, found one "
-                f"of another release; give another output folder, or delete {self._path}"
-            )
 
     def _open_stream(self, file: str, size: int) -> IO[bytes]:
         partial, final = self._partial(file), self._folder / file
@@ -229,9 +222,6 @@ class Journal:
             self._file.write(json.dumps(entry).encode() + b"\n")
             self._file.flush()
             os.fsync(self._file.fileno())
-
-    def _check(self, found: Mapping[str, Any], left: Path) -> None:
-        _check(self._identity, found, left, self._ignored_keys, self._explanations)
 
 
 def check_begun(
@@ -266,30 +256,19 @@ def check_begun(
         return
     expected = json.loads(json.dumps(known))
     compared = {key: found.get(key) for key in expected}
-    _check(expected, compared, left, ignored_keys, explanations)
-
-
-def _check(
-    expected: Mapping[str, Any],
-    found: Mapping[str, Any],
-    left: Path,
-    ignored_keys: Collection[str],
-    explanations: Mapping[str, str],
-) -> None:
-    difference = _first_difference("", expected, found, ignored_keys)
-    if difference is None:
+    if (difference := _first_difference("", expected, compared, ignored_keys)) is None:
         return
-    name, here, there = difference
-    what = f"results with {name}={there!r}, this command has {name}={here!r}"
+    key, here, there = difference
+    what = f"results with {key}={there!r}, this command has {key}={here!r}"
     if None not in (here, there):
-        what = explanations.get(name, what)
-    raise InputError(f"{left.parent}: holds {what}; give another output folder, or delete {left}")
+        what = explanations.get(key, what)
+    raise InputError(f"{folder}: holds {what}; give another output folder, or delete {left}")
 
 
 def _first_difference(
     name: str, expected: Any, found: Any, ignored_keys: Collection[str]
 ) -> tuple[str, Any, Any] | None:
-    """Innermost key whose values differ, with both values; identities are compared as such."""
+    """Innermost key whose values or identities differ, with both values."""
     if is_identity(name):
         texts = noted_difference(name, expected, found)
         return texts and (name, *texts)
@@ -299,9 +278,7 @@ def _first_difference(
             if difference := _first_difference(key, here, there, ignored_keys):
                 return difference
         return None
-    if expected == found:
-        return None
-    return (name, expected, found)
+    return None if expected == found else (name, expected, found)
 
 
 @contextlib.contextmanager

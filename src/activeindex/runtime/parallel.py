@@ -1,4 +1,4 @@
-"""One function on many things: one after the other, or several at once in threads."""
+"""Mappers: one function on many arguments, in sequence or in threads."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,33 +14,33 @@ _Made = TypeVar("_Made")
 
 
 class Mapper(Protocol):
-    """Calls a function as ``map`` does."""
+    """Function with the signature of ``map``."""
 
     def __call__(self, function: Callable[..., _Made], *arguments: Sequence[Any]) -> list[_Made]:
-        """What it gives for each, in order."""
+        """Returns the results in order."""
 
 
 def one_by_one(function: Callable[..., _Made], *arguments: Sequence[Any]) -> list[_Made]:
-    """Calls a function on one thing after the other."""
+    """Maps in sequence."""
     return list(map(function, *arguments))
 
 
 @dataclass(frozen=True)
 class ThreadMapper:
-    """Calls a function on several things at once.
+    """Maps in several threads at once.
 
-    PyTorch is left with one thread for what later threads compute; see :func:`threads_kept`.
+    It leaves PyTorch with one thread for each operation; see :func:`threads_kept`.
 
     Attributes:
-        threads: On how many.
-        begin: What every thread does first.
+        threads: Number of threads.
+        begin: Called first in every thread.
     """
 
     threads: int
     begin: Callable[[], None]
 
     def __call__(self, function: Callable[..., _Made], *arguments: Sequence[Any]) -> list[_Made]:
-        """What it gives for each, in order."""
+        """Returns the results in order."""
         return list(iterate_in_thread(self._called(function, *arguments)))
 
     def _called(
@@ -50,13 +50,13 @@ class ThreadMapper:
             yield from pool.map(function, *arguments)
 
     def _begin(self) -> None:
-        torch.set_num_threads(1)  # Each of them alone has nothing for several cores.
+        torch.set_num_threads(1)  # The threads themselves use the cores.
         self.begin()
 
 
 @contextmanager
 def threads_kept() -> Iterator[None]:
-    """Gives PyTorch back as many threads as it had, when all that changes them is over."""
+    """Restores PyTorch's number of threads at the end of the block."""
     threads = torch.get_num_threads()
     try:
         yield

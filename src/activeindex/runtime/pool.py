@@ -250,9 +250,9 @@ _server_lock = threading.Lock()
 
 
 def _request_worker(connection: socket.socket, module: str) -> None:
-    """Sends the server the connection of a new worker; starts the server where there is none.
+    """Sends the server the connection of a new worker.
 
-    A server that is killed meanwhile closes the connection.
+    The server is started where there is none; one that is killed meanwhile closes the connection.
     """
     global _server
     with _server_lock:

@@ -1,4 +1,4 @@
-"""What runs in a worker of a Ray cluster."""
+"""Worker of a Ray cluster."""
 
 import contextlib
 import os
@@ -21,15 +21,15 @@ class Ended:
 
 
 class Worker:
-    """Carries out a job on one block of items after another; an actor of Ray's.
+    """Ray actor that runs a job on one block of items after another.
 
     Args:
-        job: The object in Ray's store that holds the pickled job, loaded once.
-        cpus: How many threads and helper processes this worker may have.
-        gpus: How many GPUs are its own, 0 or 1.
-        folder: The folder of the program that asks, which relative paths start from; left alone
-            where this machine has none of that name.
-        version: Of the program that asks.
+        job: Object in Ray's store that holds the pickled job, which is loaded once.
+        cpus: Number of threads and worker processes of this actor.
+        gpus: Number of GPUs of this actor, 0 or 1.
+        folder: Current folder of the main process, from which relative paths start; ignored where
+            this machine has none of that name.
+        version: Version of activeindex in the main process.
     """
 
     def __init__(self, job: Any, cpus: int, gpus: int, folder: str, version: str) -> None:
@@ -41,7 +41,7 @@ class Worker:
             os.chdir(folder)
         os.environ["LANCE_CPU_THREADS"] = str(cpus)  # Read when Lance first computes.
         self._helpers = LocalEngine(cpus if cpus > 1 else 0)
-        # An error raised here would end the actor and be told as Ray's: it is the answer instead.
+        # Ray would report an error raised here as its own; it is the answer to the first block.
         self._refusal: ActiveIndexError | None = None
         try:
             if version != __version__:
@@ -67,7 +67,7 @@ class Worker:
 
 
 def _limit_threads(count: int) -> None:
-    """Of the libraries that the job came with."""
+    """Limits the threads of the libraries that the job has imported."""
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(count)
     if faiss := sys.modules.get("faiss"):

@@ -1,9 +1,9 @@
-"""Workers on a Ray cluster, one machine or many, that share nothing with this process.
+"""Engine on a Ray cluster of one machine or many.
 
-The items of a job become the rows of a Ray dataset, and its workers the actors that map it. Each
-loads the job (its extractor and its quantiser) once and works on an item as this process would.
-The results come back in order, each once: Ray starts a killed worker again and repeats what it was
-at. Ray is imported when the first job runs.
+The items of a job become the rows of a Ray dataset, and actors map it. Each actor loads the job
+(its extractor and its quantiser) once and computes an item as this process would. Results come back
+in order, each once: Ray restarts a killed actor and repeats its items. Ray is imported when the
+first job runs.
 """
 
 import contextlib
@@ -31,13 +31,13 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 _STORE = 512 << 20
-"""Bytes of shared memory of a local cluster; results are small and leave it as they come."""
+"""Bytes of shared memory of a local cluster; results are small and leave it at once."""
 
 _TRIES = 3
-"""How often an item is repeated whose worker died: more than that, and the item kills workers."""
+"""Repetitions of an item whose worker died; after these, the item is what kills workers."""
 
 _BLOCKS = 8192
-"""The most blocks that a dataset is cut into, well within what Ray keeps track of."""
+"""Largest number of blocks of a dataset, well within what Ray can track."""
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # No calls to machines outside the cluster.
@@ -53,12 +53,12 @@ _CONNECT = 30.0
 
 
 class RayWorkers(contextlib.AbstractContextManager["RayWorkers"]):
-    """An engine that shards the items of a job over workers of a Ray cluster.
+    """Engine that shards the items of a job over workers of a Ray cluster.
 
     Args:
-        address: Of a running cluster, ``"auto"`` or ``HOST:PORT``; None starts one on this machine
-            and ends it with :meth:`close`.
-        count: How many workers; None for as many as the cluster has room for.
+        address: Running cluster, ``"auto"`` or ``HOST:PORT``; None starts one on this machine and
+            ends it with :meth:`close`.
+        count: Number of workers; None for as many as the cluster has room for.
         cpus: CPUs of each worker, and threads of its network; None for one, as
             :class:`~activeindex.runtime.pool.LocalEngine` has, or for a GPU's share of its
             machine's CPUs. Results of another number of threads differ in their last bits.
@@ -92,7 +92,7 @@ class RayWorkers(contextlib.AbstractContextManager["RayWorkers"]):
         self._running: weakref.ref[Generator[Any]] | None = None
 
     def run(self, job: Job[_Item, _Result], items: Sequence[_Item]) -> Iterator[_Result]:
-        """Carries out a job; see :class:`~activeindex.runtime.pool.Engine`.
+        """Runs a job; see :class:`~activeindex.runtime.pool.Engine`.
 
         The job and its items are pickled: paths in them lead to the same files on every machine.
         One job at a time: the next one ends the one before it.
@@ -107,7 +107,7 @@ class RayWorkers(contextlib.AbstractContextManager["RayWorkers"]):
         return results
 
     def _end_job(self) -> None:
-        """Frees the workers of a job that was left half-way, as after an error of its caller.
+        """Frees the workers of a job that its caller abandoned, as after an error.
 
         The traceback of that error may keep the iterator alive, and that its workers.
         """
@@ -167,7 +167,7 @@ class RayWorkers(contextlib.AbstractContextManager["RayWorkers"]):
                     _start_here(ray, **quiet)
                 else:
                     ray.init(self._address, **quiet)
-        except Exception as error:  # Ray tells what is amiss by a dozen types, plain ones too.
+        except Exception as error:  # Ray raises a dozen types, plain ones too.
             raise self._cannot_start(error) from None
         self._started = True
         return ray
@@ -182,7 +182,7 @@ class RayWorkers(contextlib.AbstractContextManager["RayWorkers"]):
         )
 
     def _room(self, ray: Any, items: int) -> tuple[int, int, int]:
-        """CPUs and GPUs of each worker, and how many workers."""
+        """CPUs and GPUs of each worker, and the number of workers."""
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         machines = [(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes]
         with_gpus = [machine for machine in machines if min(machine) > 0]
@@ -217,7 +217,8 @@ class RayWorkers(contextlib.AbstractContextManager["RayWorkers"]):
 
 
 def _import_ray() -> Any:
-    os.environ.update({name: os.environ.get(name, value) for name, value in _QUIET.items()})
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
         import ray.data
@@ -228,7 +229,7 @@ def _import_ray() -> Any:
 
 
 def _check_reachable(address: str) -> None:
-    """Ray itself would try for a quarter of an hour."""
+    """Connects to a cluster once; Ray itself would try for a quarter of an hour."""
     host, _, port = address.rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host, int(port)), _CONNECT).close()
@@ -236,9 +237,9 @@ def _check_reachable(address: str) -> None:
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Keeps what Ray's core writes to standard error off the terminal, and this program's SIGTERM.
+    """Silences Ray's core on standard error, and keeps this program's handler of SIGTERM.
 
-    What goes wrong is raised besides; Ray's way of ending on request would leave things behind.
+    Ray raises its errors besides, and its own handler would leave temporary files behind.
     """
     before = signal.getsignal(signal.SIGTERM)
     sys.stderr.flush()
@@ -273,7 +274,7 @@ def _start_here(ray: Any, **quiet: Any) -> None:
 
 
 def _dataset(ray: Any, items: Sequence[Any]) -> Any:
-    """The items as rows, in blocks as small as Ray can keep track of."""
+    """Makes a dataset with a row for each item, in blocks as small as Ray can track."""
     # Ray's own bars and messages would run through this program's.
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False

@@ -40,7 +40,7 @@ class Progress:
     """Progress of one stage; this one is not shown."""
 
     def advance(self, items: int = 1, **figures: float) -> None:
-        """Counts ``items`` as done and shows ``figures`` beside them, e.g. the running loss."""
+        """Counts ``items`` as done; ``figures``, such as the loss, are shown beside."""
 
 
 class Reporter:

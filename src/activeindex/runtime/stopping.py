@@ -1,4 +1,4 @@
-"""A request to end (SIGTERM) is taken like Ctrl-C: workers are closed, nothing is left."""
+"""SIGTERM handled like Ctrl-C: workers end, and no partial files stay."""
 
 import contextlib
 import signal
@@ -8,14 +8,15 @@ from types import FrameType
 
 
 class Terminated(KeyboardInterrupt):
-    """The process was asked to end."""
+    """SIGTERM was received."""
 
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """SIGTERM raises :class:`Terminated` inside the block; a second one ends the process at once.
+    """Makes SIGTERM raise :class:`Terminated` inside the block, once.
 
-    Does nothing outside the main thread, or where SIGTERM is ignored or handled already.
+    A second SIGTERM ends the process. Outside the main thread, or where SIGTERM is ignored or
+    handled already, nothing changes.
     """
     ours = threading.current_thread() is threading.main_thread()
     if not ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:

@@ -1,8 +1,8 @@
-"""What waits for pools does so in a thread of its own, out of the reach of Ctrl-C.
+"""Generators in threads, where Ctrl-C cannot leave a lock taken.
 
 Python raises ``KeyboardInterrupt`` between any two instructions of the main thread, also right
-after it took one of the locks that ``concurrent.futures`` and ``queue`` are made of: the lock then
-stays taken, and whoever closes the pool waits without end. Other threads are never interrupted.
+after it acquires one of the locks inside ``concurrent.futures`` and ``queue``. The lock then stays
+taken, and closing the pool never returns. Other threads are never interrupted.
 """
 
 import threading
@@ -28,15 +28,15 @@ class _Ended:
 def iterate_in_thread(
     results: Generator[_Result], leave: Callable[[], object] = lambda: None
 ) -> Iterator[_Result]:
-    """Yields what a generator yields that runs in another thread, a step at each request.
+    """Runs a generator in another thread, one step per request.
 
-    Interrupted or left half-way, it closes the generator and waits for its end.
+    Interrupted or closed early, it closes the generator and waits for its end.
 
     Args:
         results: The generator.
-        leave: Called before, so that what the generator waits for comes to an end.
+        leave: Called first at the end, to stop whatever the generator waits for.
     """
-    # Each of the two is one lock of the interpreter's own, which no exception leaves taken.
+    # A SimpleQueue has one lock of the interpreter's own, which no exception leaves taken.
     requests: SimpleQueue[bool] = SimpleQueue()
     answers: SimpleQueue[_Yielded[_Result] | _Ended] = SimpleQueue()
     thread = threading.Thread(target=_answer, args=(results, requests, answers), daemon=True)

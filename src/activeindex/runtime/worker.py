@@ -1,4 +1,4 @@
-"""Worker processes: the other side of :class:`~activeindex.runtime.pool.LocalEngine`.
+"""Worker processes of :class:`~activeindex.runtime.pool.LocalEngine`.
 
 A server process imports the large libraries once, and forks a worker for every connection that the
 main process sends it. It is a process of its own because a fork of the main process would copy
