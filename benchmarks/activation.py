@@ -34,7 +34,7 @@ from activeindex.images.levels import Pixels, to_tensor
 from activeindex.images.quality import measure_quality
 from activeindex.images.resizing import resize_square
 from activeindex.indexing.quantiser import Quantiser
-from activeindex.indexing.training import train_index
+from activeindex.indexing.training import train_faiss
 
 PASSES = 10
 """Of the baseline."""
@@ -55,7 +55,7 @@ def main() -> None:
     extractor = load_extractor(options.model_name, options.resize_size)
     network, size = plain_network(options.model_name, options.resize_size)
     training = read_features(options.fts_training_path, "fts_training_path").values
-    trained = train_index(training, "IVF64,PQ8x8", "L2")
+    trained = train_faiss(training, "IVF64,PQ8x8", "L2")
     quantiser = Quantiser(trained)
     images = [read_pixels(path) for path in list_images(options.data_dir)[: options.images]]
     arms: dict[str, FilledIndex] = {

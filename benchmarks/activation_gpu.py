@@ -41,7 +41,7 @@ from activeindex.images.levels import Pixels, to_pixels, to_tensor
 from activeindex.images.picture import Picture
 from activeindex.images.resizing import resize_square
 from activeindex.indexing.quantiser import Quantiser
-from activeindex.indexing.training import train_index
+from activeindex.indexing.training import train_faiss
 
 ITERATIONS, BATCH, SIZE = 10, 64, 288
 
@@ -125,7 +125,7 @@ def main() -> None:
     print(f"{flops / 1e9:.1f} GFLOP in a pass of an image", flush=True)
     extraction(extractor)
     training = read_features(options.fts_training_path, "fts_training_path").values
-    trained = train_index(training, "IVF64,PQ8x8", "L2")
+    trained = train_faiss(training, "IVF64,PQ8x8", "L2")
     quantiser = Quantiser(trained)
     paths = list_images(options.data_dir)[: options.images]
     small = [to_pixels(resize_square(to_tensor(read_pixels(path)), SIZE)) for path in paths]

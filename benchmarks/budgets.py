@@ -27,7 +27,7 @@ from activeindex.images.folder import list_images
 from activeindex.images.formats import FileFormat
 from activeindex.images.quality import measure_quality
 from activeindex.indexing.quantiser import Quantiser
-from activeindex.indexing.training import train_index
+from activeindex.indexing.training import train_faiss
 from extractors import lite0
 
 PNG, JPEG95, JPEG90, WEBP95 = (
@@ -81,7 +81,7 @@ def main() -> None:
     options = parser.parse_args()
     training = read_features(options.fts_training_path, "fts_training_path").values
     extractor = lite0("mean")
-    quantiser = Quantiser(train_index(training, "IVF64,PQ8x8", "L2"))
+    quantiser = Quantiser(train_faiss(training, "IVF64,PQ8x8", "L2"))
     table = options.table.read_text() if options.table.exists() else HEAD
     with tempfile.TemporaryDirectory() as few:
         for path in list_images(options.data_dir)[: options.images]:

@@ -37,7 +37,7 @@ from activeindex.images.folder import list_images
 from activeindex.images.levels import to_tensor
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.search import add
-from activeindex.indexing.training import train_index
+from activeindex.indexing.training import train_faiss
 from activeindex.runtime.files import file_hash
 from activeindex.runtime.pool import LocalEngine
 from training.pretrained import pretrained_trunk
@@ -122,9 +122,9 @@ def row(name: str, extractor: Extractor, features: dict, chosen: list, workers: 
     training, references = features["training"], features["references"]
     database = np.concatenate([references, features["originals"]])
     passive = edited_features(chosen, extractor, workers)
-    flat = train_index(training, "Flat", "L2")
+    flat = train_faiss(training, "Flat", "L2")
     add(flat, database)
-    trained = train_index(training, "IVF64,PQ8x8", "L2")
+    trained = train_faiss(training, "IVF64,PQ8x8", "L2")
     index = filled(trained, database)
     ids = len(references) + np.arange(len(chosen))
 

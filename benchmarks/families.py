@@ -25,7 +25,7 @@ from activeindex.images.folder import list_images
 from activeindex.images.levels import to_tensor
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.search import add, set_nprobe
-from activeindex.indexing.training import train_index
+from activeindex.indexing.training import train_faiss
 from activeindex.runtime.pool import LocalEngine
 
 FACTORIES = (
@@ -58,7 +58,7 @@ def main() -> None:
     for factory in options.factories:
         if f"| `{factory}` |" in table:
             continue
-        index = train_index(training, factory, "L2")
+        index = train_faiss(training, factory, "L2")
         quantiser = Quantiser(index)
         result = activate_pictures([to_tensor(p) for p in chosen], extractor, quantiser)
         active = edited_features((i.pixels for i in result.images), extractor, workers)

@@ -27,7 +27,7 @@ from activeindex.activation.settings import PRESETS, Budget, Preset, ReleaseSett
 from activeindex.extractors.features import code_features
 from activeindex.images.levels import Pixels, to_tensor
 from activeindex.images.resizing import resize_square
-from activeindex.indexing.training import train_index
+from activeindex.indexing.training import train_faiss
 
 Quality = npt.NDArray[np.float64]
 
@@ -78,7 +78,7 @@ def chosen(options: argparse.Namespace) -> dict[str, Preset | None]:
 
 def measure(options: argparse.Namespace, runs: dict[str, Preset | None]) -> None:
     collection = Collection.of(options)
-    trained = train_index(collection.training, options.idx_factory, "L2", collection.copies)
+    trained = train_faiss(collection.training, options.idx_factory, "L2", collection.copies)
 
     def found(released: list[Pixels], descriptor_views: int) -> Hits:
         stored = collection.database

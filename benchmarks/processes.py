@@ -26,7 +26,7 @@ from activeindex.extractors.named import load_extractor
 from activeindex.images.decoding import read_pixels
 from activeindex.images.folder import list_images
 from activeindex.indexing.quantiser import Quantiser
-from activeindex.indexing.training import train_index
+from activeindex.indexing.training import train_faiss
 from activeindex.runtime.pool import Engine, LocalEngine, default_workers
 
 
@@ -43,7 +43,7 @@ def main() -> None:
     extractor = load_extractor(options.model_name)
     network, size = plain_network(options.model_name)
     training = read_features(options.fts_training_path, "fts_training_path").values
-    trained = train_index(training, "IVF64,PQ8x8", "L2")
+    trained = train_faiss(training, "IVF64,PQ8x8", "L2")
     quantiser = Quantiser(trained)
     paths = list_images(options.data_dir)[: options.images]
     pixels = [read_pixels(path) for path in paths]

@@ -37,7 +37,7 @@ from activeindex.images.quality import psnr
 from activeindex.images.resizing import resize_square
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.search import search
-from activeindex.indexing.training import train_index
+from activeindex.indexing.training import train_faiss
 from extractors import lite0
 
 FACTORY, OTHER = "IVF64,PQ8x8", "OPQ8_64,IVF64,PQ8x8"
@@ -102,13 +102,13 @@ def promise(lab: Lab, other_features: Path | None) -> None:
     half = len(lab.training) // 2
     shuffled = np.random.default_rng(1).permutation(half)
     indexes = {
-        "the index that they were activated for": train_index(lab.training[:half], FACTORY, "L2"),
-        "trained on the same features, shuffled": train_index(
+        "the index that they were activated for": train_faiss(lab.training[:half], FACTORY, "L2"),
+        "trained on the same features, shuffled": train_faiss(
             lab.training[:half][shuffled], FACTORY, "L2"
         ),
-        "trained on twice as many features": train_index(lab.training, FACTORY, "L2"),
-        "trained on the other half": train_index(lab.training[half:], FACTORY, "L2"),
-        f"`{OTHER}`": train_index(lab.training[:half], OTHER, "L2"),
+        "trained on twice as many features": train_faiss(lab.training, FACTORY, "L2"),
+        "trained on the other half": train_faiss(lab.training[half:], FACTORY, "L2"),
+        f"`{OTHER}`": train_faiss(lab.training[:half], OTHER, "L2"),
     }
     first, *_, other = indexes.values()
     passive = lab.edited(lab.pixels)
@@ -141,7 +141,7 @@ def promise(lab: Lab, other_features: Path | None) -> None:
             read_features(other_features / name / "fts.npy", name).values
             for name in ("training", "references", "originals")
         )
-        own = train_index(training, FACTORY, "L2")
+        own = train_faiss(training, FACTORY, "L2")
         index = filled(own, np.concatenate([references, originals]))
         changed.append(("EfficientNet-Lite0, with an index of its own", lite0("mean"), index))
     for name, extractor, index in changed:
@@ -151,7 +151,7 @@ def promise(lab: Lab, other_features: Path | None) -> None:
 
 def dark_side(lab: Lab) -> None:
     """Tables of collisions and disappearances, and of what gives them away."""
-    index = train_index(lab.training, FACTORY, "L2")
+    index = train_faiss(lab.training, FACTORY, "L2")
     searched, quantiser = lab.filled(index), Quantiser(index)
     own = lab.features(lab.pixels)
     victims = np.random.default_rng(0).permutation(len(lab.references))[: len(lab.pixels)]

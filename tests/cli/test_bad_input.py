@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from activeindex.errors import InputError
-from activeindex.indexing.training import Metric, train_index
+from activeindex.indexing.training import Metric, train_faiss
 from tests.cli.collection import FACTORY, SIZE, Prepared, contents, python
 from tests.cli.conftest import Answer
 
@@ -225,7 +225,7 @@ def test_cached_index_of_another_kind_is_named_and_kept(
 ) -> None:
     cached = tmp_path / "indexes" / INDEX
     cached.parent.mkdir()
-    index = train_index(random_features(300, dimension), factory, metric)
+    index = train_faiss(random_features(300, dimension), factory, metric)
     faiss.write_index(index, str(cached))
     before = cached.read_bytes()
     check(say("main", *prepared.main_options()), f"indexes/{INDEX}", expected, found)

@@ -7,7 +7,7 @@ import torch
 from activeindex.extractors.base import Extractor
 from activeindex.identity import ExtractorIdentity
 from activeindex.indexing.quantiser import Quantiser
-from activeindex.indexing.training import train_index
+from activeindex.indexing.training import train_faiss
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -38,4 +38,4 @@ def linear_features(count: int) -> npt.NDArray[np.float32]:
 
 
 def linear_quantiser(factory: str = "IVF4,PQ4x4np") -> Quantiser:
-    return Quantiser(train_index(linear_features(200), factory, "L2"))
+    return Quantiser(train_faiss(linear_features(200), factory, "L2"))

@@ -14,9 +14,14 @@ import pytest
 import activeindex
 from activeindex.errors import InputError
 from activeindex.identity import ExtractorIdentity
-from activeindex.indexing.artefact import TrainedIndex, load_or_train, train_folder
-from activeindex.indexing.index_files import index_path, read_index
-from activeindex.indexing.training import METRICS, Metric, train_index
+from activeindex.indexing.artefact import (
+    TrainedIndex,
+    index_path,
+    load_or_train,
+    read_index,
+    train_folder,
+)
+from activeindex.indexing.training import METRICS, Metric, train_faiss
 from tests.indexing.trained import KINDS, Array, copy_of, features, trained
 
 SSCD = ExtractorIdentity("sscd_disc_mixup", "86386042eb85" + 52 * "0", 288)
@@ -234,7 +239,7 @@ def test_features_of_unknown_origin_are_taken(tmp_path: Path) -> None:
 
 def test_an_index_that_was_swapped_behind_its_manifest_is_refused(tmp_path: Path) -> None:
     path = load(tmp_path).path
-    faiss.write_index(train_index(features(900, seed=4), "IVF16,PQ8x8np", "L2"), str(path))
+    faiss.write_index(train_faiss(features(900, seed=4), "IVF16,PQ8x8np", "L2"), str(path))
     with pytest.raises(InputError, match=f"^{path}: expected the index of .* with SHA-256 "):
         load(tmp_path)
 

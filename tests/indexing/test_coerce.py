@@ -18,7 +18,7 @@ from activeindex.indexing.coerce import (
     resolve_quantisers,
     train_index,
 )
-from activeindex.indexing.training import train_index as train_faiss_index
+from activeindex.indexing.training import train_faiss
 from tests.indexing.trained import copy_of, features, trained
 
 HERE = ExtractorIdentity("here", "a" * 64, 96)
@@ -31,7 +31,7 @@ def image_features(identity: ExtractorIdentity = HERE) -> ImageFeatures:
 def test_an_index_is_faiss_s_own_and_the_same_from_any_kind_of_features(tmp_path: Path) -> None:
     values = features(400)
     np.save(tmp_path / "fts.npy", values)
-    expected = faiss.serialize_index(train_faiss_index(values, "IVF16,PQ8x4np", "L2"))
+    expected = faiss.serialize_index(train_faiss(values, "IVF16,PQ8x4np", "L2"))
     kinds: list[FeaturesLike] = [
         values,
         values.astype(np.float64),

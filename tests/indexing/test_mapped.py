@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from activeindex.errors import InputError
-from activeindex.indexing.index_files import read_index
+from activeindex.indexing.artefact import read_index
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.search import add, search, set_nprobe
 from activeindex.indexing.training import Metric

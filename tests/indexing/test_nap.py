@@ -10,7 +10,7 @@ from activeindex.errors import InputError
 from activeindex.indexing.nap import nuisance_projection
 from activeindex.indexing.quantiser import Features, Quantiser
 from activeindex.indexing.search import add, search, set_nprobe
-from activeindex.indexing.training import Metric, train_index
+from activeindex.indexing.training import Metric, train_faiss
 from activeindex.indexing.unwrap import unwrapped
 from tests.indexing.trained import features
 
@@ -37,7 +37,7 @@ def edited(rows: Features, seed: int) -> Features:
 
 def trained(factory: str, metric: Metric = "L2") -> faiss.Index:
     rows = features(800)
-    return train_index(rows, factory, metric, [edited(rows, 1), edited(rows, 2)])
+    return train_faiss(rows, factory, metric, [edited(rows, 1), edited(rows, 2)])
 
 
 @settings(max_examples=20, deadline=None)
@@ -63,7 +63,10 @@ def test_it_takes_out_the_directions_that_edits_move_features_along() -> None:
 def test_edited_copies_get_the_code_of_their_image(factory: str, metric: Metric) -> None:
     rows = features(200, seed=3)
     far = np.random.default_rng(4).normal(size=(200, 2)).astype(np.float32) @ directions()
-    there, plain = Quantiser(trained(factory, metric)), train_index(rows, "IVF16,PQ8x4np", metric)
+    there, plain = (
+        Quantiser(trained(factory, metric)),
+        train_faiss(rows, "IVF16,PQ8x4np", metric),
+    )
     own, copies = there.encode(rows), there.encode(rows + 3.0 * far)
     assert (own == copies).all(axis=1).mean() > 0.85
     lost = Quantiser(plain).encode(rows) != Quantiser(plain).encode(rows + 3.0 * far)
@@ -89,7 +92,7 @@ def test_a_reconstruction_is_that_of_the_index_behind_the_projection() -> None:
 def test_copies_are_found_in_one_list_that_a_plain_index_loses(factory: str) -> None:
     rows = features(300, seed=3)
     found = []
-    plain = train_index(features(800), factory.removeprefix("NAP2,"), "L2")
+    plain = train_faiss(features(800), factory.removeprefix("NAP2,"), "L2")
     for index in (trained(factory), plain):
         add(index, rows)
         set_nprobe(index, 1)
@@ -119,19 +122,19 @@ def test_an_index_file_is_an_ordinary_one() -> None:
 def test_what_cannot_be_trained_is_named(factory: str, copies: int, message: str) -> None:
     rows = features(200)
     with pytest.raises(InputError, match=message):
-        train_index(rows, factory, "L2", [edited(rows, 1)] * copies)
+        train_faiss(rows, factory, "L2", [edited(rows, 1)] * copies)
 
 
 def test_copies_of_other_images_are_refused() -> None:
     rows = features(200)
     with pytest.raises(InputError, match=r"copies of the 200 training images, of .* found 100 of"):
-        train_index(rows, "NAP2,IVF16,Flat", "L2", [edited(rows, 1)[:100]])
+        train_faiss(rows, "NAP2,IVF16,Flat", "L2", [edited(rows, 1)[:100]])
 
 
 def test_copies_that_do_not_move_are_refused() -> None:
     rows = features(200)
     with pytest.raises(InputError, match=r"NAP3: expected edited copies that move in 3 .* found 0"):
-        train_index(rows, "NAP3,IVF16,Flat", "L2", [rows])
+        train_faiss(rows, "NAP3,IVF16,Flat", "L2", [rows])
     along = features(200, seed=1)[:, :1] * directions(1)
     with pytest.raises(InputError, match=r"NAP3: expected edited copies that move in 3 .* found 1"):
         nuisance_projection(rows.astype(np.float64), [rows + along.astype(np.float64)], 3)
@@ -141,5 +144,5 @@ def test_one_direction_of_many_is_taken_out_of_a_reconstruction() -> None:
     rows = features(60, dimension=1200)
     everywhere = np.full((1, 1200), 1200**-0.5, np.float32)
     far = np.random.default_rng(1).normal(size=(60, 1)).astype(np.float32) * everywhere
-    index = train_index(rows, "NAP1,SQ8", "L2", [rows + far])
+    index = train_faiss(rows, "NAP1,SQ8", "L2", [rows + far])
     assert np.abs(Quantiser(index).reconstruct(rows) @ everywhere.T).max() < 1e-3

@@ -17,7 +17,7 @@ from activeindex.identity import QuantiserIdentity
 from activeindex.images.levels import Pixels, to_tensor
 from activeindex.images.resizing import resize_square
 from activeindex.indexing.quantiser import Quantiser
-from activeindex.indexing.training import Metric, train_index
+from activeindex.indexing.training import Metric, train_faiss
 from activeindex.indexing.unwrap import transforms_of
 from tests.indexing.trained import FACTORIES, KINDS, Array, copy_of, features, trained
 
@@ -145,7 +145,10 @@ def test_an_untrained_index_is_refused(factory: str) -> None:
     ],
 )
 def test_id_maps_and_refinements_are_looked_through(wrapped: str, factory: str) -> None:
-    outer, inner = Quantiser(train_index(features(800), wrapped, "L2")), Quantiser(trained(factory))
+    outer, inner = (
+        Quantiser(train_faiss(features(800), wrapped, "L2")),
+        Quantiser(trained(factory)),
+    )
     queries = features(20, seed=1)
     assert outer.code_size == inner.code_size
     # FAISS trains the same way inside the wrapper, so the codes are the same.
@@ -168,7 +171,7 @@ def test_the_coarse_centroid_is_the_nearest_one(factory: str, metric: Metric) ->
 
 def test_a_whitening_is_reversed_whatever_the_unit_of_the_features() -> None:
     rows = 4000.0 * features(300, dimension=16)
-    found = Quantiser(train_index(rows, "PCAW16,Flat", "L2")).reconstruct(rows)
+    found = Quantiser(train_faiss(rows, "PCAW16,Flat", "L2")).reconstruct(rows)
     assert np.abs(found - rows).max() < 1e-3 * np.abs(rows).max()
 
 
@@ -187,7 +190,7 @@ def test_the_coarse_centroid_behind_a_rotation_is_turned_back() -> None:
 
 
 def test_the_coarse_centroid_of_a_wrapped_index_is_that_of_the_index() -> None:
-    wrapped = train_index(features(800), "IDMap,IVF16,PQ8x8np,RFlat", "L2")
+    wrapped = train_faiss(features(800), "IDMap,IVF16,PQ8x8np,RFlat", "L2")
     queries = features(10, seed=1)
     found = Quantiser(wrapped).coarse_centroids(queries)
     assert np.array_equal(found, Quantiser(trained("IVF16,PQ8x8np")).coarse_centroids(queries))

@@ -4,7 +4,7 @@ import pytest
 from activeindex.errors import InputError, ShapeError
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.search import add, search, set_nprobe, set_search_parameters
-from activeindex.indexing.training import train_index
+from activeindex.indexing.training import train_faiss
 from tests.indexing.trained import copy_of, features, trained
 
 
@@ -45,7 +45,7 @@ def test_more_probes_find_more_on_inverted_lists(factory: str) -> None:
 
 
 def test_probes_reach_the_lists_of_a_wrapped_index() -> None:
-    index = train_index(features(800), "IDMap,IVF16,Flat,RFlat", "L2")
+    index = train_faiss(features(800), "IDMap,IVF16,Flat,RFlat", "L2")
     index.add_with_ids(features(800, seed=3), np.arange(800))
     set_nprobe(index, 16)
     assert (search(index, features(50, seed=1), 100).ids >= 0).all()
@@ -64,7 +64,7 @@ def test_probes_do_nothing_to_an_index_without_lists(factory: str) -> None:
 
 @pytest.mark.parametrize("factory", ["IDMap,Flat", "IDMap2,PQ8x4np", "PCA32,IDMap,Flat", "Flat"])
 def test_features_get_the_ids_of_their_order(factory: str) -> None:
-    index, stored = train_index(features(800), factory, "L2"), features(40, seed=3)
+    index, stored = train_faiss(features(800), factory, "L2"), features(40, seed=3)
     add(index, stored[:25])
     add(index, stored[25:])
     assert index.ntotal == 40
@@ -98,7 +98,7 @@ def test_what_cannot_be_searched_is_refused() -> None:
 def test_parameters_reach_the_part_that_they_are_of(
     factory: str, parameters: str, more: str
 ) -> None:
-    index, queries = train_index(features(800), factory, "L2"), features(50, seed=1)
+    index, queries = train_faiss(features(800), factory, "L2"), features(50, seed=1)
     stored = features(800, seed=3)
     add(index, stored)
     nearest = ((queries[:, None] - stored[None]) ** 2).sum(2).argmin(1)

@@ -1,4 +1,4 @@
-"""The faces of a cell: on which side of them a feature is filed under the same code."""
+"""The half-spaces of a cell: on which side of them a feature is filed under the same code."""
 
 import faiss
 import numpy as np
@@ -8,7 +8,7 @@ import torch
 
 from activeindex.errors import ShapeError
 from activeindex.indexing.quantiser import Features, Quantiser
-from activeindex.indexing.training import Metric, train_index
+from activeindex.indexing.training import Metric, train_faiss
 from activeindex.indexing.unwrap import unwrapped
 
 CODES: tuple[tuple[str, Metric], ...] = (
@@ -50,13 +50,13 @@ def test_features_behind_every_face_and_no_others_fall_into_the_same_list(
     factory: str, metric: Metric
 ) -> None:
     copies = [features(2)] if factory.startswith("NAP") else []
-    index = train_index(features(0), factory, metric, copies)
+    index = train_faiss(features(0), factory, metric, copies)
     quantiser, queries = Quantiser(index), features(1, 300)
     lists = lists_of(index, queries)
     for row in range(5):
-        faces = quantiser.faces(queries[row : row + 1])
-        assert faces is not None
-        nearest = faces.depth(torch.from_numpy(queries)).min(dim=1).values.numpy()
+        half_spaces = quantiser.half_spaces(queries[row : row + 1])
+        assert half_spaces is not None
+        nearest = half_spaces.margin(torch.from_numpy(queries)).min(dim=1).values.numpy()
         clear = np.abs(nearest) > 1e-5
         assert ((nearest > 0) == (lists == lists[row]))[clear].all()
         assert nearest[row] > -1e-5
@@ -66,7 +66,7 @@ def test_features_behind_every_face_and_no_others_fall_into_the_same_list(
 def test_behind_the_face_of_a_code_it_is_nearer_than_one_at_the_centroid(
     factory: str, metric: Metric
 ) -> None:
-    index = train_index(features(0), factory, metric)
+    index = train_faiss(features(0), factory, metric)
     query, inverted = features(1, 1), faiss.extract_index_ivf(index)
     face = Quantiser(index).centroid_half_space(query)
     assert face is not None
@@ -80,14 +80,14 @@ def test_behind_the_face_of_a_code_it_is_nearer_than_one_at_the_centroid(
         gain = np.square(seen - centroid).sum(axis=1) - np.square(seen - code).sum(axis=1)
     else:
         gain = seen @ (code - centroid)
-    depth = face.depth(torch.from_numpy(near))[:, 0].numpy()
+    margin = face.margin(torch.from_numpy(near))[:, 0].numpy()
     clear = np.abs(gain) > 1e-4
-    assert ((depth > 0) == (gain > 0))[clear].all()
+    assert ((margin > 0) == (gain > 0))[clear].all()
     assert 0 < (gain > 0).sum() < len(gain)
 
 
 def test_a_code_at_the_centroid_has_no_face() -> None:
-    index = train_index(features(0), "IVF32,Flat", "L2")
+    index = train_faiss(features(0), "IVF32,Flat", "L2")
     centroid = faiss.extract_index_ivf(index).quantizer.reconstruct_n(0, 1)
     assert Quantiser(index).centroid_half_space(centroid) is None
 
@@ -95,19 +95,19 @@ def test_a_code_at_the_centroid_has_no_face() -> None:
 @pytest.mark.parametrize("factory", ["PQ8x4np", "SQ8", "LSH", "HNSW16,Flat"])
 def test_without_inverted_lists_there_is_no_centroid_to_part_from(factory: str) -> None:
     assert (
-        Quantiser(train_index(features(0), factory, "L2")).centroid_half_space(features(1, 1))
+        Quantiser(train_faiss(features(0), factory, "L2")).centroid_half_space(features(1, 1))
         is None
     )
 
 
 @pytest.mark.parametrize("factory", ["LSH", "LSHrt", "LSHt", "PCA8,LSH"])
 def test_features_behind_every_face_have_the_same_bits(factory: str) -> None:
-    index = train_index(features(0, dimension=16), factory, "L2")
+    index = train_faiss(features(0, dimension=16), factory, "L2")
     quantiser, queries = Quantiser(index), features(1, 300, dimension=16)
-    faces = quantiser.faces(queries[:1])
-    assert faces is not None
+    half_spaces = quantiser.half_spaces(queries[:1])
+    assert half_spaces is not None
     moved: Features = queries[:1] + np.float32(0.2) * queries
-    nearest = faces.depth(torch.from_numpy(moved)).min(dim=1).values.numpy()
+    nearest = half_spaces.margin(torch.from_numpy(moved)).min(dim=1).values.numpy()
     same = (quantiser.encode(moved) == quantiser.encode(queries[:1])).all(axis=1)
     clear = np.abs(nearest) > 1e-5
     assert ((nearest > 0) == same)[clear].all()
@@ -115,34 +115,34 @@ def test_features_behind_every_face_have_the_same_bits(factory: str) -> None:
 
 
 def test_depth_is_the_distance_to_the_face() -> None:
-    index = train_index(features(0), "IVF32,Flat", "L2")
+    index = train_faiss(features(0), "IVF32,Flat", "L2")
     query = features(1, 1)
-    faces = Quantiser(index).faces(query)
-    assert faces is not None
+    half_spaces = Quantiser(index).half_spaces(query)
+    assert half_spaces is not None
     start = torch.from_numpy(query)
-    depth = faces.depth(start)[0]
-    for face in (int(depth.argmin()), int(depth.argmax())):
-        on_it = start - depth[face] * faces.normals[0, face]
-        assert faces.depth(on_it)[0, face] == pytest.approx(0.0, abs=1e-5)
+    margin = half_spaces.margin(start)[0]
+    for face in (int(margin.argmin()), int(margin.argmax())):
+        on_it = start - margin[face] * half_spaces.normals[0, face]
+        assert half_spaces.margin(on_it)[0, face] == pytest.approx(0.0, abs=1e-5)
 
 
 def test_features_are_brought_to_unit_length_where_the_index_does_so() -> None:
-    index = train_index(features(0), "L2norm,IVF32,Flat", "L2")
+    index = train_faiss(features(0), "L2norm,IVF32,Flat", "L2")
     query = features(1, 1)
-    faces = Quantiser(index).faces(np.float32(3.0) * query)
-    assert faces is not None
+    half_spaces = Quantiser(index).half_spaces(np.float32(3.0) * query)
+    assert half_spaces is not None
     start = torch.from_numpy(query)
-    torch.testing.assert_close(faces.depth(start), faces.depth(3.0 * start))
+    torch.testing.assert_close(half_spaces.margin(start), half_spaces.margin(3.0 * start))
 
 
 @pytest.mark.parametrize("factory", ["Flat", "SQ8", "HNSW16,Flat", "PCA32,ITQ32,LSH"])
 def test_an_index_without_cells_has_no_faces(factory: str) -> None:
-    assert Quantiser(train_index(features(0), factory, "L2")).faces(features(1, 1)) is None
+    assert Quantiser(train_faiss(features(0), factory, "L2")).half_spaces(features(1, 1)) is None
 
 
 def test_one_feature_at_a_time() -> None:
-    quantiser = Quantiser(train_index(features(0), "IVF32,Flat", "L2"))
+    quantiser = Quantiser(train_faiss(features(0), "IVF32,Flat", "L2"))
     with pytest.raises(ShapeError, match=r"expected shape \(1, 64\)"):
-        quantiser.faces(features(1, 2))
+        quantiser.half_spaces(features(1, 2))
     with pytest.raises(ShapeError, match=r"expected shape \(1, 64\)"):
         quantiser.centroid_half_space(features(1, 2))

@@ -6,7 +6,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from activeindex.indexing.training import Metric, train_index
+from activeindex.indexing.training import Metric, train_faiss
 
 Array = npt.NDArray[np.float32]
 
@@ -48,7 +48,7 @@ def trained(factory: str, metric: Metric = "L2", dimension: int = 64) -> faiss.I
 
 
 def newly_trained(factory: str, metric: Metric = "L2", dimension: int = 64) -> faiss.Index:
-    return train_index(features(800, dimension), factory, metric)
+    return train_faiss(features(800, dimension), factory, metric)
 
 
 _kept = functools.cache(newly_trained)

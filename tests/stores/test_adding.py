@@ -12,7 +12,7 @@ from activeindex.errors import ActiveIndexError, InputError
 from activeindex.extractors.feature_files import read_features
 from activeindex.indexing.artefact import TrainedIndex
 from activeindex.indexing.quantiser import Quantiser
-from activeindex.indexing.training import train_index
+from activeindex.indexing.training import train_faiss
 from activeindex.stores.adding import add_features, read_activations, read_names
 from activeindex.stores.records import Batch
 from activeindex.stores.store import Store
@@ -123,7 +123,7 @@ def test_a_feature_beside_the_border_of_its_list_may_have_another_code() -> None
 def test_the_code_of_a_list_that_the_index_lacks_is_another_code() -> None:
     """As with --force: an index of more lists, whose codes are as long, gave the records."""
     many, few = (
-        Quantiser(train_index(features(800), "IVF64,PQ8x8np", "L2")),
+        Quantiser(train_faiss(features(800), "IVF64,PQ8x8np", "L2")),
         Quantiser(index_of("IVF16,PQ8x8np")),
     )
     values = features(50, seed=5)

@@ -9,8 +9,7 @@ from activeindex.experiment.settings import IndexSettings
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.feature_files import FeatureFile, read_copies, read_features
 from activeindex.identity import check_extractors
-from activeindex.indexing.artefact import load_or_train
-from activeindex.indexing.index_files import read_index
+from activeindex.indexing.artefact import load_or_train, read_index
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.search import add, set_nprobe, set_search_parameters
 

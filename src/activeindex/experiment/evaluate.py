@@ -47,9 +47,8 @@ from activeindex.images.folder import list_images
 from activeindex.images.levels import Pixels
 from activeindex.images.quality import Quality, measure_quality
 from activeindex.images.resizing import to_square
-from activeindex.indexing.artefact import TrainedIndex
+from activeindex.indexing.artefact import Manifest, TrainedIndex
 from activeindex.indexing.coerce import FeaturesLike, IndexLike, as_features, as_quantiser
-from activeindex.indexing.manifest import Manifest
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.search import add, set_nprobe, set_search_parameters
 from activeindex.runtime.files import check_file, write_json, write_text

@@ -19,7 +19,7 @@ from typing import Any
 import faiss
 import torch
 
-from activeindex.indexing.manifest import library_versions
+from activeindex.indexing.artefact import library_versions
 from activeindex.runtime.files import output_error
 
 TIMES_FILE = "times.jsonl"

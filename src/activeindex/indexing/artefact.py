@@ -1,38 +1,52 @@
-"""A trained index as an artefact: one small folder from which activation needs nothing else."""
+"""A trained index as an artefact: its file, its manifest, and the checks before it is used again.
+
+A folder holds ``index.faiss`` and ``manifest.json``, and activation needs nothing else. A cache
+folder of ``activeindex main`` holds pairs of files instead, named after factory string and metric.
+"""
 
 import hashlib
 import os
+import platform
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 import faiss
 import numpy as np
 import numpy.typing as npt
 
+from activeindex import __version__
 from activeindex.errors import InputError
 from activeindex.identity import ExtractorIdentity, QuantiserIdentity, check_extractors, same
-from activeindex.indexing.index_files import check_same_kind, index_path, read_index
-from activeindex.indexing.manifest import Manifest, library_versions
 from activeindex.indexing.nap import check_wanted
 from activeindex.indexing.quantiser import Quantiser
-from activeindex.indexing.training import Metric, train_index
+from activeindex.indexing.training import Metric, faiss_reason, new_index, train_faiss
+from activeindex.indexing.unwrap import inner_index, transforms_of
 from activeindex.runtime.files import (
     check_there,
     check_writable,
     file_hash,
     output_error,
+    read_json,
     whole_file,
+    write_json,
 )
 
 INDEX_FILE = "index.faiss"
 MANIFEST_FILE = "manifest.json"
 
+_CLASSES_IN_FILES = {
+    "IndexFlatL2": "IndexFlat",
+    "IndexFlatIP": "IndexFlat",
+    "OPQMatrix": "LinearTransform",
+}
+"""FAISS builds some kinds as one class and reads them from a file as another."""
+
 
 class TrainingFeatures(Protocol):
-    """Features that an index is trained on, and where they come from."""
+    """Features that an index is trained on, and their origin."""
 
     @property
     def values(self) -> npt.NDArray[np.float32]:
@@ -47,14 +61,78 @@ class TrainingFeatures(Protocol):
 
 
 @dataclass(frozen=True)
+class Manifest:
+    """The origin of a trained index.
+
+    Attributes:
+        idx_factory: FAISS factory string.
+        quant: Metric, ``L2`` or ``IP``.
+        dimension: Number of values in a feature.
+        extractor: The extractor of the training features, if it is known.
+        training_features: Number of training features.
+        training_sha256: Hash of their values.
+        sha256: Hash of the FAISS file.
+        libraries: Versions of the libraries that trained it.
+        edited_sha256: Hashes of the features of edited copies, for ``NAP``.
+    """
+
+    idx_factory: str
+    quant: Metric
+    dimension: int
+    extractor: ExtractorIdentity | None
+    training_features: int
+    training_sha256: str
+    sha256: str
+    libraries: dict[str, str]
+    edited_sha256: list[str] = field(default_factory=list)
+
+    @property
+    def identity(self) -> QuantiserIdentity:
+        """The identity of the index."""
+        return QuantiserIdentity(f"{self.idx_factory} {self.quant}", self.sha256)
+
+    def write(self, path: Path) -> None:
+        """Write the manifest as JSON."""
+        write_json(path, asdict(self))
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a manifest.
+
+        Raises:
+            InputError: If the file is not one.
+        """
+        value: dict[str, Any] = read_json(path)
+        required = [each.name for each in fields(cls) if each.default_factory is MISSING]
+        missing = [name for name in required if name not in value]
+        if missing:
+            raise InputError(
+                f"{path}: expected the manifest of an index, found no {', '.join(missing)}"
+            )
+        known = {each.name: value[each.name] for each in fields(cls) if each.name in value}
+        extractor = ExtractorIdentity.from_json(known["extractor"], value.get("extractor_sha256"))
+        return cls(**{**known, "extractor": extractor})
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions that the codes of an index may depend on."""
+    return {
+        "activeindex": __version__,
+        "faiss": faiss.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+@dataclass(frozen=True)
 class TrainedIndex:
-    """A trained, empty index and what is known of it.
+    """A trained, empty index and its origin.
 
     Attributes:
         path: Its FAISS file; None until it is saved.
         index: The index.
-        manifest: What it was made of; None for a file of another program.
-        identity: What identifies it.
+        manifest: Its origin; None for a file of another program.
+        identity: Its identity.
     """
 
     path: Path | None
@@ -62,22 +140,31 @@ class TrainedIndex:
     manifest: Manifest | None
     identity: QuantiserIdentity
 
+    def __str__(self) -> str:
+        return str(self.path or self.identity)
+
     @property
     def quantiser(self) -> Quantiser:
-        """Its quantiser.
+        """The quantiser of the index.
 
         Raises:
             NoTargetError: If the index has no reconstructions.
         """
         return Quantiser(self.index, self.identity)
 
+    @property
+    def extractor(self) -> ExtractorIdentity | None:
+        """The extractor of its training features, if it is known."""
+        return None if self.manifest is None else self.manifest.extractor
+
     @classmethod
-    def read(cls, path: Path) -> "TrainedIndex":
-        """Reads the folder that :func:`train_folder` wrote, or a FAISS file.
+    def read(cls, path: str | os.PathLike[str]) -> "TrainedIndex":
+        """Read the folder of ``activeindex train_index`` or of :meth:`save`, or a FAISS file.
 
         Raises:
             InputError: If there is no trained index, or it is not the one of its manifest.
         """
+        path = Path(path)
         check_there(path, "index", "a trained index, folder or file")
         if path.is_dir():
             file, manifest_file = path / INDEX_FILE, path / MANIFEST_FILE
@@ -97,20 +184,13 @@ class TrainedIndex:
             )
         return cls(file, index, manifest, manifest.identity)
 
-    def __str__(self) -> str:
-        return str(self.path or self.identity)
-
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Writes the folder that :meth:`read` reads, whole or not at all.
+        """Write the folder that :meth:`read` reads, whole or not at all.
 
         Raises:
             InputError: If the folder holds another index, or this one has no manifest.
         """
         folder = Path(folder)
-        if self.manifest is None:
-            raise InputError(
-                f"{self}: expected an index of train_index, found one without manifest"
-            )
         if folder.exists():
             there = TrainedIndex.read(folder)
             if there.identity != self.identity:
@@ -123,28 +203,32 @@ class TrainedIndex:
         beside = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
         try:
             beside.mkdir(parents=True)
-            self.manifest.write(beside / MANIFEST_FILE)
-            with whole_file(beside / INDEX_FILE) as file:
-                faiss.serialize_index(self.index).tofile(file)
+            self.write(beside / INDEX_FILE, beside / MANIFEST_FILE)
             beside.rename(folder)
         except OSError as error:
             raise output_error(folder, error) from error
         finally:
             shutil.rmtree(beside, ignore_errors=True)
 
-    @property
-    def extractor(self) -> ExtractorIdentity | None:
-        """The extractor of the features that it was trained on, if that is known."""
-        return None if self.manifest is None else self.manifest.extractor
+    def write(self, file: Path, manifest_file: Path) -> None:
+        """Write the index and its manifest to two files."""
+        if self.manifest is None:
+            raise InputError(
+                f"{self}: expected an index of train_index, found one without manifest"
+            )
+        # The manifest comes first: an index without one would pass for trained by another program.
+        self.manifest.write(manifest_file)
+        with whole_file(file) as beside:
+            faiss.serialize_index(self.index).tofile(beside)
 
     def check_extractor(
         self, extractor: ExtractorIdentity | None, dimension: int | None = None
     ) -> None:
-        """Checks that the index was trained on features of an extractor, if that is known.
+        """Check that the index was trained on features of an extractor, if that is known.
 
         Args:
             extractor: Of the features.
-            dimension: Of its features; the index's by default.
+            dimension: Of the features; the index's by default.
 
         Raises:
             InputError: If it was trained on those of another one.
@@ -152,49 +236,77 @@ class TrainedIndex:
         here = self.index.d
         check_extractors(self, self.extractor, extractor, (here, dimension or here))
 
+    def check_origin(self, wanted: Manifest, advice: str) -> None:
+        """Check that the index was trained as ``wanted`` says, as far as both are known.
 
-@dataclass(frozen=True)
-class _Recipe:
-    """What an index is made of; see :func:`~activeindex.indexing.training.train_index`."""
-
-    features: TrainingFeatures
-    factory: str
-    metric: Metric
-    edited: Sequence[TrainingFeatures]
-
-    def __post_init__(self) -> None:
-        if self.edited:
-            check_wanted(self.factory, self.edited)
-
-    def train(self) -> faiss.Index:
-        """The index, trained; raises InputError where that is impossible."""
-        wanted = self.features.extractor
-        for each in self.edited:
-            if not same(wanted, each.extractor):
+        Raises:
+            InputError: If it was not; the message ends in ``advice``.
+        """
+        if self.manifest is None:
+            return
+        found = self.manifest
+        if same(found.extractor, wanted.extractor):  # One that 0.1 wrote may differ in its fields.
+            found = replace(found, extractor=wanted.extractor)
+        for name in ("idx_factory", "quant", "extractor", "training_sha256", "edited_sha256"):
+            here, there = getattr(wanted, name), getattr(found, name)
+            if name == "edited_sha256":  # The order of the copies does not matter.
+                here, there = " ".join(sorted(here)), " ".join(sorted(there))
+                # Once the index is trained, the copies may be gone.
+                here = here or there
+            if here != there:
                 raise InputError(
-                    f"fts_edited_path: expected features of {wanted}, as in fts_training_path, "
-                    f"found features of {each.extractor}"
+                    f"{self}: expected an index trained with {name} {here}, found {there}; "
+                    f"{advice}, or what it was trained with"
                 )
-        copies = [each.values for each in self.edited]
-        return train_index(self.features.values, self.factory, self.metric, copies)
 
-    def manifest(self, index: faiss.Index) -> Manifest:
-        """The manifest of the index that was trained."""
-        return Manifest(
-            idx_factory=self.factory,
-            quant=self.metric,
-            dimension=index.d,
-            extractor=self.features.extractor,
-            training_features=len(self.features.values),
-            training_sha256=self.features.hash(),
-            sha256=hashlib.sha256(faiss.serialize_index(index).tobytes()).hexdigest(),
-            libraries=library_versions(),
-            edited_sha256=[each.hash() for each in self.edited],
-        )
 
-    def hashes(self) -> str | None:
-        """Of the features of edited copies, if there are any; their order does not matter."""
-        return " ".join(sorted(each.hash() for each in self.edited)) or None
+def train(
+    features: TrainingFeatures,
+    factory: str,
+    metric: Metric = "L2",
+    edited: Sequence[TrainingFeatures] = (),
+) -> TrainedIndex:
+    """Train an index in memory.
+
+    Args:
+        features: Training features.
+        factory: A factory string; see :func:`~activeindex.indexing.training.new_index`.
+        metric: ``"L2"`` or ``"IP"``.
+        edited: Features of edited copies of the same images, for ``NAP``.
+
+    Raises:
+        InputError: If training is impossible.
+        NoTargetError: If the index has no reconstructions to aim at.
+    """
+    for each in edited:
+        if not same(features.extractor, each.extractor):
+            raise InputError(
+                f"fts_edited_path: expected features of {features.extractor}, as in "
+                f"fts_training_path, found features of {each.extractor}"
+            )
+    copies = [each.values for each in edited]
+    index = train_faiss(features.values, factory, metric, copies)
+    Quantiser(index)  # Refused before anything is written.
+    sha256 = hashlib.sha256(faiss.serialize_index(index).tobytes()).hexdigest()
+    manifest = replace(_manifest(features, factory, metric, edited), sha256=sha256)
+    return TrainedIndex(None, index, manifest, manifest.identity)
+
+
+def _manifest(
+    features: TrainingFeatures, factory: str, metric: Metric, edited: Sequence[TrainingFeatures]
+) -> Manifest:
+    """Return the manifest of an index, but for the hash that it has when it is trained."""
+    return Manifest(
+        idx_factory=factory,
+        quant=metric,
+        dimension=features.values.shape[1],
+        extractor=features.extractor,
+        training_features=len(features.values),
+        training_sha256=features.hash(),
+        sha256="",
+        libraries=library_versions(),
+        edited_sha256=[each.hash() for each in edited],
+    )
 
 
 def train_folder(
@@ -204,44 +316,28 @@ def train_folder(
     metric: Metric,
     edited: Sequence[TrainingFeatures] = (),
 ) -> TrainedIndex:
-    """Trains an index and writes it with its manifest; the folder appears whole or not at all.
+    """Train an index and save it; a folder that is there must hold the same.
 
     Args:
-        folder: Where to; if it is there already, it must hold the same.
-        features: What to train on.
-        factory: A factory string; see :func:`~activeindex.indexing.training.new_index`.
-        metric: ``"L2"`` or ``"IP"``.
-        edited: Features of edited copies of the same images, if the factory string asks for them.
+        folder: Folder of the index.
+        features: See :func:`train`.
+        factory: See :func:`train`.
+        metric: See :func:`train`.
+        edited: See :func:`train`.
 
     Raises:
         InputError: If training is impossible, or the folder holds something else.
         NoTargetError: If the index has no reconstructions to aim at.
     """
-    recipe = _Recipe(features, factory, metric, edited)
+    if edited:
+        check_wanted(factory, edited)
     if folder.exists():
         there = TrainedIndex.read(folder)
-        _check_made_of(there, recipe, "give another folder")
+        there.check_origin(_manifest(features, factory, metric, edited), "give another folder")
         return there
     check_writable(folder.parent)
-    _trained(recipe).save(folder)
+    train(features, factory, metric, edited).save(folder)
     return TrainedIndex.read(folder)
-
-
-def train(
-    features: TrainingFeatures,
-    factory: str,
-    metric: Metric,
-    edited: Sequence[TrainingFeatures] = (),
-) -> TrainedIndex:
-    """Trains an index in memory; see :func:`train_folder`."""
-    return _trained(_Recipe(features, factory, metric, edited))
-
-
-def _trained(recipe: _Recipe) -> TrainedIndex:
-    index = recipe.train()
-    Quantiser(index)  # Refused before anything is written.
-    manifest = recipe.manifest(index)
-    return TrainedIndex(None, index, manifest, manifest.identity)
 
 
 def load_or_train(
@@ -253,55 +349,107 @@ def load_or_train(
     *,
     any_origin: bool = False,
 ) -> TrainedIndex:
-    """The trained index of a factory string in ``idx_dir``; trained when it is not there yet.
+    """Read the trained index of a factory string from a cache folder, or train it.
 
-    A file that is there must be what ``factory``, ``metric`` and the features' dimension say, and
-    where its manifest lies beside it (``.json``) it must have been trained on the same features.
+    A file that is there must be what ``factory``, ``metric`` and the features' dimension say; with
+    a manifest beside it (``.json``) it must have been trained on the same features.
 
     Args:
-        idx_dir: Where indexes are kept; see :func:`index_path`.
-        factory: A FAISS factory string.
-        metric: ``"L2"`` or ``"IP"``.
-        features: What it is, or should have been, trained on.
-        edited: Features of edited copies of the same images, if the factory string asks for them.
+        idx_dir: Cache folder; see :func:`index_path`.
+        factory: See :func:`train`.
+        metric: See :func:`train`.
+        features: See :func:`train`.
+        edited: See :func:`train`.
         any_origin: Whether to take an index that was trained on other features.
 
     Raises:
         InputError: If the file is another index than asked for, or training is impossible.
+        NoTargetError: If the index has no reconstructions to aim at.
     """
-    path, recipe = index_path(idx_dir, factory, metric), _Recipe(features, factory, metric, edited)
+    if edited:
+        check_wanted(factory, edited)
+    path = index_path(idx_dir, factory, metric)
     if path.exists():
-        trained = TrainedIndex.read(path)
-        check_same_kind(path, trained.index, factory, metric, features.values.shape[1])
+        there = TrainedIndex.read(path)
+        check_same_kind(path, there.index, factory, metric, features.values.shape[1])
         if not any_origin:
-            _check_made_of(trained, recipe, "give another idx_dir")
-        return trained
+            there.check_origin(_manifest(features, factory, metric, edited), "give another idx_dir")
+        return there
     check_writable(idx_dir)
-    index = recipe.train()
-    # The manifest comes first: an index without one would pass for trained by another program.
-    recipe.manifest(index).write(path.with_suffix(".json"))
-    with whole_file(path) as beside:
-        faiss.serialize_index(index).tofile(beside)
+    train(features, factory, metric, edited).write(path, path.with_suffix(".json"))
     return TrainedIndex.read(path)
 
 
-def _check_made_of(trained: TrainedIndex, recipe: _Recipe, advice: str) -> None:
-    if trained.manifest is None:
-        return
-    manifest, features = trained.manifest, recipe.features
-    # A note that 0.1 wrote differs as text: the identity of the same extractor is the wanted one.
-    extractors = manifest.extractor, features.extractor
-    found_extractor = features.extractor if same(*extractors) else manifest.extractor
-    for name, found, wanted in (
-        ("idx_factory", manifest.idx_factory, recipe.factory),
-        ("quant", manifest.quant, recipe.metric),
-        ("extractor", found_extractor, features.extractor),
-        ("training_sha256", manifest.training_sha256, features.hash()),
-        # Once it is trained, nobody has to keep the copies.
-        ("edited_sha256", " ".join(sorted(manifest.edited_sha256)), recipe.hashes()),
-    ):
-        if None not in (found, wanted) and found != wanted:
-            raise InputError(
-                f"{trained}: expected an index trained with {name} {wanted}, found {found}; "
-                f"{advice}, or what it was trained with"
-            )
+def index_path(idx_dir: Path, factory: str, metric: Metric) -> Path:
+    """Return the path of the trained index of a factory string in a cache folder."""
+    return idx_dir / f"idx={factory}_quant={metric}.index"
+
+
+def read_index(path: Path, *, mapped: bool = False) -> faiss.Index:
+    """Read a FAISS index file.
+
+    Args:
+        path: The file.
+        mapped: Whether to leave the codes on the disk, from where a search reads the pages that
+            it visits: opening takes no time, and memory holds the pages last used. Such an index
+            is for searching: FAISS 1.15 ends the process that adds to it.
+
+    Raises:
+        InputError: If the file is not one.
+    """
+    try:
+        return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
+    except (RuntimeError, MemoryError) as error:
+        raise InputError(f"{path}: expected a FAISS index file ({faiss_reason(error)})") from None
+
+
+def check_same_kind(
+    path: Path, index: faiss.Index, factory: str, metric: Metric, dimension: int
+) -> None:
+    """Check that an index is trained, empty and of a factory string, metric and dimension.
+
+    Raises:
+        InputError: If it is not, naming ``path``.
+    """
+    advice = "delete it, or give another idx_dir"
+    if index.d != dimension:
+        raise InputError(
+            f"{path}: expected an index for features of dimension {dimension}, "
+            f"found dimension {index.d}; {advice}"
+        )
+    expected, found = (_structure(i) for i in (new_index(factory, dimension, metric), index))
+    for name, wanted in expected.items():
+        if wanted != found[name]:
+            raise InputError(f"{path}: expected {name} {wanted}, found {found[name]}; {advice}")
+    if not index.is_trained or index.ntotal:
+        state = f"{index.ntotal} vectors in it" if index.is_trained else "an untrained one"
+        raise InputError(f"{path}: expected a trained, empty index, found {state}; {advice}")
+
+
+def _structure(index: faiss.Index) -> dict[str, Any]:
+    """Describe an index by everything that a factory string, a metric and a size decide."""
+    metrics = {faiss.METRIC_L2: "L2", faiss.METRIC_INNER_PRODUCT: "IP"}
+    inner: Any = faiss.downcast_index(index)
+    kinds = [_class_in_file(inner)]
+    while (lower := inner_index(inner)) is not None:
+        kinds += [_class_in_file(transform) for transform in transforms_of(inner)]
+        inner = lower
+        kinds.append(_class_in_file(inner))
+    pq = getattr(inner, "pq", None)
+    lists = isinstance(inner, faiss.IndexIVF)
+    coarse = _class_in_file(faiss.downcast_index(inner.quantizer)) if lists else "none"
+    return {
+        "metric": metrics.get(index.metric_type, str(index.metric_type)),
+        "type": " > ".join(kinds),
+        "inner dimension": inner.d,
+        "inverted lists": inner.nlist if lists else 0,
+        "coarse quantiser": coarse,
+        "bytes per code": getattr(inner, "code_size", 0),
+        "product quantiser": "none" if pq is None else f"{pq.M}x{pq.nbits}",
+    }
+
+
+def _class_in_file(part: object) -> str:
+    """Return the class of an index or a transform, the same before writing and after reading."""
+    name = type(part).__name__
+    return _CLASSES_IN_FILES.get(name, name)

@@ -1,11 +1,11 @@
-"""What edits do to features, taken out before an index sees them.
+"""Nuisance attribute projection: remove the directions that edits move features along.
 
-Some directions of the feature space say little about which image it is and much about what was done
-to it: features of all images in a screenshot move along them, say, and end up in one inverted list.
-Nuisance attribute projection (Solomonoff, Campbell and Boardman, ICASSP 2005) finds them among the
-differences between images and their edited copies, and projects features on what is orthogonal to
-them. FAISS has no such transform, but keeps it as a linear one, so the index file is an ordinary
-one. A factory string asks for it as for any transform: ``NAP16,IVF4096,PQ8x8``.
+Some directions of the feature space say little about the image and much about the edit: all
+screenshots move along them, say, and end up in one inverted list. Nuisance attribute projection
+(NAP; Solomonoff, Campbell and Boardman, ICASSP 2005) finds them among the differences between
+images and their edited copies, and projects features on their orthogonal complement. FAISS stores
+the projection as a linear transform, so the index file is an ordinary one. A factory string asks
+for it as for any transform: ``NAP16,IVF4096,PQ8x8``.
 """
 
 import re
@@ -21,19 +21,19 @@ from activeindex.indexing.unwrap import transforms_of
 
 _PREFIX = re.compile(r"NAP([1-9]\d*),(.+)")
 _ROWS = 1 << 16
-"""Rows that are read at a time; bounds the memory."""
+"""Rows read at a time; bounds the memory."""
 _NOTHING = 1e-12
-"""Share of the squares of all features below which a direction does not move."""
+"""Share of the features' squared norms below which a direction counts as not moved."""
 
 
 def split_factory(factory: str) -> tuple[int, str]:
-    """How many directions a factory string takes out, 0 for none, and FAISS's part of it."""
+    """Split a factory string into the number of directions to remove and FAISS's part of it."""
     found = _PREFIX.fullmatch(factory)
     return (int(found[1]), found[2]) if found else (0, factory)
 
 
 def check_wanted(factory: str, edited: Sequence[object]) -> None:
-    """Checks that features of edited copies are given where a factory string asks for them alone.
+    """Check that features of edited copies are given if and only if a factory string needs them.
 
     Raises:
         InputError: If they are missing, or nothing asks for them.
@@ -52,7 +52,7 @@ def check_wanted(factory: str, edited: Sequence[object]) -> None:
 
 
 def with_projection(index: faiss.Index) -> faiss.IndexPreTransform:
-    """An untrained index behind a projection that is not known yet."""
+    """Put a projection that is not known yet before an untrained index."""
     projection: Any = faiss.LinearTransform(index.d, index.d, False)
     if isinstance(index, faiss.IndexPreTransform):
         projection.this.disown()  # One that the factory made frees its transforms itself.
@@ -64,12 +64,12 @@ def with_projection(index: faiss.Index) -> faiss.IndexPreTransform:
 def nuisance_projection(
     features: npt.NDArray[np.float32], edited: Sequence[npt.NDArray[np.float32]], count: int
 ) -> npt.NDArray[np.float32]:
-    """The projection on what is orthogonal to the directions that edits move features along most.
+    """Compute the projection that removes the directions that edits move features along most.
 
     Args:
         features: Of images, ``(n, d)``.
-        edited: Of edited copies of the same images, a list of matrices ``(n, d)``.
-        count: How many directions to take out, 1 to ``d - 1``.
+        edited: Of edited copies of the same images, matrices ``(n, d)``.
+        count: Number of directions to remove, 1 to ``d - 1``.
 
     Returns:
         ``(d, d)``, symmetric and idempotent.
@@ -110,7 +110,7 @@ def nuisance_projection(
 
 
 def set_projection(index: faiss.Index, projection: npt.NDArray[np.float32]) -> None:
-    """Gives an index of :func:`with_projection` its projection ``(d, d)``."""
+    """Set the projection ``(d, d)`` of an index of :func:`with_projection`."""
     transform: Any = transforms_of(index)[0]  # The stubs do not know its matrix.
     faiss.copy_array_to_vector(np.ascontiguousarray(projection).ravel(), transform.A)
     transform.is_trained = True

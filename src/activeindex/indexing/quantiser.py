@@ -1,4 +1,4 @@
-"""What an index would store for a feature, without storing it."""
+"""The code and the reconstruction that an index gives to a feature, without an add."""
 
 import threading
 from collections.abc import Callable
@@ -12,54 +12,63 @@ import numpy.typing as npt
 from activeindex.errors import NoTargetError, ShapeError
 from activeindex.identity import QuantiserIdentity
 from activeindex.indexing.training import faiss_reason
-from activeindex.indexing.unwrap import unwrapped
+from activeindex.indexing.unwrap import class_name, matrix_of, unwrapped
 from activeindex.indexing.voronoi import HalfSpaces, centroid_half_space_of, half_spaces_of
 
 Features = npt.NDArray[np.float32]
 
 _LOCAL_SEARCH = threading.Lock()
-"""FAISS 1.15 times all local search quantisers of a process with one table, which threads break."""
+"""FAISS 1.15 times all local search quantisers of a process in one table, which threads corrupt."""
 
 
 class Quantiser:
     """The code and the reconstruction that an index gives to features.
 
-    Nothing is added to the index and nothing in it changes, so one quantiser serves any number of
-    threads. Reconstructions are bit-equal to what FAISS reconstructs after an add.
+    Nothing is added to the index and nothing in it changes, so threads may share a quantiser.
+    Reconstructions are bit-equal to those of FAISS after an add.
 
-    What does not code is looked through: id maps; graphs (HNSW, NSG), whose codes are in their
-    storage; and refinements, whose own vector is (nearly) the feature itself and therefore no
-    target: their base index is. Transforms that FAISS does not reverse, ITQ, whitening PCA and
-    projections, are reversed by the pseudo-inverse of their linear map.
+    Id maps are looked through, and graphs (HNSW, NSG), whose codes are in their storage. Of a
+    refinement the base index counts: its own vector is (nearly) the feature itself and therefore
+    no target. Transforms that FAISS does not reverse (ITQ, whitening PCA and projections) are
+    reversed by the pseudo-inverse of their linear map.
 
-    Pickled, the index travels with it, so it should be an empty one.
+    A pickled quantiser contains its index, which should be an empty one.
 
     Args:
-        index: A trained FAISS index; vectors that it holds are not looked at.
-        identity: What identifies it, for the records of activated images.
+        index: A trained FAISS index; vectors in it are ignored.
+        identity: Its identity, for the records of activated images.
 
     Raises:
         NoTargetError: If the index is not trained, or has no codes to reconstruct from.
+
+    Example:
+        >>> index = faiss.index_factory(8, "IVF2,PQ4x2np")
+        >>> index.train(np.random.default_rng(0).normal(size=(100, 8)).astype(np.float32))
+        >>> quantiser = Quantiser(index)
+        >>> features = np.ones((3, 8), np.float32)
+        >>> quantiser.encode(features).shape, quantiser.reconstruct(features).shape
+        ((3, 2), (3, 8))
     """
 
     def __init__(self, index: faiss.Index, identity: QuantiserIdentity | None = None) -> None:
         self.identity = identity
-        self.index = index  # Kept because it owns what the next line points into.
+        self.index = index  # Kept: it owns the memory of its parts.
         self._transforms, self._codec = unwrapped(index)
         _repair(self._codec)
-        local_search = "LocalSearch" in _kind(self._codec)
+        local_search = "LocalSearch" in class_name(self._codec)
         self._alone: AbstractContextManager[object] = (
             _LOCAL_SEARCH if local_search else nullcontext()
         )
         self.dimension: int = index.d
+        kind = class_name(index)
         if not index.is_trained:
-            raise NoTargetError(f"{_kind(index)}: the index is not trained, so it has no codes yet")
+            raise NoTargetError(f"{kind}: the index is not trained, so it has no codes yet")
         try:
             self._reversals = [_reversal(transform) for transform in reversed(self._transforms)]
             self.reconstruct(np.zeros((1, self.dimension), dtype=np.float32))
         except RuntimeError as error:
             raise NoTargetError(
-                f"{_kind(index)}: the index cannot reconstruct a feature from a code, so there is "
+                f"{kind}: the index cannot reconstruct a feature from a code, so there is "
                 f"nothing to aim at ({faiss_reason(error)})"
             ) from None
 
@@ -73,22 +82,19 @@ class Quantiser:
 
     @property
     def list_size(self) -> int:
-        """First bytes of a code, those of the number of its inverted list; 0 without lists."""
+        """Bytes at the start of a code that hold the number of its inverted list; 0 without."""
         inverted: Any = faiss.try_extract_index_ivf(self._codec)  # The stubs do not know all of it.
         return 0 if inverted is None else int(inverted.coarse_code_size())
 
     @property
     def direction_only(self) -> bool:
-        """Whether a reconstruction's norm says nothing about the feature's, as with binary codes.
-
-        Such a reconstruction is a direction: good for a cosine, of arbitrary length.
-        """
+        """True if reconstructions are directions of arbitrary length, as with binary codes."""
         return isinstance(self._codec, faiss.IndexLSH) or any(
             isinstance(transform, faiss.ITQTransform) for transform in self._transforms
         )
 
     def encode(self, features: Features) -> npt.NDArray[np.uint8]:
-        """The codes ``(n, code_size)`` of features ``(n, d)``.
+        """Return the codes ``(n, code_size)`` of features ``(n, d)``.
 
         Raises:
             ShapeError: If the features have another dimension than the index.
@@ -99,7 +105,7 @@ class Quantiser:
         return codes
 
     def decode(self, codes: npt.NDArray[np.uint8]) -> Features:
-        """The reconstructions ``(n, d)`` of codes ``(n, code_size)``.
+        """Return the reconstructions ``(n, d)`` of codes ``(n, code_size)``.
 
         Raises:
             ShapeError: If the codes have another size than this quantiser's.
@@ -109,7 +115,7 @@ class Quantiser:
         return self._reversed(self._codec.sa_decode(np.ascontiguousarray(codes)))
 
     def reconstruct(self, features: Features) -> Features:
-        """The reconstructions ``(n, d)`` that the index would make of features ``(n, d)``.
+        """Return the reconstructions ``(n, d)`` of features ``(n, d)``.
 
         Raises:
             ShapeError: If the features have another dimension than the index.
@@ -117,7 +123,7 @@ class Quantiser:
         return self.decode(self.encode(features))
 
     def coarse_centroids(self, features: Features) -> Features:
-        """The centroids ``(n, d)`` of the inverted lists that features ``(n, d)`` fall into.
+        """Return the centroids ``(n, d)`` of the inverted lists of features ``(n, d)``.
 
         Raises:
             NoTargetError: If the index has no inverted lists.
@@ -126,14 +132,14 @@ class Quantiser:
         cells = self.coarse_cells(features)
         if cells is None:
             raise NoTargetError(
-                f"{_kind(self._codec)}: the index has no inverted lists, so there is no coarse "
-                "centroid to aim at; use the target pq_recons"
+                f"{class_name(self._codec)}: the index has no inverted lists, so there is no "
+                "coarse centroid to aim at; use the target pq_recons"
             )
         coarse = faiss.extract_index_ivf(self._codec).quantizer
         return self._reversed(coarse.reconstruct_batch(cells))
 
     def coarse_cells(self, features: Features) -> npt.NDArray[np.int64] | None:
-        """The inverted lists ``(n,)`` that features ``(n, d)`` fall into; None without lists.
+        """Return the inverted lists ``(n,)`` of features ``(n, d)``; None without lists.
 
         Raises:
             ShapeError: If the features have another dimension than the index.
@@ -145,8 +151,8 @@ class Quantiser:
         cells: npt.NDArray[np.int64] = inverted.quantizer.assign(vectors, 1).ravel()
         return cells
 
-    def faces(self, feature: Features) -> HalfSpaces | None:
-        """The faces of the cell that a feature ``(1, d)`` is filed under.
+    def half_spaces(self, feature: Features) -> HalfSpaces | None:
+        """Return the half-spaces of the cell of a feature ``(1, d)``.
 
         Returns:
             None if the index has no cells: it compares every reconstruction, or is a graph.
@@ -157,8 +163,10 @@ class Quantiser:
         self._check_one(feature)
         return half_spaces_of(self._transforms, self._codec, feature)
 
+    faces = half_spaces
+
     def centroid_half_space(self, feature: Features) -> HalfSpaces | None:
-        """The face between the reconstruction of a feature ``(1, d)`` and its coarse centroid.
+        """Return the half-space between the reconstruction of ``(1, d)`` and its coarse centroid.
 
         Returns:
             None if the index has no inverted lists, or reconstructs the centroid itself.
@@ -196,9 +204,9 @@ def _repair(codec: faiss.Index) -> None:
 
 
 def _reversal(transform: faiss.VectorTransform) -> Callable[[Features], Features]:
-    """What undoes a transform, as far as it can be undone."""
+    """Return the function that undoes a transform, as far as it can be undone."""
     if isinstance(transform, faiss.ITQTransform):
-        # What comes before, centring and scaling to unit length, is lost up to the scale.
+        # The centring and scaling to unit length before it are lost up to the scale.
         return _pseudo_inverse(transform.pca_then_itq)
     if isinstance(transform, faiss.LinearTransform) and not _is_orthonormal(transform):
         return _pseudo_inverse(transform)
@@ -206,18 +214,18 @@ def _reversal(transform: faiss.VectorTransform) -> Callable[[Features], Features
 
 
 def _is_orthonormal(transform: faiss.LinearTransform) -> bool:
-    """FAISS 1.15 notes it of every transform that it reads from a file, whitening ones too."""
-    matrix = _matrix(transform)
+    """FAISS 1.15 says so of every transform that it reads from a file, even whitening ones."""
+    matrix = matrix_of(transform)
     small, large = (matrix, matrix.T) if len(matrix) <= len(matrix.T) else (matrix.T, matrix)
     product = small @ large
-    # A projection on all but one of many directions is nearly the identity, but for its rank.
+    # A projection that takes out few of many directions is nearly the identity, but for its rank.
     full = abs(np.trace(product) - len(small)) < 0.5
     return bool(full and np.allclose(product, np.eye(len(small)), atol=1e-3))
 
 
 def _pseudo_inverse(transform: faiss.LinearTransform) -> Callable[[Features], Features]:
-    matrix = _matrix(transform)
-    # A projection is its own, which takes long to find out in many dimensions.
+    matrix = matrix_of(transform)
+    # A projection is its own pseudo-inverse, which is slow to compute in many dimensions.
     square, scale = len(matrix) == len(matrix.T), 1e-4 * np.abs(matrix).max()
     projects = square and np.allclose(matrix @ matrix, matrix.T, rtol=0.0, atol=scale)
     inverse = matrix.T if projects else np.linalg.pinv(matrix)
@@ -228,15 +236,6 @@ def _pseudo_inverse(transform: faiss.LinearTransform) -> Callable[[Features], Fe
         return reversed_
 
     return reverse
-
-
-def _matrix(transform: faiss.LinearTransform) -> npt.NDArray[np.float64]:
-    values = faiss.vector_to_array(transform.A).reshape(transform.d_out, transform.d_in)
-    return values.astype(np.float64)
-
-
-def _kind(index: faiss.Index) -> str:
-    return type(faiss.downcast_index(index)).__name__
 
 
 def _from_bytes(data: npt.NDArray[np.uint8], identity: QuantiserIdentity | None) -> Quantiser:

@@ -1,4 +1,4 @@
-"""Asking an index for the nearest stored codes."""
+"""Searching an index for the nearest stored codes, and its search-time parameters."""
 
 import math
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from activeindex.errors import InputError, ShapeError
-from activeindex.indexing.unwrap import inner_index
+from activeindex.indexing.unwrap import class_name, inner_index
 
 _ROWS = 1 << 16
-"""Features that are added at a time; bounds the memory where they are mapped from a file."""
+"""Features added at a time; bounds the memory where they are mapped from a file."""
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """What an index returned for ``n`` queries, nearest first.
+    """Nearest neighbours of ``n`` queries, nearest first.
 
     Attributes:
         distances: ``(n, k)``; squared Euclidean distances (L2) or inner products (IP) between
@@ -29,7 +29,7 @@ class Neighbours:
 
 
 def add(index: faiss.Index, features: npt.NDArray[np.float32]) -> None:
-    """Stores features ``(n, d)``; their ids follow those that are there, 0, 1, ….
+    """Add features ``(n, d)`` to an index; their ids are 0, 1, …, after those that are there.
 
     Raises:
         ShapeError: If the features have another dimension than the index.
@@ -45,7 +45,7 @@ def add(index: faiss.Index, features: npt.NDArray[np.float32]) -> None:
 
 
 def _keeps_ids(index: faiss.Index) -> bool:
-    """Whether FAISS wants to be told the ids: an id map takes nothing without."""
+    """True if ids must be given: an id map refuses to add without."""
     inner = faiss.downcast_index(index)
     if isinstance(inner, faiss.IndexPreTransform):
         return _keeps_ids(inner.index)
@@ -53,7 +53,7 @@ def _keeps_ids(index: faiss.Index) -> bool:
 
 
 def search(index: faiss.Index, features: npt.NDArray[np.float32], k: int) -> Neighbours:
-    """The ``k`` nearest stored codes of each feature ``(n, d)``.
+    """Find the ``k`` nearest stored codes of each feature ``(n, d)``.
 
     Raises:
         ShapeError: If the features have another dimension than the index.
@@ -68,13 +68,13 @@ def search(index: faiss.Index, features: npt.NDArray[np.float32], k: int) -> Nei
 
 
 def set_search_parameters(index: faiss.Index, parameters: str) -> None:
-    """Sets search-time parameters by FAISS's names, through its parameter space.
+    """Set search-time parameters by FAISS's names, through its parameter space.
 
     Args:
         index: The index; wrappers pass parameters on.
         parameters: ``"nprobe=8,efSearch=64"``. ``nprobe``: inverted lists visited; ``efSearch``:
             candidates on an HNSW graph (``quantizer_efSearch`` where the graph finds the lists);
-            ``k_factor``: candidates per neighbour that a refinement orders again.
+            ``k_factor``: candidates per neighbour that a refinement re-ranks.
 
     Raises:
         InputError: If the text is malformed or the index has no such parameter.
@@ -88,14 +88,13 @@ def set_search_parameters(index: faiss.Index, parameters: str) -> None:
             value = math.nan
         if not equals or not math.isfinite(value) or value <= 0:
             raise InputError(f"search_params: expected NAME=NUMBER, found {part.strip()!r}")
-        # FAISS calls a refinement's factor k_factor_rf, to tell it from that of IVFPQR.
+        # FAISS calls a refinement's factor k_factor_rf; k_factor is that of IVFPQR.
         known = "k_factor_rf" if name == "k_factor" and refined else name
         try:
             space.set_index_parameter(index, known, value)
         except RuntimeError:
-            kind = type(faiss.downcast_index(index)).__name__
             raise InputError(
-                f"search_params: expected a parameter of {kind}, found {name!r}"
+                f"search_params: expected a parameter of {class_name(index)}, found {name!r}"
             ) from None
 
 
@@ -107,7 +106,7 @@ def _is_refined(index: faiss.Index) -> bool:
 
 
 def set_nprobe(index: faiss.Index, nprobe: int) -> None:
-    """Sets how many inverted lists a search visits; no effect on an index without them.
+    """Set the number of inverted lists that a search visits; an index without them ignores it.
 
     Raises:
         InputError: If ``nprobe`` is not positive.

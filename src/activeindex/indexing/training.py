@@ -1,4 +1,4 @@
-"""Training an index from a FAISS factory string."""
+"""Training a FAISS index from a factory string, with FAISS's failures as one-line errors."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,8 @@ METRICS: tuple[Metric, ...] = get_args(Metric)
 _FAISS_METRICS = {"L2": faiss.METRIC_L2, "IP": faiss.METRIC_INNER_PRODUCT}
 _INDEXES_WITHIN = ("index", "storage", "base_index", "refine_index", "quantizer")
 _QUANTISERS_WITHIN = ("pq", "refine_pq", "rq", "q1")
-_OF_ROTATION = 256
+_CENTROIDS_OF_ROTATION = 256
+"""A rotation is trained with a product quantiser of 8 bits, which it does not keep."""
 
 _FEATURES_PER_CENTROID: int = faiss.ClusteringParameters().min_points_per_centroid
 """Training features per centroid that FAISS advises at least."""
@@ -34,10 +35,10 @@ _TOO_FEW = re.compile(r"Number of training points \((\d+)\) should be at least.*
 
 
 def new_index(factory: str, dimension: int, metric: Metric) -> faiss.Index:
-    """An untrained, empty index.
+    """Build an untrained, empty index.
 
     Args:
-        factory: A FAISS factory string, e.g. ``"IVF4096,PQ8x8"``, or one that ``NAP`` comes before
+        factory: A FAISS factory string, e.g. ``"IVF4096,PQ8x8"``, or one with ``NAP`` before it
             (:mod:`activeindex.indexing.nap`).
         dimension: Number of values in a feature.
         metric: ``"L2"`` or ``"IP"`` (inner product).
@@ -58,20 +59,19 @@ def new_index(factory: str, dimension: int, metric: Metric) -> faiss.Index:
         ) from None
 
 
-def train_index(
+def train_faiss(
     features: npt.NDArray[np.float32],
     factory: str,
-    metric: Metric,
+    metric: Metric = "L2",
     edited: Sequence[npt.NDArray[np.float32]] = (),
 ) -> faiss.Index:
-    """Trains an empty index.
+    """Build an index and train it; it stays empty.
 
     Args:
         features: Training features ``(n, d)``.
         factory: A factory string; see :func:`new_index`.
         metric: ``"L2"`` or ``"IP"``.
-        edited: For a ``NAP`` at its beginning, features of edited copies of the same images: a
-            list of matrices ``(n, d)``.
+        edited: For ``NAP``, features of edited copies of the same images: matrices ``(n, d)``.
 
     Raises:
         InputError: If the factory string is unknown, there are fewer features than centroids, a
@@ -84,12 +84,18 @@ def train_index(
     check_wanted(factory, edited)
     if nuisances := split_factory(factory)[0]:
         set_projection(index, nuisance_projection(features, edited, nuisances))
-    helpers = _silence(index)
+    rotations = _rotations(index)
+    for rotation in rotations:
+        # The one that FAISS would make for itself, with a warning that cannot be switched off.
+        rotation.pq = faiss.ProductQuantizer(rotation.d_out, rotation.M, 8)
+    for clustering in _clusterings(index):
+        # FAISS prints, past Python, that it would like more training features.
+        clustering.cp.min_points_per_centroid = 1
     try:
         index.train(np.ascontiguousarray(features, dtype=np.float32))
     except RuntimeError as error:
         if too_few := _TOO_FEW.search(str(error)):
-            # FAISS names the clustering that it was at; a later one may want more.
+            # FAISS names the clustering that failed; a later one may need more.
             least = max([int(too_few[2]), *_centroids(index)])
             raise InputError(
                 f"idx_factory {factory!r}: expected at least {least} training features, "
@@ -100,34 +106,37 @@ def train_index(
             f"cannot train it ({faiss_reason(error)})"
         ) from None
     finally:
-        for transform in helpers:
-            transform.pq = None
+        for rotation in rotations:
+            rotation.pq = None
     return index
 
 
-def _silence(index: faiss.Index) -> list[faiss.OPQMatrix]:
-    """Keeps FAISS from printing, past Python, that it would like more training features.
-
-    Returns:
-        The rotations that were lent a product quantiser for their training.
-    """
-    transforms, _ = unwrapped(index)
-    rotations = [t for t in transforms if isinstance(t, faiss.OPQMatrix)]
-    for rotation in rotations:
-        # What FAISS would make for itself, where its warning cannot be reached.
-        rotation.pq = faiss.ProductQuantizer(rotation.d_out, rotation.M, 8)
-        _silence_part(rotation.pq)
-    _silence_part(faiss.downcast_index(index))
-    return rotations
+train_index = train_faiss
 
 
-def _silence_part(part: Any) -> None:
-    for clustered in _clustered(part):
-        clustered.cp.min_points_per_centroid = 1
+def few_features(count: int, index: faiss.Index) -> str | None:
+    """Return a warning if an index was trained on fewer features than FAISS advises."""
+    rotated = [_CENTROIDS_OF_ROTATION for _ in _rotations(index)]
+    centroids = max([*rotated, *_centroids(index)], default=0)
+    advised = _FEATURES_PER_CENTROID * centroids
+    if count >= advised:
+        return None
+    return f"{count:,} features for {centroids:,} centroids; {advised:,} advised"
+
+
+def _rotations(index: faiss.Index) -> list[faiss.OPQMatrix]:
+    return [part for part in unwrapped(index)[0] if isinstance(part, faiss.OPQMatrix)]
+
+
+def _clusterings(index: faiss.Index) -> Iterator[Any]:
+    """Yield every part of an index that is trained by clustering."""
+    for rotation in _rotations(index):
+        if rotation.pq is not None:
+            yield rotation.pq
+    yield from _clustered(faiss.downcast_index(index))
 
 
 def _clustered(part: Any) -> Iterator[Any]:
-    """Every quantiser and index in a part that trains by clustering."""
     if getattr(part, "cp", None) is not None:
         yield part
     for name in _INDEXES_WITHIN:
@@ -138,46 +147,17 @@ def _clustered(part: Any) -> Iterator[Any]:
             yield from _clustered(within)
 
 
-def few_features(count: int, index: faiss.Index) -> str | None:
-    """What to say of an index that was trained on fewer features than FAISS advises; None if not.
-
-    Args:
-        count: Of the training features.
-        index: The index.
-    """
-    centroids = _most_centroids(index)
-    advised = _FEATURES_PER_CENTROID * centroids
-    if count >= advised:
-        return None
-    return f"{count:,} features for {centroids:,} centroids; {advised:,} advised"
-
-
-def _most_centroids(index: faiss.Index) -> int:
-    """How many centroids the largest clustering of an index has; 0 where none is known."""
-    transforms, _ = unwrapped(index)
-    # A rotation is trained with a product quantiser of 8 bits, which it does not keep.
-    rotated = [_OF_ROTATION for t in transforms if isinstance(t, faiss.OPQMatrix)]
-    return max([*rotated, *_centroids(index)], default=0)
-
-
 def _centroids(index: faiss.Index) -> Iterator[int]:
-    """How many centroids each clustering of an index has, where that is known beforehand."""
-    transforms, _ = unwrapped(index)
-    rotated = [t.pq for t in transforms if isinstance(t, faiss.OPQMatrix) and t.pq is not None]
-    for part in (*rotated, faiss.downcast_index(index)):
-        for clustered in _clustered(part):
-            if isinstance(clustered, faiss.ProductQuantizer):
-                yield clustered.ksub
-            elif isinstance(clustered, faiss.IndexIVF) and not _has_own_lists(clustered):
-                yield clustered.nlist
-
-
-def _has_own_lists(index: faiss.IndexIVF) -> bool:
-    """Whether the lists come from no clustering; a char of C++, which Python sees as a text."""
-    return bool(index.quantizer_trains_alone == "\x01")
+    """Yield the number of centroids of each clustering, where it is known beforehand."""
+    for part in _clusterings(index):
+        if isinstance(part, faiss.ProductQuantizer):
+            yield part.ksub
+        # A char of C++, which Python sees as a text: 1 where the lists come from no clustering.
+        elif isinstance(part, faiss.IndexIVF) and part.quantizer_trains_alone != "\x01":
+            yield part.nlist
 
 
 def faiss_reason(error: BaseException) -> str:
-    """FAISS's own words on one line, without the C++ function and file before them."""
+    """Return FAISS's message on one line, without the C++ function and file before it."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return _LOCATION.sub("", lines[0]).strip()
