@@ -7,7 +7,7 @@ from activeindex.extractors.features import features_of
 from activeindex.images.levels import Pixels, to_tensor
 from activeindex.images.resizing import resize_square
 from activeindex.indexing.quantiser import Quantiser
-from activeindex.indexing.training import train_index
+from activeindex.indexing.training import train_faiss
 
 
 @pytest.fixture(scope="session")
@@ -28,4 +28,4 @@ def crops(photographs: dict[str, Pixels]) -> list[torch.Tensor]:
 def quantiser(small_sscd: Extractor, crops: list[torch.Tensor]) -> Quantiser:
     """Of an index trained on the features of photographs."""
     images = torch.stack([resize_square(crop, small_sscd.input_size) for crop in crops])
-    return Quantiser(train_index(features_of(small_sscd, images), "IVF4,PQ8x4np", "L2"))
+    return Quantiser(train_faiss(features_of(small_sscd, images), "IVF4,PQ8x4np", "L2"))

@@ -26,7 +26,7 @@ from activeindex.images.formats import FileFormat
 from activeindex.images.levels import Pixels, to_tensor
 from activeindex.images.quality import measure_quality
 from activeindex.indexing.quantiser import Quantiser
-from activeindex.indexing.training import train_index
+from activeindex.indexing.training import train_faiss
 from activeindex.runtime.pool import Engine, LocalEngine
 from tests.extractors.linear import LinearExtractor, linear_features, linear_quantiser
 
@@ -342,7 +342,7 @@ def test_images_are_not_written_among_the_originals(
 
 def identified(name: str) -> Quantiser:
     """The quantiser of the linear extractor, under a name."""
-    index = train_index(linear_features(200), "IVF4,PQ4x4np", "L2")
+    index = train_faiss(linear_features(200), "IVF4,PQ4x4np", "L2")
     return Quantiser(index, QuantiserIdentity(name, hashlib.sha256(name.encode()).hexdigest()))
 
 

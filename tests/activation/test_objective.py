@@ -33,10 +33,10 @@ def test_the_middle_of_its_list_is_not_deep_for_an_image(factory: str) -> None:
 
 def test_how_deep_is_enough_is_told_by_the_faces_of_the_list_alone() -> None:
     quantiser, feature = Quantiser(trained("IVF16,PQ8x8np")), features(1, seed=1)
-    faces = quantiser.faces(feature)
+    faces = quantiser.half_spaces(feature)
     assert faces is not None
     goal = IndexObjective.of(feature, quantiser, DEEP.settings)
-    depth = faces.depth(torch.from_numpy(feature)).abs().mean().item()
+    depth = faces.margin(torch.from_numpy(feature)).abs().mean().item()
     assert goal.width.item() == pytest.approx(DEEP.settings.margin_width * depth)
 
 
@@ -53,10 +53,10 @@ def test_the_face_of_a_code_near_the_centroid_is_further_inwards(factory: str) -
         )
         assert wide.half_spaces is not None
         assert narrow.half_spaces is not None
-        depth = face.depth(wide.target).item()
+        depth = face.margin(wide.target).item()
         missing = 4.0 * wide.width.item() - depth
         assert missing > 0
-        assert wide.half_spaces.depth(wide.target)[0, -1].item() == pytest.approx(
+        assert wide.half_spaces.margin(wide.target)[0, -1].item() == pytest.approx(
             depth - missing, abs=1e-5
         )
         assert narrow.half_spaces.offsets[0, -1] == face.offsets[0, 0]
@@ -69,7 +69,10 @@ def test_a_code_at_the_centroid_has_no_face() -> None:
     beside = centroid.copy()
     beside[0, 0] += 1e-4
     for feature in (centroid, beside):
-        goal, faces = IndexObjective.of(feature, quantiser, settings), quantiser.faces(feature)
+        goal, faces = (
+            IndexObjective.of(feature, quantiser, settings),
+            quantiser.half_spaces(feature),
+        )
         assert goal.half_spaces is not None
         assert faces is not None
         assert goal.half_spaces.offsets.shape == faces.offsets.shape

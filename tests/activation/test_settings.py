@@ -13,7 +13,7 @@ from activeindex.extractors.features import features_of
 from activeindex.images.levels import Pixels, to_tensor
 from activeindex.images.resizing import resize_square
 from activeindex.indexing.quantiser import Features, Quantiser
-from activeindex.indexing.training import train_index
+from activeindex.indexing.training import train_faiss
 
 
 def test_the_paper_preset_has_the_published_values() -> None:
@@ -67,19 +67,22 @@ def test_settings_do_not_change() -> None:
     assert PAPER.iterations == 10
 
 
-def least_depths(
+def least_margins(
     pixels: list[Pixels], originals: list[torch.Tensor], extractor: Extractor, quantiser: Quantiser
 ) -> np.ndarray:
-    """How far each image's feature lies behind the nearest face of its original's list and code."""
-    depths = []
+    """Smallest margin of each image's feature in the cell of its original and towards its code."""
+    margins = []
     for changed, original in zip(pixels, originals, strict=True):
         first = feature(original, extractor)
-        faces, centroid_half_space = quantiser.faces(first), quantiser.centroid_half_space(first)
+        faces, centroid_half_space = (
+            quantiser.half_spaces(first),
+            quantiser.centroid_half_space(first),
+        )
         assert faces is not None
         assert centroid_half_space is not None
         now = torch.from_numpy(feature(to_tensor(changed), extractor))
-        depths.append(faces.with_those_of(centroid_half_space).depth(now).min().item())
-    return np.array(depths)
+        margins.append(faces.with_those_of(centroid_half_space).margin(now).min().item())
+    return np.array(margins)
 
 
 def feature(image: torch.Tensor, extractor: Extractor) -> Features:
@@ -105,12 +108,12 @@ def test_at_the_same_psnr_deep_and_fast_go_further_from_the_faces_than_the_paper
             assert 42.5 <= image.quality.psnr < 42.8
     fast = activated(PRESETS["fast"], images, small_sscd, quantiser)
     assert [image.passes for image in fast.images] == [5, 5, 5]
-    depths = [
-        least_depths([i.pixels for i in result.images], images, small_sscd, quantiser)
+    margins = [
+        least_margins([i.pixels for i in result.images], images, small_sscd, quantiser)
         for result in (deep, fast, paper)
     ]
-    assert (depths[0] > depths[2]).all()
-    assert (depths[1] > depths[2]).all()
+    assert (margins[0] > margins[2]).all()
+    assert (margins[1] > margins[2]).all()
 
 
 def test_thorough_looks_at_three_views_a_step_and_keeps_the_floor_of_deep(
@@ -125,7 +128,7 @@ def test_deep_comes_nearer_to_the_target_without_cells(
     images: list[torch.Tensor], crops: list[torch.Tensor], small_sscd: Extractor
 ) -> None:
     features: Features = np.concatenate([feature(crop, small_sscd) for crop in crops])
-    exhaustive = Quantiser(train_index(features, "PQ8x4", "L2"))
+    exhaustive = Quantiser(train_faiss(features, "PQ8x4", "L2"))
     result = activated(DEEP, images, small_sscd, exhaustive)
     assert result.distance_after < 0.9 * result.distance_before
 
@@ -149,7 +152,7 @@ def test_the_margin_does_not_depend_on_the_unit_of_the_features(
         activate_pictures(
             images[:1],
             extractor,
-            Quantiser(train_index(rows, "IVF4,Flat", "L2")),
+            Quantiser(train_faiss(rows, "IVF4,Flat", "L2")),
             settings,
             release=release,
         ).images[0]

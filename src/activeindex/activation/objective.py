@@ -224,22 +224,22 @@ class IndexObjective:
         if self.half_spaces is None:
             return torch.zeros_like(features[:, 0])
         loss = bits_loss if self.half_spaces.bits else margin_loss
-        return loss(self.half_spaces.depth(features), self.width)
+        return loss(self.half_spaces.margin(features), self.width)
 
 
 def _cell(
     feature: Features, quantiser: Quantiser, margin_width: float
 ) -> tuple[HalfSpaces, torch.Tensor] | None:
     """The half-spaces of a feature ``(1, d)`` and the margin that is enough; None without cells."""
-    cell = quantiser.faces(feature)
+    cell = quantiser.half_spaces(feature)
     if cell is None:
         return None
-    mean = cell.depth(torch.from_numpy(feature)).abs().mean()
+    mean = cell.margin(torch.from_numpy(feature)).abs().mean()
     width = (margin_width * mean).clamp(min=1e-6).view(1, 1)
     own = quantiser.centroid_half_space(feature)
     if own is None:
         return cell, width
-    margin = own.depth(torch.from_numpy(quantiser.reconstruct(feature)))
+    margin = own.margin(torch.from_numpy(quantiser.reconstruct(feature)))
     if margin <= _AT_CENTROID * width:
         return cell, width
     # Where codes crowd around the centroid, every width that is missing counts; with less than two,

@@ -163,8 +163,6 @@ class Quantiser:
         self._check_one(feature)
         return half_spaces_of(self._transforms, self._codec, feature)
 
-    faces = half_spaces
-
     def centroid_half_space(self, feature: Features) -> HalfSpaces | None:
         """Return the half-space between the reconstruction of ``(1, d)`` and its coarse centroid.
 

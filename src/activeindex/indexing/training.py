@@ -111,9 +111,6 @@ def train_faiss(
     return index
 
 
-train_index = train_faiss
-
-
 def few_features(count: int, index: faiss.Index) -> str | None:
     """Return a warning if an index was trained on fewer features than FAISS advises."""
     rotated = [_CENTROIDS_OF_ROTATION for _ in _rotations(index)]

@@ -87,8 +87,6 @@ class HalfSpaces:
         inside = F.normalize(features, dim=1) if self.unit else features
         return torch.matmul(self.normals, inside.unsqueeze(2)).squeeze(2) + self.offsets
 
-    depth = margin
-
 
 def half_spaces_of(
     transforms: list[faiss.VectorTransform], codec: faiss.Index, feature: Matrix
