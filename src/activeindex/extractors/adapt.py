@@ -1,4 +1,4 @@
-"""Networks as extractors: modules of PyTorch, TorchScript files, ``.pt2`` programs, functions."""
+"""Networks as extractors: PyTorch modules, TorchScript files, and functions."""
 
 import copy
 import hashlib
@@ -67,7 +67,7 @@ class NetworkExtractor(Extractor):
         self.dimension = self._probe()
 
     def _lay_out(self) -> None:
-        """Puts channels last, where convolutions are faster on the CPU, if the network runs so.
+        """Put channels last, which is faster on the CPU, if the network runs that way.
 
         A network that calls ``view`` on maps may not. Two images are needed to find out, since
         views may merge images and channels.
@@ -85,7 +85,7 @@ class NetworkExtractor(Extractor):
         self.network.to(memory_format=layout)  # type: ignore[call-overload]
 
     def _probe(self) -> int:
-        """Dimension of the features, found by a pass over an empty image."""
+        """Return the dimension of the features, found by a pass over an empty image."""
         name, size = self.identity.name, self.input_size
         try:
             with torch.no_grad():
@@ -121,7 +121,7 @@ def as_extractor(
     name: str | None = None,
     pooling: Pooling | str | None = None,
 ) -> NetworkExtractor:
-    """Makes an extractor of a network, or of any function of images.
+    """Make an extractor of a network, or of any function of images.
 
     A module is copied, so the given one stays as it is; the copy is in evaluation mode and its
     weights are frozen. A function is called as it is. Features of different networks are told apart
@@ -197,7 +197,7 @@ def load_torchscript(
     std: tuple[float, float, float] = IMAGENET_STD,
     pooling: Pooling | None = None,
 ) -> NetworkExtractor:
-    """Loads a scripted or traced network that takes normalised images.
+    """Load a scripted or traced network that takes normalised images.
 
     Raises:
         InputError: If the file is no TorchScript archive or does not map an image to one vector.
@@ -210,7 +210,7 @@ def load_torchscript(
 
 
 def hash_of_weights(network: nn.Module) -> str:
-    """SHA-256 of the names and values of all weights of a network on the CPU."""
+    """Hash the names and values of all weights of a network."""
     digest = hashlib.sha256()
     for name, value in _weights_of(network):
         digest.update(name.encode())
@@ -219,7 +219,7 @@ def hash_of_weights(network: nn.Module) -> str:
 
 
 def _hash_of_described(network: nn.Module) -> str:
-    """SHA-256 of the names, types, shapes and values of all weights of a network."""
+    """Hash the names, types, shapes and values of all weights of a network."""
     described = [(name, str(it.dtype), tuple(it.shape)) for name, it in _weights_of(network)]
     return hashlib.sha256(f"{hash_of_weights(network)} {described}".encode()).hexdigest()
 
@@ -241,7 +241,7 @@ def _rounded_feature(extractor: Extractor) -> list[int]:
 
 
 class _Function(nn.Module):
-    """A function of images as a module."""
+    """Module that calls a function of images."""
 
     def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
         super().__init__()

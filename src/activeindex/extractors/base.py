@@ -1,4 +1,4 @@
-"""What every extractor declares and does."""
+"""The base class of extractors."""
 
 import pickle
 from abc import ABC, abstractmethod
@@ -17,21 +17,21 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Extractor(nn.Module, ABC):
-    """Maps images to features, differentiably.
+    """Differentiable map from images to features.
 
-    Called with images ``(B, 3, S, S)`` in [0, 1], RGB, where ``S`` is ``input_size``
-    (:func:`~activeindex.images.resize_square` brings them there); returns features ``(B, d)`` in
-    float32. Normalisation happens inside and nowhere else. The weights are frozen.
+    Called with RGB images ``(B, 3, S, S)`` in [0, 1], where ``S`` is ``input_size``
+    (:func:`~activeindex.images.resizing.resize_square` resizes to it), it returns features
+    ``(B, d)`` in float32. It normalises the images itself. The weights are frozen.
+
+    Pickling stores the way to load it again, where that is known, instead of its weights.
 
     Args:
         identity: Name, weights and input size.
         dimension: The number ``d`` of values in a feature.
 
-    Pickled, it is not its weights that travel but how to load them, where that is known.
-
     Attributes:
-        notes: What its user should know of how it was loaded, a line each.
-        loaded_by: Loads it again, in another process; None if it was put together by hand.
+        notes: Lines for the user about how it was loaded.
+        loaded_by: Function that loads it again in another process; None if there is none.
     """
 
     notes: tuple[str, ...] = ()
@@ -51,9 +51,9 @@ class Extractor(nn.Module, ABC):
 
     @property
     def travels(self) -> bool:
-        """Whether worker processes can have it: by the way it is loaded, or pickled as it is.
+        """True if worker processes can have it: loaded again, or pickled as it is.
 
-        What is defined in the user's own script cannot be unpickled elsewhere.
+        Functions and classes of the user's own script cannot be unpickled elsewhere.
         """
         if self.loaded_by is not None:
             return True
@@ -70,11 +70,11 @@ class Extractor(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are, and where images have to be."""
+        """Device of the weights, on which images have to be."""
         return next(chain(self.parameters(), self.buffers())).device
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Features ``(B, d)`` of images ``(B, 3, S, S)`` in [0, 1].
+        """Return the features ``(B, d)`` of images ``(B, 3, S, S)`` in [0, 1].
 
         Raises:
             ShapeError: If the images have another shape.
@@ -86,52 +86,46 @@ class Extractor(nn.Module, ABC):
         return self._features(images.contiguous(memory_format=torch.channels_last))
 
     def check_gradient(self) -> None:
-        """Checks on a probe image that a gradient reaches it from the features.
+        """Check that a gradient reaches a probe image from its features.
 
         Raises:
-            InputError: If the features are not finite, or no gradient reaches the image: such an
-                extractor could not be activated for.
+            InputError: If the features are not finite, or no gradient reaches the image, so that
+                images could not be activated.
         """
-        name = self.identity.name
+        name, found = self.identity.name, ""
+        images = probe_images(self.input_size).to(self.device).requires_grad_()
         with torch.enable_grad():
-            images = probe_images(self.input_size).to(self.device).requires_grad_()
             features = self(images)
-            if not torch.isfinite(features).all():
-                raise InputError(f"{name}: expected finite features, found NaN or infinity")
-            if not features.requires_grad:
-                raise InputError(
-                    f"{name}: expected a network with a gradient to its images, found one that is "
-                    "cut off (torch.no_grad, inference_mode or detach)"
-                )
-            # Not the length: that of normalised features is constant.
+        if not torch.isfinite(features).all():
+            raise InputError(f"{name}: expected finite features, found NaN or infinity")
+        if features.requires_grad:
+            # Weighted, since the length of normalised features is constant.
             weights = torch.linspace(-1, 1, features.shape[1], device=features.device)
             try:
-                (gradient,) = torch.autograd.grad(
-                    (features * weights).sum(), images, allow_unused=True
-                )
+                (gradient,) = torch.autograd.grad((features @ weights).sum(), images)
+                if not gradient.any():
+                    found = "one that is zero (rounding, or a comparison)"
             except RuntimeError as error:
-                raise InputError(
-                    f"{name}: expected a network with a gradient to its images, found none "
-                    f"({reason_of(error)})"
-                ) from None
-        if gradient is None or not gradient.any():
+                found = f"none ({reason_of(error)})"
+        else:
+            found = "one that is cut off (torch.no_grad, inference_mode or detach)"
+        if found:
             raise InputError(
-                f"{name}: expected a network with a gradient to its images, found one that is zero "
-                "(rounding, or a comparison)"
+                f"{name}: expected a network with a gradient to its images, found {found}"
             )
 
     @abstractmethod
     def _features(self, images: torch.Tensor) -> torch.Tensor:
-        """What :meth:`forward` returns, for images of the right shape."""
+        """Return the features of images of the right shape; see :meth:`forward`."""
 
 
 def probe_images(size: int, count: int = 1) -> torch.Tensor:
-    """Images ``(count, 3, size, size)`` of noise in [0, 1], the same every time."""
+    """Return images ``(count, 3, size, size)`` of fixed noise in [0, 1]."""
     return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(0))
 
 
 def _load_again(load: Callable[[], Extractor], identity: ExtractorIdentity) -> Extractor:
-    """The same extractor in another process, on the GPU that it was given if it was given one."""
+    """Load an extractor in another process, on its GPU if it has one."""
     extractor = load()
     if extractor.identity != identity:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Cards of the named models: network, input, features, origin and licence of the weights."""
+"""Cards of the named models: network, input, features, and origin of the weights."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ DEFAULT_INPUT_SIZE = 288
 
 @dataclass(frozen=True)
 class ModelCard:
-    """A named model: a standalone TorchScript file, or weights that this package ships.
+    """A named model: a TorchScript file, or weights that this package ships.
 
     Attributes:
         name: Name by which it is loaded.

@@ -1,4 +1,4 @@
-"""Programs saved by ``torch.export.save`` (``.pt2``), loaded without running what is in the file.
+"""Programs saved by ``torch.export.save`` (``.pt2``), loaded without trust.
 
 ``torch.export.load`` trusts its file: it unpickles sample inputs, flagged weights and custom
 objects, evaluates symbolic sizes as Python expressions, writes names of values into source that it
@@ -71,7 +71,7 @@ _SWITCHES = ("train", "training", "dropout_p", "p")
 
 
 def load_program(path: Path, size: int) -> nn.Module:
-    """Loads a ``.pt2`` file with a program for images ``(B, 3, size, size)`` in float32.
+    """Load a program for float32 images ``(B, 3, size, size)`` from a ``.pt2`` file.
 
     A program that was exported for one batch size gets the images in parts of that size.
 
@@ -94,7 +94,7 @@ def load_program(path: Path, size: int) -> nn.Module:
 
 
 class _Reader:
-    """Reads one archive.
+    """Reader of one archive.
 
     Args:
         path: The file, for messages.
@@ -109,7 +109,7 @@ class _Reader:
         self._names = {name.partition("/")[2]: name for name in archive.namelist()}
 
     def load(self, size: int) -> nn.Module:
-        """The program as a module; see :func:`load_program`."""
+        """Return the program as a module; see :func:`load_program`."""
         self._check_format()
         program = json.loads(self._bytes("models/model.json"))
         schema = program["schema_version"]["major"]
@@ -149,7 +149,7 @@ class _Reader:
             raise self._other(f"one with {len(models)} models")
 
     def _rewritten(self, program: Mapping[str, Any]) -> io.BytesIO:
-        """An archive with the checked program and the raw tensors, and nothing else."""
+        """Write an archive with the checked program and the raw tensors alone."""
         members = {
             "archive_format": b"pt2",
             "archive_version": b"0",
@@ -189,7 +189,7 @@ class _Reader:
         return self._archive.read(info)
 
     def _inputs(self, specs: Sequence[Mapping[str, Any]]) -> tuple[set[str], str]:
-        """The names of the weights, which no call may change, and that of the images."""
+        """Return the names of the weights, and that of the images."""
         weights: set[str] = set()
         images: list[str] = []
         for spec in specs:
@@ -212,7 +212,7 @@ class _Reader:
             raise self._refusal(f"one with the outputs {', '.join(kinds)}")
 
     def _check_size(self, meta: Mapping[str, Any], size: int) -> int | None:
-        """The batch size that the program was exported for; None where it is free."""
+        """Return the batch size that the program was exported for; None if it is free."""
         sizes = [length.get("as_int") for length in meta["sizes"]]
         dtype = _DTYPES.get(meta["dtype"])
         if len(sizes) != 4 or sizes[1] not in (3, None) or dtype != torch.float32:
@@ -227,7 +227,7 @@ class _Reader:
         return batch
 
     def _keeps(self, node: Mapping[str, Any], weights: set[str]) -> bool:
-        """Checks one call; False where it only checks sizes and can be left out."""
+        """Check one call; return False if it only checks sizes and can be left out."""
         target = str(node["target"])
         name = target.removeprefix("torch.ops.")
         if name.startswith(_CHECKS):
@@ -251,7 +251,7 @@ class _Reader:
         return True
 
     def _plain(self, value: Any, field: str = "") -> Any:
-        """JSON whose text is names, whose sizes are numbers, and whose device is the CPU."""
+        """Return JSON with checked names, sizes as numbers, and the CPU as device."""
         if isinstance(value, dict):
             if "as_expr" in value:
                 return self._plain(value["as_expr"]["hint"])
@@ -277,7 +277,7 @@ class _Reader:
 
 
 def _load(archive: io.BytesIO) -> torch.export.ExportedProgram:
-    """``torch.export.load``, without its second attempt at other formats."""
+    """Load an archive as ``torch.export.load`` does, this format alone."""
     try:
         from torch.export.pt2_archive._package import load_pt2
     except ImportError:
@@ -288,7 +288,7 @@ def _load(archive: io.BytesIO) -> torch.export.ExportedProgram:
 
 
 def _aten_operator(name: str) -> Any:
-    """The ATen operator ``aten.NAME.OVERLOAD``; None where there is none, or it is not allowed."""
+    """Find the ATen operator ``aten.NAME.OVERLOAD``; None if it is not allowed."""
     parts = name.split(".")
     if len(parts) != 3 or parts[0] != "aten" or parts[1] in _ON_MEMORY:
         return None
@@ -300,7 +300,7 @@ def _aten_operator(name: str) -> Any:
 
 
 def _trains(operator: Any, arguments: Mapping[str, Any], weights: set[str]) -> bool:
-    """Whether a call changes a weight or draws random numbers."""
+    """Return True if a call changes a weight or draws random numbers."""
     given = {
         item.name: arguments.get(item.name, item.default_value)
         for item in operator._schema.arguments
@@ -316,7 +316,7 @@ def _trains(operator: Any, arguments: Mapping[str, Any], weights: set[str]) -> b
 
 
 class _Program(nn.Module):
-    """A loaded program for images ``(B, 3, H, W)``, on whichever device its weights are moved to.
+    """A loaded program for images ``(B, 3, H, W)``, on any device.
 
     Args:
         program: The program; its weights become buffers.
@@ -342,7 +342,7 @@ class _Program(nn.Module):
         self._follow_images()
 
     def _follow_images(self) -> None:
-        """Creates tensors on the device of the images, whichever one the program names."""
+        """Create tensors on the device of the images, whatever the program names."""
         graph = self.graph.graph
         placeholders = [node for node in graph.nodes if node.op == "placeholder"]
         images = placeholders[self._inputs.index(None)]
@@ -354,7 +354,7 @@ class _Program(nn.Module):
         self.graph.recompile()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """What the program gives for images ``(B, 3, H, W)``."""
+        """Run the program on images ``(B, 3, H, W)``."""
         if self._batch is None or self._batch == len(images):
             return self._run(images)
         parts = []

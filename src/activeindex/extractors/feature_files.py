@@ -1,4 +1,4 @@
-"""Features on disk: a matrix in ``.pt``, ``.pth`` or ``.npy``, and a note of what made them."""
+"""Feature files: a matrix in ``.pt``, ``.pth`` or ``.npy``, and a note beside it."""
 
 import hashlib
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ SUFFIXES = (".pt", ".pth", ".npy")
 ROWS_FILE = "fts.rows"
 """Raw float32 rows, while a run goes on."""
 NAMES_FILE = "filenames.txt"
-"""The names of the rows of the feature file beside it, one per line."""
+"""Names of the rows of the feature file beside it, one per line."""
 
 _ROWS = 1 << 16
 """Rows that are checked at a time; bounds the memory."""
@@ -27,7 +27,7 @@ _ROWS = 1 << 16
 
 @dataclass(frozen=True)
 class FeatureFile:
-    """A feature file that has been checked.
+    """A checked feature file.
 
     Attributes:
         path: The file.
@@ -35,7 +35,7 @@ class FeatureFile:
         extractor: The identity of the extractor as noted by ``extract_fts``, or None where the
             file has no note (made by another program).
         descriptor_views: Views that were averaged with each image
-            (:func:`~activeindex.extractors.code_features`), or None likewise.
+            (:func:`~activeindex.extractors.features.code_features`), or None likewise.
     """
 
     path: Path
@@ -44,12 +44,12 @@ class FeatureFile:
     descriptor_views: int | None = None
 
     def hash(self) -> str:
-        """SHA-256 of the values, the same for every file format."""
+        """Hash the values; the same for every file format."""
         return hash_of_rows(self.values)
 
 
 def hash_of_rows(values: npt.NDArray[np.float32]) -> str:
-    """SHA-256 of the shape and the values of features ``(n, d)``."""
+    """Hash the shape and the values of features ``(n, d)``."""
     digest = hashlib.sha256(str(values.shape).encode())
     for start in range(0, len(values), _ROWS):
         digest.update(values[start : start + _ROWS].tobytes())
@@ -57,20 +57,20 @@ def hash_of_rows(values: npt.NDArray[np.float32]) -> str:
 
 
 def note_path(path: Path) -> Path:
-    """Where the note beside a feature file lies."""
+    """Return the path of the note beside a feature file."""
     return path.with_suffix(".json")
 
 
 def read_features(
     path: Path, option: str, dimension: int | None = None, *, edited: bool = False
 ) -> FeatureFile:
-    """Opens a feature file and checks every value.
+    """Open a feature file and check every value.
 
     Args:
         path: A ``.pt`` or ``.pth`` file with one tensor, or a ``.npy`` file.
-        option: What the user calls the file, for the messages.
-        dimension: The number of columns that is expected, if any is.
-        edited: Whether they are to be features of edited copies, from ``extract_fts --edit_seed``.
+        option: Option that named the file, for messages.
+        dimension: Expected number of columns; None for any.
+        edited: Expect features of edited copies, from ``extract_fts --edit_seed``.
 
     Raises:
         InputError: If the file is missing, of another format, not a matrix of numbers, empty, of
@@ -109,7 +109,7 @@ def read_features(
 
 
 def read_copies(paths: Sequence[Path], features: FeatureFile) -> list[FeatureFile]:
-    """Opens the files of features of edited copies; see :func:`read_features`.
+    """Open files of features of edited copies; see :func:`read_features`.
 
     Args:
         paths: The files.
@@ -136,11 +136,11 @@ def _check_names(features: FeatureFile, edited: FeatureFile) -> None:
 
 
 def map_features(path: Path, option: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """The matrix of a file that :func:`read_features` has checked, perhaps on another machine.
+    """Map the matrix of a file that :func:`read_features` has checked elsewhere.
 
     Args:
         path: The file.
-        option: What the user calls it, for the messages.
+        option: Option that named it, for messages.
         shape: Of its matrix, ``(n, d)``.
 
     Returns:
@@ -189,7 +189,7 @@ def _read_torch(path: Path, option: str) -> npt.NDArray[Any]:
 
 
 def write_features(path: Path, rows: Path, shape: tuple[int, int]) -> None:
-    """Turns a file of raw float32 rows into a feature file; the rows are mapped, not loaded.
+    """Turn a file of raw float32 rows into a feature file, in little memory.
 
     Args:
         path: The ``.pt``, ``.pth`` or ``.npy`` file to write, whole or not at all.
@@ -212,11 +212,11 @@ def write_features(path: Path, rows: Path, shape: tuple[int, int]) -> None:
 def write_note(
     path: Path, extractor: ExtractorIdentity, shape: tuple[int, int], descriptor_views: int
 ) -> None:
-    """Notes beside the feature file of an activation what made it, for :func:`read_features`.
+    """Write the note beside the feature file of an activation.
 
     Args:
         path: The feature file.
-        extractor: What it comes from.
+        extractor: Extractor of the features.
         shape: Of the features, ``(n, d)``.
         descriptor_views: Views that were averaged with each image.
     """
@@ -232,6 +232,6 @@ def write_note(
 
 
 def is_of_activation(path: Path) -> bool:
-    """Whether the note beside a feature file is one of :func:`write_note`."""
+    """Return True if the note beside a feature file is from :func:`write_note`."""
     note = note_path(path)
     return note.is_file() and bool(read_json(note).get("activation"))

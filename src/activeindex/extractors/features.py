@@ -1,4 +1,4 @@
-"""Features of a folder of images, streamed to disk."""
+"""Features of images, and of a folder of images streamed to disk."""
 
 import math
 import zlib
@@ -32,13 +32,13 @@ from activeindex.runtime.pool import Engine, LocalEngine
 from activeindex.runtime.reporting import Progress
 
 OnUnreadable = Literal["refuse", "skip"]
-"""What to do with a file that cannot be decoded: stop and name it, or leave it out and name it."""
+"""Treatment of files that cannot be decoded: stop and name one, or leave them out and name them."""
 
 Decode = Literal["exact", "scaled"]
-"""How JPEG files are decoded: in full, or as small as the extractor's input allows."""
+"""Decoding of JPEG files: in full, or as small as the extractor's input allows."""
 
 _MARGIN = 2.5
-"""How much larger than the extractor's input a scaled JPEG stays. At 2.6 (12 megapixels by 4, for
+"""Smallest ratio of a scaled JPEG to the extractor's input. At 2.6 (12 megapixels by 4, for
 288 pixels) features keep a cosine above 0.999 to those of the exact path, at 1.3 they do not
 (``benchmarks/extraction.py``)."""
 
@@ -48,8 +48,8 @@ are given back to the system after every layer: with 32 images, a third of the t
 (docs/tried.md)."""
 
 _CPU_BATCH = 32
-"""Images of a batch on the CPU at most, however many are asked for: processes share out batches,
-and small folders are to keep all of them busy."""
+"""Largest batch on the CPU, whatever is asked for: worker processes share out batches, and small
+folders should keep all of them busy."""
 
 _GPU_CHUNK = 64
 """Images that go through the network together on a GPU, which gets the next ones meanwhile."""
@@ -57,7 +57,7 @@ _GPU_CHUNK = 64
 
 @dataclass(frozen=True)
 class Extraction:
-    """What :func:`extract_folder` wrote.
+    """Files written by :func:`extract_folder`.
 
     Attributes:
         features: The feature file; a matrix ``(n, d)``.
@@ -75,9 +75,9 @@ class Extraction:
 def read_resized(
     path: Path, size: int, decode: Decode = "exact"
 ) -> npt.NDArray[np.float32] | UnreadableImageError:
-    """An image file as ``(3, size, size)`` in [0, 1], or the error that says why not.
+    """Read an image as ``(3, size, size)`` in [0, 1]; errors are returned.
 
-    The error is a value because it comes from a worker process, where it must not stop the others.
+    An error is a value because it comes from a worker process, where it must not stop the others.
     """
     enough = None if decode == "exact" else math.ceil(_MARGIN * size)
     try:
@@ -87,7 +87,7 @@ def read_resized(
 
 
 def features_of(extractor: Extractor, images: torch.Tensor) -> npt.NDArray[np.float32]:
-    """Features ``(B, d)`` of images ``(B, 3, S, S)`` in [0, 1], as an array on the CPU."""
+    """Compute the features ``(B, d)`` of images ``(B, 3, S, S)`` in [0, 1]."""
     device = extractor.device
     chunk = _CPU_CHUNK if device.type == "cpu" else _GPU_CHUNK
     with torch.inference_mode():
@@ -99,17 +99,18 @@ def features_of(extractor: Extractor, images: torch.Tensor) -> npt.NDArray[np.fl
 def code_features(
     extractor: Extractor, images: torch.Tensor, views: int
 ) -> npt.NDArray[np.float32]:
-    """Features whose codes an index is to store for images that are activated.
+    """Compute the features whose codes an index stores for activated images.
 
     Args:
         extractor: Maps images to features.
         images: ``(B, 3, S, S)`` in [0, 1].
-        views: Edits, the same for all images, 16 at most; 0 for the images' own features.
+        views: Number of edits, the same for all images, 16 at most; 0 for the images' own
+            features.
 
     Returns:
-        ``(B, d)``: of each image the mean over its own feature and those of its views, as long as
-        its own. A code of that feature is in the middle of where copies of the image are looked
-        for, but it is not where the image itself is before it is activated.
+        ``(B, d)``: of each image the mean over its own feature and those of its views, scaled to
+        the length of its own. The code of that mean lies in the middle of the cells in which copies
+        of the image are searched for; the image itself reaches it by activation only.
     """
     if views == 0:
         return features_of(extractor, images)
@@ -126,7 +127,7 @@ def code_features(
 def match_norms(
     features: npt.NDArray[np.float32], directions: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
-    """Directions ``(n, d)`` at the lengths of features ``(n, d)``, so that distances count."""
+    """Scale directions ``(n, d)`` to the lengths of features ``(n, d)``."""
     wanted, found = (np.linalg.norm(rows, axis=1, keepdims=True) for rows in (features, directions))
     scaled: npt.NDArray[np.float32] = directions * (wanted / np.maximum(found, 1e-12))
     return scaled.astype(np.float32)
@@ -135,7 +136,7 @@ def match_norms(
 def features_of_files(
     extractor: Extractor, paths: Sequence[Path], batch_size: int, workers: LocalEngine
 ) -> Iterator[npt.NDArray[np.float32]]:
-    """Yields the features ``(B, d)`` of image files, batch by batch.
+    """Yield the features ``(B, d)`` of image files, batch by batch.
 
     Raises:
         UnreadableImageError: At the first file that cannot be decoded.
@@ -148,7 +149,7 @@ def features_of_files(
 
 @dataclass(frozen=True)
 class ExtractedBatch:
-    """What a batch of files came to.
+    """Features and errors of a batch of files.
 
     Attributes:
         features: ``(n, d)``, of the ``n`` files that could be decoded, in their order.
@@ -159,7 +160,7 @@ class ExtractedBatch:
     unreadable: dict[int, UnreadableImageError]
 
     def check(self, unreadable: OnUnreadable) -> None:
-        """Raises the first of the errors, where such files are refused."""
+        """Raise the first error, if unreadable files are refused."""
         if unreadable == "refuse":
             for error in self.unreadable.values():
                 raise error
@@ -167,14 +168,14 @@ class ExtractedBatch:
 
 @dataclass(frozen=True)
 class ExtractionJob:
-    """Maps batches of image files to their features; a :class:`~activeindex.runtime.pool.Job`.
+    """Job of an engine: batches of image files to their features.
 
     Attributes:
         extractor: Maps the images to features.
-        decode: How JPEG files are decoded.
+        decode: Decoding of JPEG files.
         descriptor_views: See :func:`code_features`.
         edit_seed: Seeds an edit of each image, together with its name; None for no edits.
-        root: What those names are relative to.
+        root: Folder that those names are relative to.
     """
 
     extractor: Extractor
@@ -186,7 +187,7 @@ class ExtractionJob:
     def __call__(
         self, items: Sequence[Sequence[Path]], workers: LocalEngine
     ) -> Iterator[ExtractedBatch]:
-        """Yields what each batch comes to."""
+        """Yield the result of each batch."""
         read = partial(read_resized, size=self.extractor.input_size, decode=self.decode)
         # The next batch is decoded while this one goes through the network.
         ahead = max(map(len, items), default=1)
@@ -204,7 +205,7 @@ class ExtractionJob:
     def _features(
         self, images: Sequence[tuple[Path, npt.NDArray[np.float32]]]
     ) -> npt.NDArray[np.float32]:
-        """``(n, d)`` of images ``(3, S, S)`` with their files."""
+        """Compute the features ``(n, d)`` of images ``(3, S, S)`` of files."""
         if not images:
             return np.empty((0, self.extractor.dimension), np.float32)
         squares = torch.from_numpy(np.stack([image for _, image in images]))
@@ -232,7 +233,7 @@ def extract_folder(
     suffix: str = ".pt",
     progress: Progress | None = None,
 ) -> Extraction:
-    """Extracts the features of every image below a folder.
+    """Extract the features of every image below a folder.
 
     Memory does not grow with the folder. Killed at any moment and started again with the same
     arguments, it goes on after the last whole batch and ends with the same files.
@@ -240,19 +241,18 @@ def extract_folder(
     Args:
         extractor: Maps the images to features.
         data_dir: The images; sorted by path.
-        output_dir: Gets ``fts{suffix}``, ``filenames.txt`` and ``fts.json``, a note of what made
-            them.
+        output_dir: Folder for ``fts{suffix}``, ``filenames.txt`` and the note ``fts.json``.
         batch_size: Images that go through the extractor together, at most.
-        workers: Who computes; this process alone by default.
-        unreadable: Whether to refuse or to skip files that cannot be decoded.
+        workers: Engine that computes; this process alone by default.
+        unreadable: ``"refuse"`` or ``"skip"`` files that cannot be decoded.
         decode: ``"exact"``, or ``"scaled"`` for speed on large JPEGs.
-        descriptor_views: Of originals that are activated with as many, for the index that they will
-            be found in: views whose features are averaged with the image's, :func:`code_features`.
+        descriptor_views: Views whose features are averaged with the image's
+            (:func:`code_features`); for the index of images that are activated with as many.
         edit_seed: Extract the features of edited copies instead, one edit at random for each
             image, seeded by this and the image's name
             (:func:`~activeindex.edits.differentiable.edited_views`).
         suffix: ``.pt``, ``.pth`` or ``.npy``.
-        progress: Told of every image.
+        progress: Advances with every image.
 
     Raises:
         InputError: If the folder is missing or without images, an option is out of range, both

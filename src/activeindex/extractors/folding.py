@@ -1,4 +1,4 @@
-"""Batch normalisation as part of the convolutions before it.
+"""Batch normalisation folded into the convolutions before it.
 
 In evaluation it is an affine map per channel, which the convolution can make as well. On a GPU that
 doubles the speed of a ResNet-50: normalisation moves as many bytes as the convolutions, and its
@@ -16,7 +16,7 @@ _AGREEMENT = 1e-3
 
 @torch.no_grad()
 def folded(network: nn.Module, size: int) -> nn.Module:
-    """The network with batch normalisation folded into convolutions, where it can be.
+    """Fold batch normalisation into convolutions where possible.
 
     Args:
         network: In evaluation mode; scripted, traced or of Python. It is not changed.

@@ -28,7 +28,7 @@ def load_extractor(
     whitening: str | os.PathLike[str] | None = None,
     reporter: Reporter = SILENT,
 ) -> Extractor:
-    """Loads an extractor onto the CPU; ``.to(device)`` moves it.
+    """Load an extractor onto the CPU; ``.to(device)`` moves it.
 
     Args:
         name_or_path: Name of a model (see :data:`~activeindex.extractors.cards.CARDS`), which is
@@ -40,7 +40,7 @@ def load_extractor(
         pooling: ``mean``, ``gem``, ``gem:P`` or a :class:`Pooling`: makes vectors of unit length of
             the feature maps of a network that gives these.
         whitening: File of a :class:`Whitening`, which is put behind the extractor.
-        reporter: Is told of the progress of a download.
+        reporter: Receives the progress of a download.
 
     Raises:
         InputError: If there is no such file or name, the file holds something else, or the
@@ -92,7 +92,7 @@ def _load(
 def _load_file(
     name: str, input_size: int | None, pooling: Pooling | None, reporter: Reporter
 ) -> Extractor:
-    """Loads the file of a named model, or a file of the user's."""
+    """Load the file of a named model, or a file of the user's."""
     card = CARDS.get(name)
     path = check_file(Path(name), "model_path") if card is None else find_weights(card, reporter)
     kind = path.suffix.lower()

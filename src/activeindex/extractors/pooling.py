@@ -9,7 +9,7 @@ from activeindex.errors import InputError, ShapeError
 
 
 def gem(maps: torch.Tensor, p: float, eps: float = 1e-6) -> torch.Tensor:
-    """Generalised mean over the positions of feature maps: ``mean(max(x, eps)^p)^(1/p)``.
+    """Generalised mean over positions: ``mean(max(x, eps)^p)^(1/p)``.
 
     The mean for p = 1, the maximum in the limit (Radenovic et al., Fine-tuning CNN Image Retrieval
     with No Human Annotation, TPAMI 2019, section 3.2).
@@ -27,7 +27,7 @@ def gem(maps: torch.Tensor, p: float, eps: float = 1e-6) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Pooling:
-    """How a feature map ``(B, C, H, W)`` becomes a vector ``(B, C)``.
+    """Pooling of feature maps ``(B, C, H, W)`` to vectors ``(B, C)``.
 
     Attributes:
         p: The exponent of :func:`gem`; None for the plain mean. 3 is usual for copy detection
@@ -42,7 +42,7 @@ class Pooling:
 
     @classmethod
     def parse(cls, text: str) -> "Pooling":
-        """Reads ``mean``, ``gem`` or ``gem:P``.
+        """Read ``mean``, ``gem`` or ``gem:P``.
 
         Raises:
             InputError: If the text is something else.
@@ -62,10 +62,10 @@ class Pooling:
         return "mean" if self.p is None else f"gem:{self.p:g}"
 
     def __call__(self, maps: torch.Tensor) -> torch.Tensor:
-        """Pools ``(B, C, H, W)`` to ``(B, C)``.
+        """Pool ``(B, C, H, W)`` to ``(B, C)``.
 
         Raises:
-            ShapeError: If what comes is no feature map.
+            ShapeError: If the input is no feature map.
         """
         if maps.dim() != 4:
             raise ShapeError("pooling of the network's output", ("B", "C", "H", "W"), maps.shape)

@@ -1,4 +1,4 @@
-"""Weights of the named models: found on this machine or downloaded, and checked to stay the same.
+"""Weights of the named models: found on this machine, or downloaded.
 
 A download grows in ``NAME.partial`` beside the file it becomes, with a note of the server's
 validator (ETag or Last-Modified). The next attempt asks for the rest on condition that the server
@@ -48,12 +48,12 @@ _MIB = 1 << 20
 
 
 def cached_path(card: ModelCard) -> Path:
-    """Place of a model's file in PyTorch Hub's folder of the user (``TORCH_HOME`` moves it)."""
+    """Return the place of a model's file in PyTorch Hub's folder (``TORCH_HOME``)."""
     return Path(torch.hub.get_dir()) / "checkpoints" / card.file_name
 
 
 def packaged_path(card: ModelCard) -> Path | None:
-    """Weights in an installed package, if any: our own, or the int8 copy of sscd_disc_mixup."""
+    """Find weights in an installed package: our own, or the int8 sscd_disc_mixup."""
     if card.packaged is not None:
         own = Path(__file__).parent / card.packaged
         return own if own.is_file() else None
@@ -68,13 +68,13 @@ def packaged_path(card: ModelCard) -> Path | None:
 
 
 def find_weights(card: ModelCard, reporter: Reporter = SILENT) -> Path:
-    """Finds the file of a named model: in the cache, in a package, or by a download to the cache.
+    """Find the file of a named model in the cache or a package, else download it.
 
     Weights that this package ships are taken from nowhere else.
 
     Args:
         card: The model.
-        reporter: Is told of the progress of a download.
+        reporter: Receives the progress of a download.
 
     Raises:
         InputError: If the file is not here and cannot be downloaded; says where to put it by hand.
@@ -102,7 +102,7 @@ def find_weights(card: ModelCard, reporter: Reporter = SILENT) -> Path:
 
 
 def checked_hash(path: Path) -> str:
-    """SHA-256 of a file of weights, the same as when it was first seen here.
+    """Hash a file of weights, and check that it is the one first seen here.
 
     At first sight the hash is recorded in ``NAME.json`` beside the file, if that folder can be
     written.
@@ -142,13 +142,13 @@ def download(
     timeout: float = _TIMEOUT,
     max_bytes: int = MAX_BYTES,
 ) -> None:
-    """Downloads a file, unless it is there; it appears whole or not at all.
+    """Download a file, unless it is there; it appears whole or not at all.
 
     Args:
         address: An https address, or an http address of this machine.
         path: The file to make; its folder is made when missing.
         magic: First bytes that the file must have. Others, e.g. of a page of HTML, are refused.
-        reporter: Is told of the progress, in MiB.
+        reporter: Receives the progress, in MiB.
         attempts: Connections that may be cut before giving up; what has arrived is kept for the
             next call.
         timeout: Seconds without an answer after which a connection counts as cut.
@@ -186,7 +186,7 @@ def download(
 
 @dataclass(frozen=True)
 class _Fetch:
-    """Fetches one file; see :func:`download`.
+    """Transfer of one file; see :func:`download`.
 
     Attributes:
         note: File that keeps the validator of the partial file.
@@ -199,7 +199,7 @@ class _Fetch:
     max_bytes: int
 
     def all(self, file: IO[bytes], attempts: int, reporter: Reporter, title: str) -> None:
-        """Appends what is missing, over several connections if need be."""
+        """Append what is missing, over several connections if need be."""
         for attempt in range(1, attempts + 1):
             try:
                 return self._connect(file, reporter, title)
@@ -243,7 +243,7 @@ class _Fetch:
                 self._check_start(answer, b"", self.magic)
 
     def _noted_validator(self) -> str | None:
-        """Validator of the version that the partial file is of, if it is from this address."""
+        """Return the validator of the partial file, if it is from this address."""
         try:
             note = read_json(self.note)
         except (FileNotFoundError, InputError):
@@ -269,13 +269,13 @@ class _Fetch:
 
 
 def _validator(answer: http.client.HTTPResponse) -> str | None:
-    """Strong ETag, else date of the last change: what If-Range takes (RFC 9110, 13.1.5)."""
+    """Return a strong ETag, else the date of the last change (RFC 9110, 13.1.5)."""
     etag = answer.headers.get("ETag", "W/")
     return answer.headers.get("Last-Modified") if etag.startswith("W/") else etag
 
 
 def _total(answer: http.client.HTTPResponse, done: int, validator: str | None) -> int | None:
-    """Length of the whole file, if the answer goes on with the file that was begun."""
+    """Return the length of the whole file if the answer goes on with the part here."""
     # Some servers send the rest of a changed file, whatever If-Range says.
     if answer.status != 206 or (validator and _validator(answer) not in (None, validator)):
         return None
@@ -284,7 +284,7 @@ def _total(answer: http.client.HTTPResponse, done: int, validator: str | None) -
 
 
 def _blocks(answer: http.client.HTTPResponse, total: int | None, done: int) -> Iterator[bytes]:
-    """Yields what comes; a connection that ends early is an error, not the end of the file."""
+    """Yield blocks; a connection that ends before the file does is an error."""
     try:
         while block := answer.read(_BLOCK):
             done += len(block)
@@ -296,7 +296,7 @@ def _blocks(answer: http.client.HTTPResponse, total: int | None, done: int) -> I
 
 
 def _open(address: str, headers: dict[str, str], timeout: float) -> http.client.HTTPResponse:
-    """Sends a request and follows redirects, each of which is checked.
+    """Send a request and follow redirects, each of which is checked.
 
     Raises:
         InputError: If the server cannot be reached, a redirect is refused, or there is no file.
@@ -332,7 +332,7 @@ def _open(address: str, headers: dict[str, str], timeout: float) -> http.client.
 
 
 def _check_address(address: str, came_from: str | None = None) -> None:
-    """Refuses all but https, and http of this machine that does not come from https."""
+    """Refuse all but https, and http of this machine that is not from https."""
     where = (
         address if came_from is None else f"{came_from}: redirects to {address}, which is refused"
     )
@@ -348,7 +348,7 @@ def _check_address(address: str, came_from: str | None = None) -> None:
 
 
 def _is_local(address: str) -> bool:
-    """Whether an address is of this machine."""
+    """Return True if an address is of this machine."""
     try:
         host = urllib.parse.urlsplit(address).hostname or ""
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -357,7 +357,7 @@ def _is_local(address: str) -> bool:
 
 
 def cause_of(error: Exception) -> str:
-    """Reason that the system or the server gives, in one line."""
+    """Return the reason that the system or the server gives, in one line."""
     inner = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(inner, OSError) and inner.strerror:
         return inner.strerror

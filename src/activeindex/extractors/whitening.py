@@ -50,12 +50,12 @@ class Whitening:
         extractor: ExtractorIdentity | None = None,
         training_sha256: str = "",
     ) -> Self:
-        """Fits on training features ``(n, d)``.
+        """Fit on training features ``(n, d)``.
 
         Args:
-            features: Of many images, more than ``dimension``.
-            dimension: How many directions to keep, ``k``; all ``d`` by default.
-            extractor: Of the features.
+            features: Features of many more images than ``dimension``.
+            dimension: Number ``k`` of directions to keep; all ``d`` by default.
+            extractor: Extractor of the features.
             training_sha256: Their hash.
 
         Raises:
@@ -89,11 +89,11 @@ class Whitening:
 
     @property
     def sha256(self) -> str:
-        """Hash of the values."""
+        """SHA-256 of the values."""
         return hashlib.sha256(self.mean.tobytes() + self.matrix.tobytes()).hexdigest()
 
     def write(self, path: Path) -> None:
-        """Writes a ``.npz`` file, whole or not at all."""
+        """Write a ``.npz`` file, whole or not at all."""
         if path.suffix != ".npz":
             raise InputError(f"out {path}: expected a name that ends in .npz")
         with whole_file(path) as beside:
@@ -107,7 +107,7 @@ class Whitening:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Reads what :meth:`write` wrote; nothing is unpickled.
+        """Read a file of :meth:`write`; nothing is unpickled.
 
         Raises:
             InputError: If the file is something else.

@@ -39,7 +39,7 @@ def load_from_library(
     input_size: int | None = None,
     pooling: Pooling | None = None,
 ) -> NetworkExtractor:
-    """Loads a network of timm or torchvision as an extractor.
+    """Load a network of timm or torchvision as an extractor.
 
     Args:
         library: ``"timm"`` or ``"torchvision"``.
@@ -102,7 +102,7 @@ def _build_timm(timm: Any, name: str, pretrained: bool, pooling: Pooling | None)
 
 
 class _ChannelsFirst(nn.Module):
-    """A network whose feature maps ``(B, H, W, C)`` become ``(B, C, H, W)``."""
+    """Network whose feature maps ``(B, H, W, C)`` become ``(B, C, H, W)``."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -133,12 +133,12 @@ def _build_torchvision(
 
 
 def without_head(network: nn.Module, name: str) -> nn.Module:
-    """Takes the last learned layer, which gives the classes, out of a network of torchvision.
+    """Take the last learned layer, that of the classes, out of a network.
 
     Whatever the head has before that layer (pooling, norms, hidden layers) stays.
 
     Args:
-        network: Changed in place.
+        network: A network of torchvision; changed in place.
         name: Name of the network, for the error.
 
     Raises:
@@ -161,7 +161,7 @@ def without_head(network: nn.Module, name: str) -> nn.Module:
 
 @contextlib.contextmanager
 def _building(title: str, pretrained: bool) -> Iterator[None]:
-    """Raises what fails in the block as an InputError, with a way around a failed download."""
+    """Turn what fails in the block into an InputError, with a way around downloads."""
     try:
         # Libraries report downloads on standard output, which is for results.
         with contextlib.redirect_stdout(sys.stderr):
@@ -179,7 +179,7 @@ def _building(title: str, pretrained: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _hub(needed: bool) -> Iterator[None]:
-    """Puts the client of timm's hub offline for the block if the hub cannot be reached.
+    """Put the client of timm's hub offline while the hub cannot be reached.
 
     It would otherwise try each of several files six times, 48 s in all, even where the weights are
     in its cache.
@@ -206,7 +206,7 @@ def _hub(needed: bool) -> Iterator[None]:
 
 
 def _unreachable(address: str) -> str | None:
-    """Reason why a server gives no answer; None if it gives one, whatever it says."""
+    """Return the reason why a server gives no answer; None if it gives one."""
     request = urllib.request.Request(address, method="HEAD")
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT):

@@ -1,4 +1,4 @@
-"""Weights in the checkpoints that training programs leave."""
+"""Weights in checkpoints of training programs."""
 
 import argparse
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ _LISTED = 8
 
 
 def load_checkpoint(network: nn.Module, path: Path) -> tuple[str, ...]:
-    """Loads the weights in a checkpoint, whatever they are wrapped in.
+    """Load the weights in a checkpoint, whatever they are wrapped in.
 
     Known wrappings, also within each other, are ``state_dict``, ``model_state_dict``, ``model``,
     ``teacher`` and ``student``, with ``state_dict_ema`` and ``model_ema`` before them; prefixes
@@ -103,7 +103,7 @@ def _read(path: Path) -> Any:
 
 
 def _unwrapped(found: Any, path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
-    """The tensors by their keys, and a line for each choice between wrappings."""
+    """Return the tensors by their keys, and a line for each choice of a wrapping."""
     notes = []
     found = found if isinstance(found, Mapping) else {}
     while wrappings := [key for key in _WRAPPINGS if isinstance(found.get(key), Mapping)]:

@@ -79,7 +79,8 @@ def test_pooling_takes_the_place_of_the_networks_own(name: str, timm: Any, tmp_p
     network = timm.create_model(name).eval()
     path = checkpoint_of(network, tmp_path)
     extractor = load_extractor(f"timm:{name}", 160, model_path=path, pooling=Pooling(3.0))
-    assert extractor.identity.name == f"timm:{name}+gem:3"
+    assert extractor.identity.name == f"timm:{name}"
+    assert extractor.identity.pooling == "gem:3"
     images = torch.rand(2, 3, 160, 160)
     network.reset_classifier(0, "")
     with torch.no_grad():

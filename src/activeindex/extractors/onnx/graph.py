@@ -1,4 +1,4 @@
-"""Reading of an ONNX file into plain records, and the checks that need no tensor arithmetic.
+"""Reading of ONNX files into plain records, with the checks that need no tensors.
 
 Specification: https://onnx.ai/onnx/operators (default operator set, versions 11 to 21).
 """
@@ -33,7 +33,7 @@ _FLOATS = (
 
 @dataclass(frozen=True)
 class ImageInput:
-    """What the graph declares about its image.
+    """Declaration of the image in the graph.
 
     Attributes:
         name: The input's name in the graph.
@@ -54,7 +54,7 @@ class ImageInput:
 
 @dataclass(frozen=True)
 class GraphNode:
-    """One operator of the graph; ``inputs`` holds "" where an optional input is left out."""
+    """One operator of the graph; ``inputs`` holds "" for an omitted input."""
 
     operator: str
     name: str
@@ -85,7 +85,7 @@ class ImageGraph:
 
 
 def read_graph(path: Path) -> ImageGraph:
-    """Reads and checks an ONNX file.
+    """Read and check an ONNX file.
 
     Args:
         path: The file. Weights must be inside it.
@@ -173,7 +173,7 @@ def _attribute(path: Path, proto: onnx.AttributeProto) -> Attribute:
 
 
 def _tensor(path: Path, proto: onnx.TensorProto) -> torch.Tensor:
-    """A stored tensor; floats of any width as float32, 4-bit integers as 8-bit."""
+    """Read a stored tensor; floats become float32, 4-bit integers 8-bit."""
     if proto.data_location == onnx.TensorProto.EXTERNAL:
         raise InputError(f"{path}: keeps tensor {proto.name!r} in an external file")
     if proto.data_type == onnx.TensorProto.STRING:
@@ -226,7 +226,7 @@ def _image_input(path: Path, entries: Sequence[onnx.ValueInfoProto]) -> ImageInp
 
 
 def _needed(nodes: Sequence[GraphNode], output: str) -> tuple[list[GraphNode], set[str]]:
-    """The nodes that ``output`` depends on, in the order of the file, and all names read."""
+    """Return the nodes that ``output`` depends on in order, and all names read."""
     needed = {output}
     kept = []
     for node in reversed(nodes):

@@ -26,7 +26,7 @@ from activeindex.extractors.onnx.tracing import Builder, Call, Value
 
 
 class OnnxModule(nn.Module):
-    """A frozen network that maps images to features and passes gradients to the images.
+    """Frozen network from images to features that passes gradients to the images.
 
     Weights are buffers, so ``.to(device)``, ``.to(dtype)`` and
     ``.to(memory_format=torch.channels_last)`` apply and no optimiser sees them.
@@ -61,7 +61,7 @@ class OnnxModule(nn.Module):
         self.register_buffer("_reference", torch.zeros(()), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features of images.
+        """Compute the features of images.
 
         Args:
             images: Floats in the graph's own layout: (B, 3, H, W) for ``"NCHW"``, (B, H, W, 3) for
@@ -86,7 +86,7 @@ class OnnxModule(nn.Module):
 
 
 def load_onnx_module(path: Path) -> OnnxModule:
-    """Loads an ONNX image network, float or QDQ-quantised, operator sets 11 to 21.
+    """Load an ONNX image network, float or QDQ-quantised, operator sets 11 to 21.
 
     Quantised weights are dequantised; quantised activations are clamped to the range of their
     codes but not rounded (:mod:`activeindex.extractors.onnx.quantisation`). The first output is
@@ -155,7 +155,7 @@ def _last_readers(nodes: Sequence[GraphNode]) -> dict[str, int]:
 
 
 def _apply(call: Call) -> list[Value]:
-    """Translates a node; quantised values pass only where their elements stay as they are."""
+    """Translate a node; refuse quantised inputs where elements change."""
     translate = sizes_operator(call) or OPERATORS[call.node.operator]
     marks = [value.quantisation for value in call.inputs if value is not None]
     quantisation = next((mark for mark in marks if mark is not None), None)
@@ -172,7 +172,7 @@ def _apply(call: Call) -> list[Value]:
 
 
 def _dimension(source: ImageGraph, builder: Builder, output: Value) -> int:
-    """Length of a feature, from the probe."""
+    """Return the length of a feature, from the probe."""
     if output.is_sizes or output.is_constant:
         raise InputError(f"{source.path}: output {source.output!r} does not depend on the pixels")
     shape = tuple(output.example.shape)
@@ -191,7 +191,7 @@ _FORGETFUL = (F.conv1d, F.conv2d, batch_normalization, linear, operator.add)
 
 
 def _work_in_place(graph: fx.Graph) -> None:
-    """Lets clamps and ReLUs overwrite their input where nothing else needs it.
+    """Let clamps and ReLUs overwrite their input where nothing else needs it.
 
     Autograd then keeps one copy of the activation instead of two. That is sound after operations
     whose backward pass does not read their result, provided that the result is read only once.

@@ -19,7 +19,7 @@ _RANGES = {torch.uint8: (0, 255), torch.int8: (-128, 127), torch.int16: (-32768,
 
 
 def quantize_linear(call: Call) -> Value:
-    """QuantizeLinear-10/13/19/21 of constants (rounded) or of activations (clamped only)."""
+    """QuantizeLinear-10 to -21 of constants (rounded) or activations (clamped only)."""
     axis = call.attribute("axis", 1)
     call.attribute("saturate", 1)  # for float8 only, refused by type below
     call.require("block_size", 0, [0])
@@ -43,7 +43,7 @@ def quantize_linear(call: Call) -> Value:
 
 
 def dequantize_linear(call: Call) -> Value:
-    """DequantizeLinear-10/13/19/21 of weights, of quantised activations or of 8-bit pixels."""
+    """DequantizeLinear-10 to -21 of weights, quantised activations or 8-bit pixels."""
     axis = call.attribute("axis", 1)
     call.require("block_size", 0, [0])
     scale = call.constant(1, "scale")
@@ -64,7 +64,7 @@ def dequantize_linear(call: Call) -> Value:
 
 
 def _along(parameter: Tensor, tensor: Tensor, axis: int) -> Tensor:
-    """A scale or zero point, shaped so that it broadcasts along ``axis`` of ``tensor``."""
+    """Shape a scale or zero point to broadcast along ``axis`` of ``tensor``."""
     if parameter.numel() == 1:
         return parameter.reshape(())
     shape = [1] * tensor.dim()
@@ -91,5 +91,5 @@ def _affine(pixels: Tensor, scale: float, zero_point: int) -> Tensor:
 
 
 def clamp_in_place(tensor: Tensor, low: float, high: float) -> Tensor:
-    """A clamp that overwrites its input and keeps only its output for the backward pass."""
+    """Clamp in place, keeping only the output for the backward pass."""
     return F.hardtanh(tensor, low, high, inplace=True)

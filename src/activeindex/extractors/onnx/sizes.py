@@ -1,4 +1,4 @@
-"""Shape arithmetic on Python numbers: what exporters put between Shape and Reshape or Expand.
+"""Shape arithmetic on Python numbers, as between Shape and Reshape or Expand.
 
 A value here is a number or a tuple of numbers. ``torch.compile`` may pass symbolic ones, so nothing
 is converted to tensors. The functions have the inputs and attributes of their operator as
@@ -162,7 +162,7 @@ def _full_like(image: Tensor, shape: tuple[int, ...], number: Number) -> Tensor:
 
 
 def sizes_operator(call: Call) -> Operator | None:
-    """The translation on Python numbers, or None when the node works on tensors."""
+    """Find the translation on Python numbers; None if the node works on tensors."""
     name = call.node.operator
     inputs = [value for value in call.inputs if value is not None]
     sizes = [value.is_sizes for value in inputs]

@@ -1,4 +1,4 @@
-"""Values of a graph under translation, and the builder that folds or emits operations on them.
+"""Values of a graph under translation, and the builder that folds or emits them.
 
 Every ONNX operator is translated by a function that calls :meth:`Call.emit` with functions of
 torch. When all arguments are known at load time the function is run at once (constant folding);
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Quantisation:
-    """Scale and zero point of a quantised activation, kept in real units during translation."""
+    """Scale and zero point of a quantised activation, which stays in real units."""
 
     scale: float
     zero_point: int
@@ -58,7 +58,7 @@ class Value:
 
     @property
     def is_constant(self) -> bool:
-        """Whether the value is known at load time."""
+        """True if the value is known at load time."""
         return self.node is None
 
     @property
@@ -68,7 +68,7 @@ class Value:
 
     @property
     def is_sizes(self) -> bool:
-        """Whether the value is Python numbers computed from shapes."""
+        """True if the value is Python numbers computed from shapes."""
         return not isinstance(self.example, Tensor)
 
     @property
@@ -80,7 +80,7 @@ class Value:
 
 
 class Builder:
-    """Collects the fx graph and the constants that it reads.
+    """Builder of the fx graph and of the constants that it reads.
 
     Args:
         source: The ONNX graph, for its path, opset and input.
@@ -98,7 +98,7 @@ class Builder:
         self._attributes: dict[int, tuple[Value, fx.Node]] = {}
 
     def emit(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Value:
-        """Runs ``function`` if all its arguments are constant, else adds it to the graph."""
+        """Run ``function`` if all its arguments are constant, else add it to the graph."""
         values = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Value)]
         constant = all(value.is_constant for value in values)
         examples = _replace(args, kwargs, lambda value: value.example if constant else value.probe)
@@ -125,14 +125,14 @@ class Builder:
 def _replace(
     args: tuple[Any, ...], kwargs: dict[str, Any], change: Callable[[Value], Any]
 ) -> tuple[Any, Any]:
-    """Arguments with every value in them replaced."""
+    """Replace every value in arguments."""
     replaced: tuple[Any, Any] = tree_map_only(Value, change, (args, kwargs))
     return replaced
 
 
 @dataclass
 class Call:
-    """One node of the ONNX graph being translated: its arguments and the means to answer.
+    """One node of the ONNX graph under translation.
 
     Attributes:
         builder: Where operations go.
@@ -151,13 +151,13 @@ class Call:
         return self.builder.source.opset
 
     def refusal(self, reason: str) -> InputError:
-        """An error that names the file, the node, its operator and the reason."""
+        """Make an error that names the file, the node, its operator and the reason."""
         return InputError(
             f"{self.builder.source.path}: node {self.node.name!r} ({self.node.operator}): {reason}"
         )
 
     def emit(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Value:
-        """Applies a function of torch to values and plain arguments.
+        """Apply a function of torch to values and plain arguments.
 
         Raises:
             InputError: The function rejects the shapes or types of its arguments.
@@ -173,7 +173,7 @@ class Call:
             ) from error
 
     def options(self, function: Callable[..., Any]) -> dict[str, Any]:
-        """The attributes that are parameters of a function, of the types of their defaults."""
+        """Return the attributes that are parameters of a function, checked by defaults."""
         if not self.node.attributes:
             return {}
         try:
@@ -187,28 +187,28 @@ class Call:
         }
 
     def input(self, position: int) -> Value:
-        """A required input."""
+        """Return a required input."""
         value = self.optional(position)
         if value is None:
             raise self.refusal(f"input {position} is missing")
         return value
 
     def optional(self, position: int) -> Value | None:
-        """An input, or None when it is left out."""
+        """Return an input, or None if it is left out."""
         return self.inputs[position] if position < len(self.inputs) else None
 
     def tensor(self, position: int) -> Value:
-        """A required input as a tensor; see :meth:`as_tensor`."""
+        """Return a required input as a tensor; see :meth:`as_tensor`."""
         return self.as_tensor(self.input(position))
 
     def as_tensor(self, value: Value) -> Value:
-        """The value itself, or for sizes a tensor of them on the image's device."""
+        """Return the value, or a tensor of sizes on the image's device."""
         if value.is_sizes:
             return self.emit(sizes_to_tensor, value, self.builder.image)
         return value
 
     def constant(self, position: int, meaning: str) -> Tensor:
-        """A required input that must be known at load time."""
+        """Return a required input that must be known at load time."""
         value = self.input(position)
         if not value.is_constant:
             raise self.refusal(f"its {meaning} must be constant, but is computed from the image")
@@ -216,7 +216,7 @@ class Call:
         return example
 
     def sizes(self, value: Value, meaning: str) -> Any:
-        """Python numbers for a shape-like input: plain when constant, else a value to emit with."""
+        """Return a shape-like input: numbers if constant, else a value to emit with."""
         if value.is_sizes:
             return value
         if not value.is_constant:
@@ -228,7 +228,7 @@ class Call:
         return tuple(items) if isinstance(items, list) else items
 
     def scalar_or_tensor(self, position: int, rank: int) -> Any:
-        """An input for arithmetic; a constant of one element becomes a Python number.
+        """Return an input for arithmetic; a constant of one element becomes a number.
 
         Numbers follow the dtype of the tensor that they meet and need no device. ``rank`` is that
         of the other operand: a constant of more axes must stay a tensor, as it widens the result.
@@ -241,7 +241,7 @@ class Call:
         return self.as_tensor(value)
 
     def attribute(self, name: str, default: T) -> T:
-        """An attribute of the type of its default value.
+        """Return an attribute of the type of its default value.
 
         Raises:
             InputError: The attribute is of another type.
@@ -255,21 +255,21 @@ class Call:
         return found  # type: ignore[return-value]
 
     def integers(self, name: str, position: int | None = None) -> tuple[int, ...] | None:
-        """A list of integers: an attribute, or, in later operator sets, a constant input."""
+        """Return integers: an attribute, or, in later operator sets, a constant input."""
         if position is not None and self.optional(position) is not None:
             return tuple(self.constant(position, name).tolist())
         found: tuple[int, ...] = self.attribute(name, ())
         return found if name in self.node.attributes else None
 
     def require(self, name: str, default: int | float | str, supported: Sequence[Any]) -> None:
-        """Refuses the node unless the attribute has one of the supported values."""
+        """Refuse the node unless the attribute has one of the supported values."""
         found = self.attribute(name, default)
         if found not in supported:
             expected = " or ".join(repr(item) for item in supported)
             raise self.refusal(f"{name}={found!r} is not supported, expected {expected}")
 
     def check_attributes(self) -> None:
-        """Refuses attributes that no translation has looked at."""
+        """Refuse attributes that no translation has looked at."""
         if unread := sorted(self.node.attributes.keys() - self._read):
             raise self.refusal(f"attribute {', '.join(unread)} is not supported")
 
@@ -280,7 +280,7 @@ Operator = Callable[[Call], Value | Sequence[Value]]
 def operator_of(
     function: Callable[..., Any], sizes_from: int | None = None
 ) -> Callable[[Call], Value]:
-    """Translation of an operator whose inputs and attributes are the parameters of a function.
+    """Translate an operator by a function of its inputs and attributes.
 
     Args:
         function: Takes tensors and attributes.
@@ -302,7 +302,7 @@ def operator_of(
 
 
 def sizes_to_tensor(sizes: Sizes, like: Tensor) -> Tensor:
-    """Sizes as a tensor on the device of ``like``; floats take its dtype, integers are int64."""
+    """Make a tensor of sizes on the device of ``like``: int64, or floats of its dtype."""
     numbers = sizes if isinstance(sizes, tuple) else (sizes,)
     dtype = like.dtype if any(isinstance(number, float) for number in numbers) else torch.int64
     return torch.tensor(sizes, dtype=dtype, device=like.device)

@@ -37,7 +37,7 @@ def _softmax(tensor: Tensor, axis: int = -1) -> Tensor:
 
 
 def _softmax_from(tensor: Tensor, axis: int = 1) -> Tensor:
-    """Softmax over all the axes from ``axis`` on, taken as one (ONNX before operator set 13)."""
+    """Softmax over the axes from ``axis`` on, taken as one (before operator set 13)."""
     flat = tensor.flatten(axis) if tensor.dim() > 0 else tensor
     return torch.softmax(flat, -1).reshape(tensor.shape)
 
@@ -120,13 +120,13 @@ def _softmax_of_set(call: Call) -> Value:
 
 
 def gemm(a: Tensor, b: Tensor, c: Tensor | None, alpha: float, beta: float) -> Tensor:
-    """The sum alpha * a @ b + beta * c."""
+    """Compute alpha * a @ b + beta * c."""
     product = alpha * (a @ b)
     return product if c is None else product + beta * c
 
 
 def linear(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """The product rows @ weight.T + bias for (B, K) rows and (N, K) weights, each row on its own.
+    """Compute rows @ weight.T + bias, for (B, K) and (N, K), each row on its own.
 
     One matrix product for all rows would round differently from batch size to batch size; here
     the feature of an image does not depend, in its last bit, on the images beside it.

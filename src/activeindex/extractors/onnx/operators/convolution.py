@@ -18,7 +18,7 @@ Axes = tuple[int, ...]
 
 @dataclass(frozen=True)
 class _Window:
-    """The attributes that convolution and pooling share; ``same`` is None, "UPPER" or "LOWER"."""
+    """Attributes of convolution and pooling; ``same`` is None, "UPPER" or "LOWER"."""
 
     kernel: Axes
     stride: Axes
@@ -31,7 +31,7 @@ class _Window:
 def same_padding(
     tensor: Tensor, kernel: Axes, stride: Axes, dilation: Axes, upper: bool, value: float
 ) -> Tensor:
-    """Pads so that a window of stride s gives ceil(size / s) results (auto_pad SAME_UPPER, _LOWER).
+    """Pad so that stride s gives ceil(size / s) results (SAME_UPPER, SAME_LOWER).
 
     An odd total puts the extra row or column at the end when ``upper``, else at the beginning.
     """
@@ -64,7 +64,7 @@ def _window(call: Call, kernel: Axes) -> _Window:
 
 
 def _padded(call: Call, value: Value, window: _Window, fill: float) -> Value:
-    """Pads explicitly where the padding of torch, the same at both ends, does not do."""
+    """Pad explicitly where torch's padding, the same at both ends, does not fit."""
     if window.same:
         upper = window.same == "UPPER"
         shape = (window.kernel, window.stride, window.dilation)
@@ -74,7 +74,7 @@ def _padded(call: Call, value: Value, window: _Window, fill: float) -> Value:
 
 
 def _torch_pads(begin: Sequence[int], end: Sequence[int]) -> list[int]:
-    """Pads in the order of F.pad: last axis first, each with its beginning and its end."""
+    """Order pads for F.pad: last axis first, each with its beginning and end."""
     return [pad for pair in zip(reversed(begin), reversed(end), strict=True) for pad in pair]
 
 
@@ -107,7 +107,7 @@ def _pool_window(call: Call, value: Value) -> _Window:
 
 
 def _ceil_mode(call: Call, window: _Window, symmetric: bool) -> bool:
-    """Whether the number of windows is rounded up; with SAME padding they fit exactly."""
+    """Return True if the number of windows is rounded up; never with SAME padding."""
     ceil = bool(call.attribute("ceil_mode", 0))
     if ceil and window.same is None and not symmetric:
         # After explicit padding torch would count windows that start in the padding at the end.
@@ -116,7 +116,7 @@ def _ceil_mode(call: Call, window: _Window, symmetric: bool) -> bool:
 
 
 def _is_symmetric(window: _Window) -> bool:
-    """Whether the padding can be left to torch's pooling."""
+    """Return True if the padding can be left to torch's pooling."""
     fits = all(2 * pad <= width for pad, width in zip(window.begin, window.kernel, strict=True))
     return window.same is None and window.begin == window.end and fits
 
@@ -136,13 +136,13 @@ def _max_pool(call: Call) -> Value:
 
 
 def average_without_padding(padded: Tensor, mask: Tensor, kernel: Axes, stride: Axes) -> Tensor:
-    """Averages over the elements of each window that ``mask`` marks with 1."""
+    """Average over the elements of each window that ``mask`` marks with 1."""
     pool = _AVERAGE_POOLS[padded.dim()]
     return pool(padded, kernel, stride) / pool(mask, kernel, stride)
 
 
 def spatial_ones(tensor: Tensor) -> Tensor:
-    """Ones of shape (1, 1, spatial axes of ``tensor``)."""
+    """Return ones of shape (1, 1, spatial axes of ``tensor``)."""
     return torch.ones_like(tensor[:1, :1])
 
 

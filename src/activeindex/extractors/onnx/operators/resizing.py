@@ -13,7 +13,7 @@ _ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 
 
 def _spatial(call: Call, numbers: Any, axes: tuple[int, ...] | None, image: Value) -> Any:
-    """Picks the numbers of axes 2 and 3 and refuses a change of the others."""
+    """Pick the numbers of axes 2 and 3 and refuse a change of the others."""
     shape = numbers.example if isinstance(numbers, Value) else numbers
     axes = tuple(range(4)) if axes is None else tuple(axis % 4 for axis in axes)
     if len(shape) != len(axes):
@@ -28,19 +28,19 @@ def _spatial(call: Call, numbers: Any, axes: tuple[int, ...] | None, image: Valu
 
 
 def pick(numbers: tuple[Any, ...], axes: tuple[int, ...]) -> tuple[Any, ...]:
-    """The numbers that belong to axes 2 and 3."""
+    """Return the numbers that belong to axes 2 and 3."""
     return tuple(numbers[axes.index(axis)] for axis in (2, 3))
 
 
 def resize_linear(tensor: Tensor, sizes: Any, scales: Any, mode: str, align: bool) -> Tensor:
-    """Bilinear or bicubic interpolation to ``sizes`` or by ``scales``, whichever is not None."""
+    """Interpolate to ``sizes`` or by ``scales``, whichever is not None."""
     return F.interpolate(tensor, sizes, scales, mode=mode, align_corners=align)
 
 
 def resize_nearest(
     tensor: Tensor, sizes: Any, scales: Any, coordinates: str, rounding: str
 ) -> Tensor:
-    """Nearest neighbour with any of the coordinate transforms and roundings of Resize-19."""
+    """Nearest neighbour with the coordinate transforms and roundings of Resize-19."""
     for axis in (2, 3):
         size = tensor.shape[axis]
         scale = sizes[axis - 2] / size if scales is None else scales[axis - 2]

@@ -1,4 +1,4 @@
-"""Operators that move, cut, join, cast or create, without arithmetic on pixel values."""
+"""Operators that move, cut, join, cast or create without arithmetic."""
 
 import math
 from typing import Any
@@ -61,7 +61,7 @@ def _squeeze(call: Call) -> Value:
 
 
 def _unsqueeze(tensor: Tensor, axes: Axes) -> Tensor:
-    """Inserts axes of size 1 at positions counted in the result."""
+    """Insert axes of size 1 at positions counted in the result."""
     rank = tensor.dim() + len(axes)
     for axis in sorted(axis % rank for axis in axes):
         tensor = tensor.unsqueeze(axis)
@@ -73,7 +73,7 @@ def _concat(*tensors: Tensor, axis: int = 0) -> Tensor:
 
 
 def part(tensor: Tensor, number: int, parts: int, axis: int) -> Tensor:
-    """Part ``number`` of a tensor split in ``parts`` of equal size, the last perhaps smaller."""
+    """Return part ``number`` of ``parts`` of equal size, the last perhaps smaller."""
     size = tensor.shape[axis]
     length = -(-size // parts)
     start = min(number * length, size)
@@ -140,7 +140,7 @@ def _expand(tensor: Tensor, shape: Axes) -> Tensor:
 
 
 def floats_like(tensor: Tensor, image: Tensor) -> Tensor:
-    """Integers or booleans as floats of the dtype in which the network runs."""
+    """Convert to floats of the dtype in which the network runs."""
     return tensor.to(image.dtype)
 
 
