@@ -1,7 +1,7 @@
-"""Random views of a batch on the training device, beyond what the bank holds.
+"""Random augmentation of a batch on the training device.
 
-All of it works on whole batches, each image with draws of its own from one generator, which the
-caller seeds per step: a resumed run sees what an uninterrupted one would have seen.
+It works on whole batches; each image has its own draws from one generator, which the caller seeds
+per step, so that a resumed run gets the same views as an uninterrupted one.
 """
 
 from collections.abc import Callable
@@ -22,12 +22,12 @@ _DETAIL = 1.25
 def augment(
     pixels: torch.Tensor, size: int, strength: Strength, generator: torch.Generator
 ) -> torch.Tensor:
-    """Random views ``(B, 3, size, size)`` in [0, 1].
+    """Make random views ``(B, 3, size, size)`` in [0, 1].
 
     Args:
         pixels: ``(B, 3, S, S)`` 8-bit RGB.
         size: Side of the views in pixels.
-        strength: How far they go.
+        strength: Strength of the augmentation.
         generator: On the device of ``pixels``; the only source of randomness.
     """
     images = pixels.float() / 255.0
@@ -43,7 +43,7 @@ def augment(
 
 
 def _chosen(count: int, share: float, generator: torch.Generator) -> torch.Tensor:
-    """Which of ``count`` images: a random ``share`` of them, rounded, ``(n,)``."""
+    """Choose a random ``share`` of ``count`` images; returns their numbers ``(n,)``."""
     order = torch.randperm(count, generator=generator, device=generator.device)
     return order[: round(share * count)]
 
@@ -61,10 +61,10 @@ def _on_share(
 
 
 def _blurred(views: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Gaussian blur, each image with a deviation of its own.
+    """Blur each image by a Gaussian of its own deviation.
 
-    As products with a matrix per image: a convolution with as many groups as there are images and
-    channels takes cuDNN half a minute to choose, for each size.
+    By matrix products: cuDNN takes half a minute, for each size, to choose a convolution with as
+    many groups as there are images and channels.
     """
     count, _, size, _ = views.shape
     low, high = (deviation * size / 224 for deviation in _BLUR)

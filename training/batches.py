@@ -20,7 +20,7 @@ class Batches:
 
     Args:
         bank: ``(N, K + 1, 3, S, S)``.
-        device: Where the batches go.
+        device: Device of the batches.
     """
 
     def __init__(self, bank: Bank, device: torch.device) -> None:
@@ -39,11 +39,11 @@ class Batches:
 
     @property
     def resident(self) -> bool:
-        """Whether the bank is on the device."""
+        """True if the bank is on the device."""
         return self._resident is not None
 
     def pixels(self, rows: torch.Tensor, slots: torch.Tensor | int) -> torch.Tensor:
-        """``(B, 3, S, S)`` 8-bit images, one slot of each row; both on the CPU."""
+        """Return 8-bit images ``(B, 3, S, S)``, one slot of each row; both on the CPU."""
         chosen = slots if isinstance(slots, torch.Tensor) else torch.full_like(rows, slots)
         if self._resident is not None:
             return self._resident[rows.to(self.device), chosen.to(self.device)]
@@ -52,7 +52,7 @@ class Batches:
     def images(
         self, rows: torch.Tensor, slot: int, size: int, batch: int = 256
     ) -> Iterator[torch.Tensor]:
-        """Images ``(B, 3, size, size)`` in [0, 1] of one slot, as an extractor would get them."""
+        """Yield images ``(B, 3, size, size)`` in [0, 1] of one slot."""
         for part in torch.split(rows, batch):
             images = self.pixels(part, slot).float() / 255.0
             if size != self.size:
@@ -61,7 +61,7 @@ class Batches:
 
 
 def normalised(images: torch.Tensor) -> torch.Tensor:
-    """What the network takes, of images ``(B, 3, H, W)`` in [0, 1]."""
+    """Normalise images ``(B, 3, H, W)`` in [0, 1] for the network."""
     mean = torch.tensor(MEAN, device=images.device).view(3, 1, 1)
     std = torch.tensor(STD, device=images.device).view(3, 1, 1)
     return ((images - mean) / std).contiguous(memory_format=torch.channels_last)

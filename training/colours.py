@@ -1,4 +1,4 @@
-"""Random changes of colour, each image's as one affine map of its colours."""
+"""Random changes of colour, one affine map of colours for each image."""
 
 import math
 
@@ -12,7 +12,7 @@ _YIQ = (_LUMA, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312))
 
 
 def jittered(views: torch.Tensor, strength: Strength, generator: torch.Generator) -> torch.Tensor:
-    """Brightness, contrast, saturation and hue of ``(B, 3, H, W)`` changed at random."""
+    """Change brightness, contrast, saturation and hue of ``(B, 3, H, W)`` at random."""
     count, device = len(views), views.device
 
     def factors() -> torch.Tensor:
@@ -32,7 +32,7 @@ def jittered(views: torch.Tensor, strength: Strength, generator: torch.Generator
 
 
 def _colour_maps(saturation: torch.Tensor, hue: torch.Tensor) -> torch.Tensor:
-    """``(B, 3, 3)``: turns the plane of colours by ``hue`` and scales it by ``saturation``."""
+    """Return maps ``(B, 3, 3)`` that turn the hue and scale the saturation."""
     forth = torch.tensor(_YIQ)
     to_yiq, to_rgb = forth.to(hue.device), torch.linalg.inv(forth).to(hue.device)
     turn = torch.zeros(len(hue), 3, 3, device=hue.device)

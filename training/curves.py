@@ -1,4 +1,4 @@
-"""Learning curves of a log: ``python -m training.curves runs/lite0_copy/log.jsonl``."""
+"""Learning curves of a log: ``python -m training.curves RUN/log.jsonl``."""
 
 import sys
 from pathlib import Path
@@ -24,7 +24,7 @@ text { font-size: 10px; fill: #333; } .grid { stroke: #ddd; } .axis { stroke: #8
 
 
 def draw_curves(log: Path, out: Path) -> None:
-    """Draws a log as an SVG that stands alone."""
+    """Draw a log as a self-contained SVG."""
     records = Log(log).records()
     parts = []
     for place, (key, name, share) in enumerate(_CURVES):

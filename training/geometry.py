@@ -1,4 +1,4 @@
-"""Random crops, turns and pastings: one homography and one sampling for each image."""
+"""Random crops, rotations and pastings by one homography for each image."""
 
 import math
 
@@ -8,19 +8,19 @@ import torch.nn.functional as F
 from training.strength import Strength
 
 _PASTED = (0.35, 0.8)
-"""Side of an image that is pasted into another, as a share of the latter's."""
+"""Side of an image that is pasted into another, relative to the latter's."""
 _OVERLAID = (0.2, 0.5)
-"""Side of what is pasted onto an image, likewise."""
+"""Side of an image that is pasted onto a view, relative to the view's."""
 _OPACITY = 0.5
-"""Smallest opacity of what is pasted onto an image."""
+"""Smallest opacity of an image that is pasted onto a view."""
 
 
 def sampled(
     images: torch.Tensor, size: int, strength: Strength, generator: torch.Generator
 ) -> torch.Tensor:
-    """Views ``(B, 3, size, size)`` of images ``(B, 3, S, S)``.
+    """Sample views ``(B, 3, size, size)`` of images ``(B, 3, S, S)``.
 
-    Where a view reaches beyond its image there is a colour, or another image of the batch.
+    Outside of the image, a view shows a colour or another image of the batch.
     """
     count, device = len(images), images.device
 
@@ -61,7 +61,7 @@ def sampled(
 def overlaid(
     views: torch.Tensor, images: torch.Tensor, share: float, generator: torch.Generator
 ) -> torch.Tensor:
-    """Pastes other images of the batch, small and more or less opaque, onto a share of the views.
+    """Paste small, translucent images of the batch onto a share of the views.
 
     Args:
         views: ``(B, 3, H, H)``.
@@ -91,7 +91,7 @@ def overlaid(
 
 
 def _grid(maps: torch.Tensor, size: int) -> torch.Tensor:
-    """Where each pixel of a view looks through ``(B, 3, 3)``: ``(B, size, size, 2)``."""
+    """Map the pixels of a view by ``(B, 3, 3)`` to positions ``(B, size, size, 2)``."""
     places = (torch.arange(size, device=maps.device) + 0.5) * (2 / size) - 1
     y, x = torch.meshgrid(places, places, indexing="ij")
     points = torch.stack([x, y, torch.ones_like(x)], dim=2).reshape(-1, 3)

@@ -1,4 +1,4 @@
-"""The network before the first step: pretrained trunk, linear layer from PCA-whitening."""
+"""The initial network: pretrained trunk, linear layer from PCA-whitening."""
 
 import numpy as np
 import torch
@@ -11,16 +11,16 @@ from training.precision import autocast
 from training.pretrained import pretrained_trunk
 
 _ENOUGH = 4
-"""Images per dimension from which on the whitening is fitted on untouched ones alone."""
+"""Images per dimension from which on the whitening is fitted on unedited images alone."""
 
 
 def check_enough(images: int, views: int, dimension: int) -> None:
-    """Checks, before the bank is made, that :func:`initial_network` will have enough views.
+    """Check that :func:`initial_network` will have enough views, before any work.
 
     Args:
-        images: To train on.
-        views: Edited views of each.
-        dimension: Of the features.
+        images: Number of training images.
+        views: Edited views of each image.
+        dimension: Dimension of the features.
 
     Raises:
         InputError: If there are not more views, untouched ones included, than dimensions.
@@ -35,16 +35,16 @@ def check_enough(images: int, views: int, dimension: int) -> None:
 
 @torch.no_grad()
 def initial_network(batches: Batches, rows: torch.Tensor, size: int, dimension: int) -> Descriptor:
-    """The descriptor that the training starts from, on the device of ``batches``.
+    """Make the initial descriptor, on the device of ``batches``.
 
     Its linear layer whitens the pooled features of the training images; where these are few, of
     their edited views as well.
 
     Args:
-        batches: Of the bank.
-        rows: Those to train on, ``(n,)``.
+        batches: Batches of the bank.
+        rows: Rows to train on, ``(n,)``.
         size: Side in pixels that the network is meant for.
-        dimension: Of the features.
+        dimension: Dimension of the features.
 
     Raises:
         InputError: If there are fewer views than dimensions.

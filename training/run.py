@@ -1,4 +1,4 @@
-"""A whole run: bank, first network, training, files."""
+"""A whole run: bank, initial network, training, files."""
 
 import json
 import os
@@ -46,25 +46,25 @@ def run(
     validations: int = 10,
     tell: Callable[[str], None] = print,
 ) -> Path:
-    """Trains the descriptor and writes it; an interrupted run goes on from its last checkpoint.
+    """Train the descriptor and write it, from the last checkpoint if there is one.
 
     Args:
         data_dir: Folder of training images.
-        out: Where ``lite0_copy.safetensors``, ``lite0_copy.json``, ``log.jsonl`` and
-            ``checkpoint.pt`` go.
-        settings: Of the run.
-        device: To train on.
+        out: Folder for ``lite0_copy.safetensors``, ``lite0_copy.json``, ``log.jsonl`` and
+            ``checkpoint.pt``.
+        settings: Settings of the run.
+        device: Device to train on.
         bank_path: The bank of edited views, made if it is not there; ``bank.npy`` in ``out`` by
             default.
         workers: Processes that edit.
-        validations: How often to validate, evenly over the run.
-        tell: Gets a line at every milestone.
+        validations: Number of validations, spread evenly over the run.
+        tell: Called with a line at every milestone.
 
     Returns:
         The file of the descriptor.
 
     Raises:
-        InputError: If an input is not as it should be.
+        InputError: If the images, the settings or a checkpoint do not fit.
     """
     started = time.perf_counter()
     bank_path = bank_path or out / "bank.npy"
@@ -161,7 +161,7 @@ def _write(path: Path, state: State, split: Split, size: int) -> None:
 
 
 def _identity(settings: Settings, bank: dict[str, Any]) -> dict[str, Any]:
-    """What a checkpoint belongs to; more time for the same run does not make it another."""
+    """Return the identity of a run; more time for it does not make it another."""
     parts = {key: value for key, value in asdict(settings).items() if key != "minutes"}
     made: dict[str, Any] = json.loads(json.dumps({**parts, "bank": bank}))
     return made

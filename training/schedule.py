@@ -1,4 +1,4 @@
-"""How far a run is, and what follows from that: learning rate and resolution."""
+"""Progress of a run, and the learning rate and resolution that follow from it."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from activeindex.errors import InputError
 
 @dataclass(frozen=True)
 class Curriculum:
-    """Resolutions by share of the run, in the order of training.
+    """Resolutions by share of the run, in order.
 
     Attributes:
         parts: Side in pixels and share; the shares sum to one.
@@ -18,7 +18,7 @@ class Curriculum:
 
     @classmethod
     def parse(cls, text: str) -> "Curriculum":
-        """Reads ``128:0.4,160:0.4,224:0.2``.
+        """Read ``128:0.4,160:0.4,224:0.2``.
 
         Raises:
             InputError: If the text is something else.
@@ -39,11 +39,11 @@ class Curriculum:
 
     @property
     def final(self) -> int:
-        """The last resolution, which the network is meant for."""
+        """Last resolution, for which the network is meant."""
         return self.parts[-1][0]
 
     def size(self, progress: float) -> int:
-        """The resolution at ``progress`` in [0, 1]."""
+        """Return the resolution at ``progress`` in [0, 1]."""
         end = 0.0
         for size, share in self.parts:
             end += share
@@ -54,14 +54,14 @@ class Curriculum:
 
 @dataclass(frozen=True)
 class Schedule:
-    """A run of so many steps, or as far as it gets in so many seconds.
+    """Schedule of a run that is limited by steps, or by time.
 
-    Everything that changes over a run follows its progress, so one that is short of time goes
-    through all of it with larger steps instead of being cut off.
+    All that changes over a run follows its progress, so a run that is short of time still goes
+    through the whole schedule.
 
     Attributes:
-        steps: In the whole run.
-        seconds: That it may take, or None.
+        steps: Steps of the whole run.
+        seconds: Time limit, or None.
         rate: The largest learning rate.
         warm_up: Share of the run in which the rate rises to it.
     """
@@ -72,14 +72,14 @@ class Schedule:
     warm_up: float = 0.05
 
     def progress(self, step: int, elapsed: float) -> float:
-        """In [0, 1]: the share of the steps or of the time, whichever is larger."""
+        """Return the share of the steps or of the time, whichever is larger."""
         share = step / self.steps
         if self.seconds is not None:
             share = max(share, elapsed / self.seconds)
         return min(share, 1.0)
 
     def learning_rate(self, progress: float) -> float:
-        """Rises linearly, then falls to 0 as half a cosine."""
+        """Return the learning rate: a linear rise, then half a cosine down to 0."""
         if progress < self.warm_up:
             return self.rate * max(progress, 1 / self.steps) / self.warm_up
         after = (progress - self.warm_up) / (1 - self.warm_up)

@@ -1,4 +1,4 @@
-"""What a run depends on."""
+"""Settings of a run."""
 
 from dataclasses import dataclass, field
 
@@ -8,12 +8,12 @@ from training.schedule import Curriculum
 from training.views import BankSettings
 
 _PAIRS = 512
-"""The batch that the learning rate is stated for."""
+"""Batch for which the learning rate is stated."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How the network is trained.
+    """Settings of the training.
 
     Attributes:
         bank: The edited views.
@@ -22,16 +22,16 @@ class Settings:
         batch: Images per step, each with two views.
         rate: Largest learning rate for 512 images per step; it is scaled with ``batch``.
         weight_decay: AdamW's.
-        temperature: Of the contrast.
-        entropy_weight: Of the entropy term.
-        decay: Of the average of the weights.
-        frozen_norms: Whether batch norms keep the statistics of the pretraining; others than those
-            of whole images cost more than a short run makes good.
-        dimension: Of the features.
-        held_out: Images that are validated on and not trained on.
-        minutes: That the training may take, or None; the bank's time is not counted.
-        seed: Of the order of images and of their augmentation.
-        limit: Takes only the first images, or None.
+        temperature: Temperature of the contrastive loss.
+        entropy_weight: Weight of the entropy term.
+        decay: Decay of the average of the weights.
+        frozen_norms: Keep the pretrained statistics in batch norms; statistics of small views cost
+            more than a short run makes up for.
+        dimension: Dimension of the features.
+        held_out: Number of images for validation, which are not trained on.
+        minutes: Time limit of the training, without that of the bank; None for none.
+        seed: Seed of the order of images and of their augmentation.
+        limit: Number of images to take; None for all.
     """
 
     bank: BankSettings = field(default_factory=BankSettings)
@@ -73,5 +73,5 @@ class Settings:
 
     @property
     def scaled_rate(self) -> float:
-        """The largest learning rate for this batch."""
+        """Largest learning rate for this batch."""
         return self.rate * self.batch / _PAIRS

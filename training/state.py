@@ -1,4 +1,4 @@
-"""What a run consists of while it goes on, and its checkpoint."""
+"""State of a run, and its checkpoint."""
 
 import copy
 from pathlib import Path
@@ -12,16 +12,16 @@ from activeindex.runtime.files import whole_file
 
 
 class State:
-    """Network, its average, optimiser, and how far the run is.
+    """Network, its average, optimizer, and progress of a run.
 
     Args:
-        network: To be trained; on its device.
-        weight_decay: Of matrices and filters; biases and norms have none.
-        decay: Of the average: each step it moves by ``1 - decay`` towards the network, by more in
-            the first steps.
+        network: Network to train, on its device.
+        weight_decay: Weight decay of matrices and filters; biases and norms have none.
+        decay: Decay of the average, which moves by ``1 - decay`` towards the network each step, by
+            more in the first steps.
 
     Attributes:
-        average: The moving average of the network, which is what comes out of the training.
+        average: Moving average of the network, the result of the training.
         step: Steps done.
         elapsed: Seconds of training so far, of earlier, interrupted calls too.
     """
@@ -42,7 +42,7 @@ class State:
 
     @torch.no_grad()
     def update_average(self) -> None:
-        """Moves the average towards the network, running statistics of norms included."""
+        """Move the average towards the network, running statistics of norms included."""
         decay = min(self._decay, (1 + self.step) / (10 + self.step))
         pairs = zip(
             self.average.state_dict().values(), self.network.state_dict().values(), strict=True
@@ -54,7 +54,7 @@ class State:
                 mean.copy_(value)
 
     def save(self, path: Path, settings: dict[str, Any]) -> None:
-        """Writes a checkpoint, whole or not at all."""
+        """Write a checkpoint, whole or not at all."""
         parts = {
             "settings": settings,
             "step": self.step,
@@ -67,7 +67,7 @@ class State:
             torch.save(parts, beside)
 
     def load(self, path: Path, settings: dict[str, Any]) -> None:
-        """Goes on from a checkpoint.
+        """Restore the state from a checkpoint.
 
         Raises:
             InputError: If the file is something else, or of a run with other settings.

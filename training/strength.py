@@ -1,11 +1,11 @@
-"""How far the views of a batch go from what the bank holds."""
+"""Strength of the augmentation of views."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Strength:
-    """How far views go.
+    """Strength of the augmentation.
 
     Attributes:
         area: Smallest share of the image that a crop keeps.
@@ -57,7 +57,7 @@ WEAK = Strength(
     pasted=0.0,
     overlaid=0.0,
 )
-"""What lies in a collection: the image itself, or nearly."""
+"""Views like the images of a collection: nearly unedited."""
 
 STRONG = Strength(
     area=0.4,
@@ -75,4 +75,4 @@ STRONG = Strength(
     pasted=0.1,
     overlaid=0.15,
 )
-"""What copiers make of a view that the bank has edited already."""
+"""Views like the copies of copiers, on top of the edits of the bank."""

@@ -1,4 +1,4 @@
-"""The loop: two views of every image, contrast and entropy, an average of the weights."""
+"""The training loop: two views of every image, two losses, averaged weights."""
 
 import time
 from collections.abc import Callable
@@ -17,30 +17,30 @@ from training.state import State
 from training.strength import STRONG, WEAK
 
 _UNTOUCHED_WEAK = 0.8
-"""Share of weak views that are of the image itself, not of an edited view."""
+"""Share of weak views that are made of the image itself, not of an edited view."""
 _UNTOUCHED_STRONG = 0.2
-"""Likewise of strong views, which go on from there."""
+"""Share of strong views likewise."""
 
 Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of the bank: those that are trained on and those that are held out, on the CPU."""
+    """Rows of the bank to train on, and held-out rows, on the CPU."""
 
     training: torch.Tensor
     held_out: torch.Tensor
 
     @classmethod
     def of(cls, count: int, held_out: int, seed: int) -> "Split":
-        """Splits at random; at most half is held out."""
+        """Split at random; at most half is held out."""
         order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
         kept = min(held_out, count // 2)
         return cls(order[kept:].sort().values, order[:kept].sort().values)
 
 
 def steps_per_epoch(rows: int, batch: int) -> int:
-    """Whole batches among ``rows`` images; one of all of them where they are fewer."""
+    """Return the whole batches among ``rows`` images, at least one."""
     return max(1, rows // batch)
 
 
@@ -52,18 +52,18 @@ def train(
     schedule: Schedule,
     after: Callable[[Record], None],
 ) -> None:
-    """Trains from where ``state`` is to the end of the schedule.
+    """Train from the given state to the end of the schedule.
 
     The order of images and the augmentation of a step depend on the seed and the step's number
-    alone, so a run that was interrupted sees what another would have seen.
+    alone, so an interrupted run trains on the same views as another.
 
     Args:
         state: Changed in place.
-        batches: Of the bank.
-        split: Which rows are trained on.
-        settings: How.
-        schedule: How long.
-        after: Called after every step with what there is to log; what it takes is counted.
+        batches: Batches of the bank.
+        split: Rows to train on.
+        settings: Settings of the training.
+        schedule: Schedule of the run.
+        after: Called after every step with a record for the log; its time is counted.
     """
     speed = _Speed(batches.device)
     while (progress := schedule.progress(state.step, state.elapsed)) < 1:
@@ -94,7 +94,7 @@ def train(
 def _step(
     state: State, first: torch.Tensor, second: torch.Tensor, settings: Settings
 ) -> dict[str, torch.Tensor]:
-    """One update; the parts of the loss stay on the device, so that nothing waits for them."""
+    """Make one update; the losses stay on the device, so that nothing waits."""
     state.network.train()
     if settings.frozen_norms:
         for layer in state.network.modules():
@@ -114,7 +114,7 @@ def _step(
 
 
 def _rows(training: torch.Tensor, batch: int, seed: int, step: int) -> torch.Tensor:
-    """The images of a step: every epoch goes through all of them in an order of its own."""
+    """Return the images of a step; every epoch has an order of its own."""
     each = steps_per_epoch(len(training), batch)
     generator = torch.Generator().manual_seed(_mixed(seed, step // each, 1))
     order = torch.randperm(len(training), generator=generator)
@@ -125,7 +125,7 @@ def _rows(training: torch.Tensor, batch: int, seed: int, step: int) -> torch.Ten
 def _two_views(
     batches: Batches, rows: torch.Tensor, size: int, seed: int, step: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """A weak and a strong view of each image, from slots drawn for this step."""
+    """Make a weak and a strong view of each image, from slots drawn for this step."""
     draws = torch.Generator().manual_seed(_mixed(seed, step, 2))
     generator = torch.Generator(batches.device).manual_seed(_mixed(seed, step, 3))
     views = []
@@ -142,7 +142,7 @@ def _mixed(seed: int, number: int, purpose: int) -> int:
 
 
 class _Speed:
-    """Images per second, as an average over the last steps at the present resolution."""
+    """Images per second, averaged over the last steps at the same resolution."""
 
     def __init__(self, device: torch.device) -> None:
         self.value = 0.0

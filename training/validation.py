@@ -1,4 +1,4 @@
-"""Whether edited views of held-out images are found among all images."""
+"""Validation: recall of edited views of held-out images among all images."""
 
 import torch
 
@@ -11,7 +11,7 @@ from training.precision import autocast
 def features_of(
     network: Descriptor, batches: Batches, rows: torch.Tensor, slot: int, size: int
 ) -> torch.Tensor:
-    """Features ``(n, d)`` of one slot of some rows of the bank, at ``size`` pixels."""
+    """Compute the features ``(n, d)`` of one slot of rows, at ``size`` pixels."""
     network.eval()
     with autocast(batches.device):
         parts = [network(normalised(images)) for images in batches.images(rows, slot, size)]
@@ -19,12 +19,12 @@ def features_of(
 
 
 def recall(network: Descriptor, batches: Batches, held_out: torch.Tensor, size: int) -> float:
-    """R@1 of all edited views of the held-out images among all untouched images of the bank.
+    """Measure R@1 of the held-out images' edited views among all unedited images.
 
     Args:
-        network: Left in evaluation mode.
-        batches: Of the whole bank.
-        held_out: Their rows, ``(n,)``.
+        network: Network; left in evaluation mode.
+        batches: Batches of the whole bank.
+        held_out: Rows of the held-out images, ``(n,)``.
         size: Side in pixels.
     """
     stored = features_of(network, batches, torch.arange(batches.count), 0, size)

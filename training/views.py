@@ -1,7 +1,7 @@
-"""The bank: for every training image the image itself and edited views of it, as small squares.
+"""The bank: every training image with edited views of it, as small squares.
 
-The edits are the package's own, on 8-bit images, and take 20 ms each; they are made once, before
-the training, so that the loop never waits for them.
+The edits are the package's own, on 8-bit images, and take 20 ms each; they are made once before the
+training, so that the loop never waits for them.
 """
 
 import functools
@@ -20,7 +20,7 @@ from activeindex.images.levels import to_pixels
 from activeindex.images.resizing import to_square
 from activeindex.runtime.files import read_json, write_json
 from activeindex.runtime.pool import LocalEngine
-from activeindex.runtime.progress import Progress, Silent
+from activeindex.runtime.reporting import Progress
 
 Bank = npt.NDArray[np.uint8]
 """``(N, K + 1, 3, S, S)``, 8-bit RGB: slot 0 is the image itself, the others are edited."""
@@ -31,12 +31,12 @@ _LONGEST = 3
 
 @dataclass(frozen=True)
 class BankSettings:
-    """How a bank is made.
+    """Settings of a bank.
 
     Attributes:
         views: Edited views of each image, ``K``.
         size: Side of the squares in pixels, ``S``.
-        seed: Of the edits.
+        seed: Seed of the edits.
     """
 
     views: int = 8
@@ -52,12 +52,12 @@ class BankSettings:
 
 
 def view_generator(seed: int, image: int, view: int) -> np.random.Generator:
-    """The generator of one view, the same whatever else is made, and where."""
+    """Make the random generator of one view, independent of all other views."""
     return np.random.default_rng(np.random.SeedSequence([seed, image, view]))
 
 
 def views_of(path: Path, number: int, settings: BankSettings) -> Bank:
-    """One image's row of the bank, ``(K + 1, 3, S, S)``.
+    """Make one image's row ``(K + 1, 3, S, S)`` of the bank.
 
     Raises:
         UnreadableImageError: If the image cannot be decoded.
@@ -81,18 +81,18 @@ def build_bank(
     limit: int | None = None,
     progress: Progress | None = None,
 ) -> Bank:
-    """Makes the bank of a folder of images, or opens the one that is there.
+    """Make the bank of a folder of images, or open the existing one.
 
     An interrupted call goes on where it was. The result depends on the images and the settings
     alone, not on the number of workers.
 
     Args:
-        folder: Of training images.
+        folder: Folder of training images.
         out: The ``.npy`` file; its note, a ``.json`` file, lies beside it.
-        settings: How it is made; a bank of others is replaced.
+        settings: Settings of the bank; a bank of other settings is replaced.
         workers: Processes to edit in.
-        limit: Takes only the first images.
-        progress: Counts images.
+        limit: Number of images to take; None for all.
+        progress: Advances with every image.
 
     Returns:
         The bank, mapped from the disk.
@@ -103,7 +103,7 @@ def build_bank(
     paths = list_images(folder)[:limit]
     shape = (len(paths), settings.views + 1, 3, settings.size, settings.size)
     note = {"images": fingerprint(folder, paths), "count": len(paths), **asdict(settings)}
-    progress = progress or Silent()
+    progress = progress or Progress()
     if out.is_file() and _noted(out) == note:
         progress.advance(len(paths))
         return _open(out, "r")
@@ -128,7 +128,7 @@ def build_bank(
 
 
 def _write_row(task: tuple[int, Path], part: Path, settings: BankSettings) -> int:
-    """Puts a row where it belongs on the disk: sent to the main process, rows would be its work."""
+    """Write a row to the disk, which the main process would be too slow for."""
     number, path = task
     _open(part, "r+")[number] = views_of(path, number, settings)
     return number
