@@ -68,7 +68,7 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
 
 def fill(options: argparse.Namespace, engine: str) -> dict[str, Any]:
     from activeindex.indexing.artefact import TrainedIndex
-    from activeindex.stores.records import Batch
+    from activeindex.stores.ingest import NewImages
     from activeindex.stores.store import Store
 
     trained = TrainedIndex.read(options.work / "quantiser")
@@ -76,7 +76,7 @@ def fill(options: argparse.Namespace, engine: str) -> dict[str, Any]:
     with Store.create(address(options, engine), trained) as store:
         for start, values in blocks(options.count, options.dimension):
             names = [f"image-{number:09d}.jpg" for number in range(start, start + len(values))]
-            spent = timed(partial(store.add, Batch(names, values)))
+            spent = timed(partial(store.add, NewImages(names, values)))
             total = {name: total[name] + spent[name] for name in total}
             print(f"{engine}: {start + len(values)} added", file=sys.stderr, flush=True)
         compacting = timed(store.compact)
@@ -94,18 +94,18 @@ def search(options: argparse.Namespace, engine: str) -> dict[str, Any]:
     opened: list[Store] = []
     result["open"] = timed(lambda: opened.append(Store(address(options, engine))))
     store = opened[0]
-    result["first"] = timed(lambda: store.search(queries[:1], K))
+    result["first"] = timed(lambda: store.search_features(queries[:1], K))
     answers = {}
     for name, nprobe, refine in [
         *((f"nprobe {n}", n, 0) for n in NPROBES),
         (f"nprobe 16, refine {REFINE}", 16, REFINE),
     ]:
         for query in queries[-50:]:  # Lists that are read from the disk once.
-            store.search(query[None], K, nprobe=nprobe, refine=refine)
+            store.search_features(query[None], K, nprobe=nprobe, refine=refine)
         seconds, found, before = [], [], cpu()
         for query in queries:
             start = time.perf_counter()
-            found.append(store.search(query[None], K, nprobe=nprobe, refine=refine))
+            found.append(store.search_features(query[None], K, nprobe=nprobe, refine=refine))
             seconds.append(time.perf_counter() - start)
         ids = np.concatenate([part.ids for part in found])
         answers[name] = ids, np.concatenate([part.distances for part in found])

@@ -8,7 +8,7 @@ import pytest
 
 from activeindex.identity import ExtractorIdentity
 from activeindex.indexing.artefact import TrainedIndex, train_folder
-from activeindex.stores.records import Batch
+from activeindex.stores.ingest import NewImages
 from activeindex.stores.store import Store
 from tests.indexing.trained import Array, features
 
@@ -39,7 +39,7 @@ def renewed(tmp_path_factory: pytest.TempPathFactory) -> TrainedIndex:
     return train_folder(folder, Training(features(800, 64, seed=7)), "IVF8,PQ8x8np", "L2")
 
 
-def batch(count: int, seed: int = 0, prefix: str = "image") -> Batch:
+def batch(count: int, seed: int = 0, prefix: str = "image") -> NewImages:
     """Images of which every third one was activated."""
     names = [f"{prefix}-{number:04d}.jpg" for number in range(count)]
     activations = {
@@ -47,7 +47,7 @@ def batch(count: int, seed: int = 0, prefix: str = "image") -> Batch:
         for number, name in enumerate(names)
         if number % 3 == 0
     }
-    return Batch(names, features(count, 64, seed), (), activations)
+    return NewImages(names, features(count, 64, seed), activations)
 
 
 def queries(count: int = 20) -> Array:

@@ -13,8 +13,7 @@ import numpy as np
 
 from activeindex.extractors.feature_files import read_features
 from activeindex.runtime.pool import LocalEngine
-from activeindex.stores import adding
-from activeindex.stores.adding import add_features
+from activeindex.stores import ingest
 from activeindex.stores.store import Store
 from tests.stores.conftest import batch
 
@@ -38,7 +37,7 @@ def main(address: str, action: str) -> None:
 
 
 def add_elsewhere(address: str) -> None:
-    adding.ROWS = EACH
+    ingest.ROWS = EACH
     images = batch(EACH * PARTS)
     import_module("lance_ray")  # Which takes seconds.
     with tempfile.TemporaryDirectory() as folder, Store(address, LocalEngine()) as store:
@@ -47,7 +46,7 @@ def add_elsewhere(address: str) -> None:
         print("ready", flush=True)
         for start in range(0, 1 << 30, len(images)):
             names = [f"{start}-{name}" for name in images.names]
-            add_features(store, features, names)
+            store.add(features, names)
 
 
 if __name__ == "__main__":

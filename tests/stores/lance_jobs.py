@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from activeindex.runtime.pool import LocalEngine
-from activeindex.stores.ingest import Part, Written
-from activeindex.stores.lance.fragments import FragmentJob
+from activeindex.stores.ingest import Added, Part
+from activeindex.stores.lance.jobs import FragmentJob, SegmentJob
 from activeindex.stores.lance.model import LanceModel
-from activeindex.stores.lance.segments import SegmentJob
 
 
 def die_once(uri: str, name: str) -> None:
@@ -26,7 +25,7 @@ class DyingFragmentJob(FragmentJob):
 
     def __call__(
         self, items: Sequence[tuple[int, Part]], workers: LocalEngine
-    ) -> Iterator[Written]:
+    ) -> Iterator[tuple[Added, list[Any]]]:
         for (first, _), written in zip(items, super().__call__(items, workers), strict=True):
             if first == 300:
                 die_once(self.uri, "died-writing")

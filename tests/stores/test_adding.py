@@ -13,8 +13,7 @@ from activeindex.extractors.feature_files import read_features
 from activeindex.indexing.artefact import TrainedIndex
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.training import train_faiss
-from activeindex.stores.adding import add_features, read_activations, read_names
-from activeindex.stores.records import Batch
+from activeindex.stores.ingest import Part, read_activations, read_names
 from activeindex.stores.store import Store
 from tests.indexing.trained import Array, features
 from tests.indexing.trained import trained as index_of
@@ -44,12 +43,8 @@ def test_a_record_of_several_quantisers_gives_what_was_reached_for_this_one(
     path = write(tmp_path / "a.jsonl", record("a.jpg", b"x", renewed, also=[also]))
     with Store.create(f"faiss:{tmp_path / 's'}", trained) as store:
         activations = read_activations(path, store, store.generations[0])
-        added = add_features(
-            store,
-            read_features(tmp_path / "fts.npy", "fts"),
-            ["a.jpg", "b.jpg"],
-            activations=activations,
-        )
+        file = read_features(tmp_path / "fts.npy", "fts")
+        added = store.add(file, ["a.jpg", "b.jpg"], activation=activations)
         assert (added.count, added.activated, added.moved) == (2, 1, [])
         assert store.select("distance_after = 0.25 AND psnr > 41").tolist() == [0]
         assert store.get(np.array([0]))[0].sha256 == "ab" * 32
@@ -78,11 +73,10 @@ def test_an_image_whose_code_is_not_the_one_it_was_activated_for_is_told(
 ) -> None:
     np.save(tmp_path / "fts.npy", features(1, 64))
     with Store.create(f"faiss:{tmp_path / 's'}", trained) as store:
-        added = add_features(
-            store,
+        added = store.add(
             read_features(tmp_path / "fts.npy", "fts"),
             ["a.jpg"],
-            activations={"a.jpg": record("a.jpg", b"another", trained)},
+            activation={"a.jpg": record("a.jpg", b"another", trained)},
         )
     assert added.moved == ["a.jpg"]
     assert "1 have another code than they were activated for (a.jpg)" in str(added)
@@ -91,8 +85,8 @@ def test_an_image_whose_code_is_not_the_one_it_was_activated_for_is_told(
 def moved(values: Array, noted: npt.NDArray[np.uint8], quantiser: Quantiser) -> list[str]:
     """Names, which are numbers, of features whose codes differ from those ``(n, code_size)``."""
     activations = {str(n): {"code": code.tobytes().hex()} for n, code in enumerate(noted)}
-    batch = Batch(list(activations), values, (), activations)
-    return batch.moved(quantiser.encode(values), quantiser)
+    part = Part(list(activations), range(len(values)), activations)
+    return part.added(quantiser.encode(values), quantiser).moved
 
 
 @pytest.mark.parametrize("factory", ["IVF16,Flat", "Flat"])
@@ -147,7 +141,7 @@ def test_images_that_were_left_as_they_were_or_only_encoded_are_no_activated_one
     with Store.create(f"faiss:{tmp_path / 's'}", trained) as store:
         activations = read_activations(path, store, store.generations[0])
         file = read_features(tmp_path / "fts.npy", "fts")
-        added = add_features(store, file, names, activations=activations)
+        added = store.add(file, names, activation=activations)
         assert str(added) == "3 images added, 1 of them activated"
         there = store.get(np.arange(3))
         assert [one.activated for one in there] == [True, False, False]
@@ -161,12 +155,12 @@ def test_hashes_of_originals_are_noted(tmp_path: Path, trained: TrainedIndex) ->
     np.save(tmp_path / "fts.npy", features(1, 64))
     file = read_features(tmp_path / "fts.npy", "fts")
     with Store.create(f"faiss:{tmp_path / 's'}", trained) as store:
-        add_features(store, file, ["a.jpg"], data_dir=tmp_path)
+        store.add(file, ["a.jpg"], data_dir=tmp_path)
         assert store.get(np.array([0]))[0].sha256 == (
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         )
         with pytest.raises(InputError, match=r"data_dir .*b.jpg: expected a file"):
-            add_features(store, file, ["b.jpg"], data_dir=tmp_path)
+            store.add(file, ["b.jpg"], data_dir=tmp_path)
 
 
 def test_names_are_lines(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_a_killed_writer_leaves_every_batch_whole_or_out(
             records = store.get(store.select("id >= 0"))
             assert len(records) == count
             assert len({record.name for record in records}) == count
-            found = store.search(queries(2), max(count, 1), nprobe=16)
+            found = store.search_features(queries(2), max(count, 1), nprobe=16)
             if count:
                 assert set(found.ids[0].tolist()) == {record.id for record in records}
                 assert np.isfinite(found.distances).all()
@@ -63,4 +63,4 @@ def test_a_killed_writer_leaves_every_batch_whole_or_out(
         store.add(batch(EACH, 0, "after"))
         store.compact()
         assert store.count() == count + EACH
-        assert (store.search(queries(2), count + EACH, nprobe=16).ids >= 0).all()
+        assert (store.search_features(queries(2), count + EACH, nprobe=16).ids >= 0).all()

@@ -52,11 +52,11 @@ def test_a_model_that_lance_trained_itself_is_noticed_and_put_back(
     with Store.create(f"lance://{tmp_path / 's'}", trained) as store:
         for part in range(2):
             store.add(batch(400, part, f"part{part}"))
-        before = store.search(queries(), 10, nprobe=4)
+        before = store.search_features(queries(), 10, nprobe=4)
         monkeypatch.setattr(DatasetOptimizer, "optimize_indices", retrained)
         with pytest.raises(ActiveIndexError, match="Lance made another one; put back as it was"):
             store.compact()
-        after = store.search(queries(), 10, nprobe=4)
+        after = store.search_features(queries(), 10, nprobe=4)
         np.testing.assert_array_equal(after.ids, before.ids)
         np.testing.assert_array_equal(after.distances, before.distances)
 
@@ -66,10 +66,10 @@ def test_rows_of_a_writer_killed_before_indexing_are_indexed_on_opening(
 ) -> None:
     address = f"lance://{tmp_path / 's'}"
     with Store.create(address, trained) as store, monkeypatch.context() as killed:
-        killed.setattr(LanceGeneration, "recover", lambda self: None)
+        killed.setattr(LanceGeneration, "index", lambda self: None)
         store.add(batch(40))
     with Store(address) as store:
-        found = store.search(queries(), 40, nprobe=16)
+        found = store.search_features(queries(), 40, nprobe=16)
     expected = trained.quantiser.reconstruct(batch(40).features)
     distances = np.sort(((queries()[:, None] - expected[None]) ** 2).sum(axis=2), axis=1)
     np.testing.assert_allclose(found.distances, distances, rtol=1e-3, atol=1e-5)
@@ -83,7 +83,7 @@ def test_an_index_that_lance_does_not_have_is_refused(tmp_path: Path, factory: s
     assert not (tmp_path / "s").exists()
     with Store.create(f"faiss:{tmp_path / 's'}", other) as store:
         store.add(batch(30))
-        assert (store.search(queries(), 3, nprobe=4).ids >= 0).all()
+        assert (store.search_features(queries(), 3, nprobe=4).ids >= 0).all()
 
 
 def test_an_inner_product_is_for_faiss_only(tmp_path: Path) -> None:
@@ -93,8 +93,8 @@ def test_an_inner_product_is_for_faiss_only(tmp_path: Path) -> None:
     images = batch(30)
     with Store.create(f"faiss:{tmp_path / 's'}", other) as store:
         store.add(images)
-        found = store.search(queries(), 30, nprobe=4)
-        refined = store.search(queries(), 3, nprobe=4, refine=10)
+        found = store.search_features(queries(), 30, nprobe=4)
+        refined = store.search_features(queries(), 3, nprobe=4, refine=10)
     products = queries() @ other.quantiser.reconstruct(images.features).T
     np.testing.assert_allclose(found.distances, -np.sort(-products, axis=1), rtol=1e-3, atol=1e-5)
     exact = -np.sort(-(queries() @ images.features.T), axis=1)[:, :3]

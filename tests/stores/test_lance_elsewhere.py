@@ -1,5 +1,7 @@
 """``lance://`` written, indexed and compacted elsewhere: what this process would have made."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,10 @@ from activeindex.extractors.feature_files import FeatureFile, read_features
 from activeindex.indexing.artefact import TrainedIndex
 from activeindex.runtime.pool import Engine, LocalEngine
 from activeindex.runtime.ray_workers import RayWorkers
-from activeindex.runtime.reporting import Progress
-from activeindex.stores import adding
-from activeindex.stores.adding import Added, add_features
-from activeindex.stores.lance.segments import SegmentJob
+from activeindex.runtime.reporting import Progress, Reporter
+from activeindex.stores import ingest
+from activeindex.stores.ingest import Added
+from activeindex.stores.lance.jobs import SegmentJob
 from activeindex.stores.store import Store
 from tests.stores.conftest import batch, queries
 from tests.stores.lance_jobs import (
@@ -65,7 +67,7 @@ def images(tmp_path_factory: pytest.TempPathFactory, trained: TrainedIndex) -> I
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adding, "ROWS", EACH)
+    monkeypatch.setattr(ingest, "ROWS", EACH)
 
 
 class Counted(Progress):
@@ -84,14 +86,30 @@ class Stop(Progress):
         raise KeyboardInterrupt
 
 
+class Showing(Reporter):
+    """Reports the progress of every stage to one object."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self.progress = progress
+
+    @contextmanager
+    def stage(self, *_: object, **__: object) -> Iterator[Progress]:
+        yield self.progress
+
+
 def add(store: Store, images: Images, parts: int = PARTS, progress: Any = None) -> Added:
-    return add_features(
-        store,
-        images.features,
+    features = images.features
+    if parts < PARTS:
+        path = images.originals / f"fts-{parts}.npy"
+        np.save(path, features.values[: parts * EACH].astype(np.float64))
+        features = read_features(path, "FTS")
+    return store.add(
+        features,
         images.names[: parts * EACH],
-        activations=images.activations,
+        activation=images.activations,
         data_dir=images.originals,
-        progress=progress,
+        reporter=Showing(progress or Progress()),
     )
 
 
@@ -113,7 +131,7 @@ def fill(
         assert counted.done == parts * EACH
         assert (added.there, added.count) == (before, parts * EACH - before)
         counted = Counted()
-        store.index(counted)
+        store.index(Showing(counted))
         assert counted.done == (0 if engine is None else added.count // EACH)
     return address
 
@@ -137,8 +155,8 @@ def check_same(one: str, other: str, removed: int | None = None) -> None:
         raw, raw_too = (store.generations[0].features(ids) for store in (first, second))
         np.testing.assert_array_equal(raw_too, raw)
         for nprobe in (1, 4, 16):
-            expected = first.search(queries(), len(ids), nprobe=nprobe)
-            found = second.search(queries(), len(ids), nprobe=nprobe)
+            expected = first.search_features(queries(), len(ids), nprobe=nprobe)
+            found = second.search_features(queries(), len(ids), nprobe=nprobe)
             np.testing.assert_array_equal(found.ids, expected.ids)
             np.testing.assert_array_equal(found.distances, expected.distances)
         assert (np.sort(found.ids, axis=1) == ids).all()
@@ -237,10 +255,10 @@ def test_indexing_that_was_stopped_goes_on_after_the_last_part(
     with Store(address, LocalEngine()) as store:
         add(store, images)
         with pytest.raises(KeyboardInterrupt):
-            store.index(Stop())
+            store.index(Showing(Stop()))
     with Store(address, LocalEngine()) as store:
         counted = Counted()
-        store.index(counted)
+        store.index(Showing(counted))
     assert counted.done == PARTS - 1
     check_same(here, address)
 
@@ -254,7 +272,7 @@ def test_images_are_left_to_their_writer_until_it_closes_and_then_indexed_by_the
         add(store, images)
         with Store(address) as reader:
             assert reader.count() == PARTS * EACH
-            assert (reader.search(queries(), 3).ids == -1).all()
+            assert (reader.search_features(queries(), 3).ids == -1).all()
             with pytest.raises(InputError, match="found one that is writing"):
                 reader.add(batch(1, 0, "other"))
     check_same(here, address)
@@ -280,14 +298,14 @@ def test_a_feature_file_that_a_worker_does_not_have_is_told_in_a_line(
     )
     with Store(address_of(tmp_path / "there", trained), LocalEngine()) as store:
         with pytest.raises(InputError, match=message):
-            add_features(store, features, images.names)
+            store.add(features, [str(number) for number in range(len(features.values))])
         assert store.count() == 0
 
 
 def test_without_lance_ray_its_extra_is_named(
     tmp_path: Path, trained: TrainedIndex, images: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("activeindex.stores.lance.fragments.find_spec", lambda name: None)
+    monkeypatch.setattr("activeindex.stores.lance.jobs.find_spec", lambda name: None)
     extra = r'pip install "activeindex\[lance-ray\]"'
     with (
         Store(address_of(tmp_path / "there", trained), LocalEngine()) as store,
@@ -312,9 +330,9 @@ def test_a_part_of_another_model_is_noticed_and_taken_back(
 def test_a_data_set_that_a_worker_does_not_have_is_told_in_a_line(
     ray_two: RayWorkers, tmp_path: Path, trained: TrainedIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Store.create(f"lance://{tmp_path / 'there'}", trained) as store:
+    with Store(address_of(tmp_path / "there", trained), LocalEngine()) as store:
         (generation,) = store.generations
-        generation.add(np.arange(EACH), batch(EACH))
+        store.add(batch(EACH))
         elsewhere = str(tmp_path / "elsewhere")
         monkeypatch.setattr(
             f"{JOBS}.SegmentJob", lambda uri, version, model: SegmentJob(elsewhere, version, model)
@@ -322,7 +340,7 @@ def test_a_data_set_that_a_worker_does_not_have_is_told_in_a_line(
         with pytest.raises(
             ActiveIndexError, match=r"elsewhere: Lance refused \(.*not found"
         ) as told:
-            generation.recover(ray_two)
+            generation.index(ray_two)
         assert "\n" not in str(told.value)
 
 

@@ -11,7 +11,7 @@ from activeindex.identity import ExtractorIdentity
 from activeindex.indexing.artefact import TrainedIndex, train_folder
 from activeindex.indexing.search import search, set_nprobe
 from activeindex.runtime.locking import only_run
-from activeindex.stores.records import Batch
+from activeindex.stores.ingest import NewImages
 from activeindex.stores.store import Store
 from tests.indexing.trained import copy_of, features
 from tests.stores.conftest import EXTRACTOR, Training, batch, queries
@@ -28,8 +28,8 @@ def test_a_store_answers_as_faiss_alone_does(
     images = batch(1000)
     with make() as store:
         for rows in (range(600), range(600, 1000)):
-            store.add(images.take(rows))
-        found = store.search(queries(), 10, nprobe=nprobe)
+            store.add(images.features[rows], images.names[rows.start : rows.stop])
+        found = store.search_features(queries(), 10, nprobe=nprobe)
     index = copy_of(trained.index)
     set_nprobe(index, nprobe)
     index.add(images.features)
@@ -43,12 +43,12 @@ def test_a_store_keeps_its_answers_when_it_is_compacted_and_opened_again(make: M
         for part in range(3):
             store.add(batch(200, part, f"part{part}"))
         store.remove(np.arange(100, 300))
-        before = store.search(queries(), 10, nprobe=4)
+        before = store.search_features(queries(), 10, nprobe=4)
         store.compact()
-        after = store.search(queries(), 10, nprobe=4)
+        after = store.search_features(queries(), 10, nprobe=4)
         assert (store.count(), after.ids.tolist()) == (400, before.ids.tolist())
     with make() as store:
-        again = store.search(queries(), 10, nprobe=4)
+        again = store.search_features(queries(), 10, nprobe=4)
         np.testing.assert_array_equal(again.ids, before.ids)
         np.testing.assert_allclose(again.distances, before.distances, rtol=1e-5)
 
@@ -56,21 +56,21 @@ def test_a_store_keeps_its_answers_when_it_is_compacted_and_opened_again(make: M
 def test_removed_images_are_not_found_and_their_ids_are_not_given_again(make: Make) -> None:
     with make() as store:
         store.add(batch(50))
-        nearest = store.search(queries(), 1, nprobe=16).ids.ravel()
+        nearest = store.search_features(queries(), 1, nprobe=16).ids.ravel()
         assert store.remove(np.append(nearest, 12345)) == len(set(nearest.tolist()))
-        assert not np.isin(store.search(queries(), 10, nprobe=16).ids, nearest).any()
+        assert not np.isin(store.search_features(queries(), 10, nprobe=16).ids, nearest).any()
         assert store.get(nearest) == []
         store.remove(np.arange(50))
         assert store.count() == 0
-        assert (store.search(queries(), 3).ids == -1).all()
+        assert (store.search_features(queries(), 3).ids == -1).all()
     with make() as store:
-        assert store.add(batch(2, prefix="new")).tolist() == [50, 51]
+        assert store.add(batch(2, prefix="new")).ids == [50, 51]
 
 
 def test_records_come_back_as_they_were_added(make: Make, trained: TrainedIndex) -> None:
     images = batch(4)
     with make() as store:
-        ids = store.add(images)
+        ids = np.array(store.add(images).ids)
         records = store.get(ids[::-1])
         features = store.generations[0].features(ids[::-1])
     assert [record.id for record in records] == [0, 1, 2, 3]
@@ -80,22 +80,22 @@ def test_records_come_back_as_they_were_added(make: Make, trained: TrainedIndex)
     assert records[1].activation is None
     codes = trained.quantiser.encode(images.features)
     assert [record.code for record in records] == [code.tobytes() for code in codes]
-    assert {record.generation for record in records} == {str(trained.identity)}
+    assert {record.quantiser for record in records} == {trained.identity}
     np.testing.assert_array_equal(features[::-1], images.features)
 
 
 def test_names_that_are_there_already_are_left_as_they_are(make: Make) -> None:
     with make() as store:
-        first = store.add(batch(30))
-        both = store.add(Batch(["new", "image-0003.jpg"], features(2, 64, 9)))
-        assert (both.tolist(), store.count()) == ([30, first[3]], 31)
+        first = store.add(batch(30)).ids
+        both = store.add(NewImages(["new", "image-0003.jpg"], features(2, 64, 9))).ids
+        assert (both, store.count()) == ([30, first[3]], 31)
         assert store.get(both)[0].sha256 == f"{3:064x}"
 
 
 def test_odd_names_are_names(make: Make) -> None:
     names = ["it's.jpg", 'a"b.jpg', "ünï/コピー.png", "x'); DROP TABLE images; --.jpg", "%_"]
     with make() as store:
-        ids = store.add(Batch(names, features(len(names), 64)))
+        ids = store.add(NewImages(names, features(len(names), 64))).ids
         for name, number in zip(names, ids, strict=True):
             assert store.named([name]).tolist() == [number]
             assert store.get(np.array([number]))[0].name == name
@@ -119,7 +119,7 @@ def test_a_filter_lets_through_what_it_says(
     with make() as store:
         store.add(batch(300))
         assert set(store.select(where).tolist()) == wanted
-        found = store.search(queries(), 300, nprobe=16, where=where)
+        found = store.search_features(queries(), 300, nprobe=16, where=where)
         assert all(set(row[row >= 0].tolist()) == wanted for row in found.ids)
 
 
@@ -127,7 +127,7 @@ def test_a_filter_lets_through_what_it_says(
 def test_a_malformed_filter_is_refused_by_its_text(make: Make, where: str) -> None:
     with make() as store:
         store.add(batch(20))
-        for ask in (store.select, lambda text: store.search(queries(), 1, where=text)):
+        for ask in (store.select, lambda text: store.search_features(queries(), 1, where=text)):
             with pytest.raises(InputError, match="expected a filter in SQL") as refused:
                 ask(where)
             assert repr(where) in str(refused.value)
@@ -139,7 +139,7 @@ def test_refining_orders_by_the_raw_features(make: Make) -> None:
     images = batch(500)
     with make() as store:
         store.add(images)
-        refined = store.search(queries(), 10, nprobe=16, refine=50)
+        refined = store.search_features(queries(), 10, nprobe=16, refine=50)
     exact = ((queries()[:, None] - images.features[None]) ** 2).sum(axis=2)
     order = np.argsort(exact, axis=1, kind="stable")[:, :10]
     assert refined.ids.tolist() == order.tolist()
@@ -152,8 +152,8 @@ def test_images_with_equal_codes_are_ordered_by_id(make: Make) -> None:
     one = features(1, 64)
     names = [f"{number}.jpg" for number in range(8)]
     with make() as store:
-        store.add(Batch(names, np.repeat(one, 8, axis=0)))
-        assert store.search(one, 5).ids.tolist() == [[0, 1, 2, 3, 4]]
+        store.add(NewImages(names, np.repeat(one, 8, axis=0)))
+        assert store.search_features(one, 5).ids.tolist() == [[0, 1, 2, 3, 4]]
 
 
 def test_images_are_searched_through_the_quantiser_that_they_were_released_under(
@@ -165,13 +165,13 @@ def test_images_are_searched_through_the_quantiser_that_they_were_released_under
         store.renew(renewed)
         store.add(new)
         late = batch(100, 2, "late")
-        store.add(late, store.generation_of(trained))
-        found = store.search(queries(), 600, nprobe=16)
-        generations = {record.id: record.generation for record in store.get(np.arange(600))}
+        store.add(late, index=trained)
+        found = store.search_features(queries(), 600, nprobe=16)
+        generations = {record.id: record.quantiser for record in store.get(np.arange(600))}
     assert list(generations.values()) == [
-        *[str(trained.identity)] * 300,
-        *[str(renewed.identity)] * 200,
-        *[str(trained.identity)] * 100,
+        *[trained.identity] * 300,
+        *[renewed.identity] * 200,
+        *[trained.identity] * 100,
     ]
     expected = np.concatenate(
         [
@@ -186,8 +186,10 @@ def test_images_are_searched_through_the_quantiser_that_they_were_released_under
     assert (np.sort(found.ids, axis=1) == np.arange(600)).all()
     assert (np.diff(found.distances, axis=1) >= 0).all()
     with make() as store:
-        assert [g.name for g in store.generations] == [str(trained.identity), str(renewed.identity)]
-        np.testing.assert_array_equal(store.search(queries(), 600, nprobe=16).ids, found.ids)
+        assert [g.identity for g in store.generations] == [trained.identity, renewed.identity]
+        np.testing.assert_array_equal(
+            store.search_features(queries(), 600, nprobe=16).ids, found.ids
+        )
 
 
 def test_another_quantiser_or_extractor_is_refused_with_both_names(
@@ -227,43 +229,45 @@ def test_a_quantiser_for_other_features_begins_no_generation(
 def test_features_of_another_dimension_are_refused(make: Make) -> None:
     with make() as store:
         with pytest.raises(ShapeError, match=r"expected shape \(n, 64\), found \(3, 32\)"):
-            store.add(Batch(["a", "b", "c"], features(3, 32)))
+            store.add(NewImages(["a", "b", "c"], features(3, 32)))
         with pytest.raises(ShapeError):
-            store.search(features(3, 32))
+            store.search_features(features(3, 32))
 
 
 @pytest.mark.parametrize("option", ["k", "nprobe", "refine"])
 def test_numbers_out_of_range_are_refused_by_name(make: Make, option: str) -> None:
     with make() as store, pytest.raises(InputError, match=f"^{option}: expected"):
-        store.search(queries(), **{option: -1})  # type: ignore[arg-type]
+        store.search_features(queries(), **{option: -1})  # type: ignore[arg-type]
 
 
 def test_an_open_store_sees_what_others_write(make: Make, renewed: TrainedIndex) -> None:
     with make() as reader, make() as writer:
-        assert reader.search(queries(), 3).ids.max() == -1
+        assert reader.search_features(queries(), 3).ids.max() == -1
         writer.add(batch(60))
         assert reader.count() == 60
-        found = reader.search(queries(), 60, nprobe=16)
+        found = reader.search_features(queries(), 60, nprobe=16)
         assert (np.sort(found.ids, axis=1) == np.arange(60)).all()
         writer.remove(np.arange(0, 60, 2))
         writer.compact()
-        found = reader.search(queries(), 60, nprobe=16, refine=1)
+        found = reader.search_features(queries(), 60, nprobe=16, refine=1)
         assert set(found.ids.ravel().tolist()) == {-1, *range(1, 60, 2)}
         assert [record.id for record in reader.get(np.arange(4))] == [1, 3]
         writer.renew(renewed)
         writer.add(batch(5, prefix="renewed"))
         assert reader.named(["renewed-0004.jpg"]).tolist() == [64]
-        assert set(reader.search(queries(), 40, nprobe=16).ids.ravel()) >= set(range(60, 65))
+        assert set(reader.search_features(queries(), 40, nprobe=16).ids.ravel()) >= set(
+            range(60, 65)
+        )
 
 
 def test_two_open_stores_that_both_add_do_not_add_a_name_twice(make: Make) -> None:
     with make() as first, make() as second:
-        first.search(queries(), 1)  # Its codes are in memory.
-        assert second.add(batch(30)).tolist() == list(range(30))
-        assert first.add(batch(40)).tolist() == list(range(40))
-        assert second.add(batch(40)).tolist() == list(range(40))
+        first.search_features(queries(), 1)  # Its codes are in memory.
+        assert second.add(batch(30)).ids == list(range(30))
+        assert first.add(batch(40)).ids == list(range(40))
+        assert second.add(batch(40)).ids == list(range(40))
         for store in (first, second):
-            found = store.search(queries(), 50, nprobe=16, where="id >= 30")
+            found = store.search_features(queries(), 50, nprobe=16, where="id >= 30")
             assert set(found.ids.ravel().tolist()) == {-1, *range(30, 40)}
 
 
@@ -276,11 +280,11 @@ def test_one_process_writes_at_a_time(make: Make, tmp_path: Path) -> None:
 
 def test_a_batch_says_what_is_wrong_with_it() -> None:
     with pytest.raises(ShapeError, match="features"):
-        Batch(["a"], features(2, 64))
+        NewImages(["a"], features(2, 64))
     with pytest.raises(InputError, match="found 'a' twice"):
-        Batch(["a", "b", "a"], features(3, 64))
+        NewImages(["a", "b", "a"], features(3, 64))
     with pytest.raises(InputError, match="NaN"):
-        Batch(["a"], np.full((1, 4), np.nan, np.float32))
+        NewImages(["a"], np.full((1, 4), np.nan, np.float32))
 
 
 @pytest.mark.parametrize("address", ["store", "s3://bucket/store", "faiss:", "lance://"])

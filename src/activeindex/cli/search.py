@@ -9,15 +9,11 @@ files or folders.
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from activeindex.cli import extractor_options, options
 from activeindex.cli.from_settings import add_option, add_settings
 from activeindex.experiment.settings import IndexSettings
 from activeindex.runtime.reporting import SILENT, counted
-
-if TYPE_CHECKING:
-    from activeindex.stores.query import Found
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -41,37 +37,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Runs the command."""
-    from activeindex.indexing.artefact import TrainedIndex
     from activeindex.runtime.pool import LocalEngine
-    from activeindex.stores.generation import SearchOptions
-    from activeindex.stores.query import find_images, query_files
+    from activeindex.stores.query import query_files, search_files
     from activeindex.stores.store import Store
 
     reporter = SILENT if args.json else options.chosen_reporter(args)
-    how = SearchOptions(args.k, args.nprobe, args.refine, args.where)
     files = query_files(args.images)
     with Store(args.store) as store, LocalEngine(args.workers) as workers:
         if args.index is not None and not args.force:
-            store.generation_of(TrainedIndex.read(args.index))
+            store.generation_of(args.index)
         extractor = extractor_options.chosen(args, reporter)
         if not args.force:
             store.check_extractor(extractor.identity, extractor.dimension)
         count = counted(store.count(), "image")
         reporter.line(f"{args.store}: {count}; extractor {extractor.identity}")
-        answers = find_images(
-            store, extractor, files, how, args.batch_size, workers, args.unreadable
-        )
+        names = ("k", "nprobe", "refine", "where", "batch_size", "unreadable")
+        given = {name: getattr(args, name) for name in names}
         with options.naming_unreadable():
-            for found in answers:
-                print(json.dumps(found.as_json()) if args.json else _table(found), flush=True)
-
-
-def _table(found: "Found") -> str:
-    if found.unreadable is not None:
-        return f"skipped {found.unreadable}"
-    lines = [str(found.query)]
-    lines += [
-        f"  {rank:>4}  {distance:.4f}  {record.name}  (id {record.id}, {record.generation})"
-        for rank, (distance, record) in enumerate(found.neighbours, start=1)
-    ]
-    return "\n".join(lines if found.neighbours else [*lines, "  nothing"])
+            for result in search_files(store, extractor, files, workers=workers, **given):
+                print(json.dumps(result.as_json()) if args.json else result, flush=True)

@@ -18,12 +18,11 @@ from activeindex.experiment.settings import IndexSettings
 from activeindex.runtime.reporting import Reporter, counted, listed
 
 if TYPE_CHECKING:
-    from activeindex.runtime.pool import LocalEngine
-    from activeindex.runtime.ray_workers import RayWorkers
-    from activeindex.stores.generation import Generation
     from activeindex.stores.store import Store
 
 RESUMES = True
+
+_ADD_OPTIONS = ("names", "activation", "index", "data_dir", "force")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -80,95 +79,49 @@ def run(args: argparse.Namespace) -> None:
     from activeindex.indexing.artefact import TrainedIndex
     from activeindex.stores.store import Store
 
-    reporter = options.chosen_reporter(args)
+    reporter, name = options.chosen_reporter(args), args.store
     if args.action == "create":
         trained = TrainedIndex.read(args.index)
-        Store.create(args.store, trained).close()
-        name = args.store
+        Store.create(name, trained).close()
         reporter.line(f"{name}: created a store for {trained.identity}, with no images yet")
         reporter.line(f"add what activate wrote: activeindex store add {name} RELEASED")
         return
-    engine = _engine(args, reporter)
-    with engine or contextlib.nullcontext(), Store(args.store, engine) as store:
-        if args.action == "renew":
-            store.renew(TrainedIndex.read(args.index))
-        elif args.action == "add":
-            _add(args, store, reporter)
-        elif args.action in ("get", "remove"):
+    engine = None
+    if args.action in ("add", "compact"):
+        engine = engine_options.chosen(args, reporter)
+        engine = None if args.engine == engine_options.IN_PROCESS else engine
+    with engine or contextlib.nullcontext(), Store(name, engine) as store:
+        if args.action in ("get", "remove"):
             _get_or_remove(args, store, reporter)
+            return
+        if args.action == "renew":
+            store.renew(args.index)
+        elif args.action == "add":
+            given = {key: getattr(args, key) for key in _ADD_OPTIONS}
+            added = store.add(args.features, **given, reporter=reporter)
+            if engine is not None:
+                store.index(reporter)
+            reporter.line(f"{added}, in {reporter.seconds:.1f} s")
         elif args.action == "compact":
             store.compact()
-        if args.action not in ("get", "remove"):
-            count = counted(store.count(), "image")
-            reporter.line(f"{args.store}: {count} of {store.extractor}")
-            for generation in store.generations:
-                reporter.line(f"  {generation.count():>10}  {generation.name}")
-
-
-def _engine(args: argparse.Namespace, reporter: Reporter) -> "LocalEngine | RayWorkers | None":
-    """Who writes and indexes images, if not this process as it adds them."""
-    if "engine" not in args:
-        return None
-    workers = engine_options.chosen(args, reporter)
-    return None if args.engine == engine_options.IN_PROCESS else workers
-
-
-def _add(args: argparse.Namespace, store: "Store", reporter: Reporter) -> None:
-    from activeindex.extractors.feature_files import read_features
-    from activeindex.stores.adding import Source, add_features, read_activations, read_names
-
-    source = Source.of(args.features, args.activation)
-    features = read_features(source.features, "FTS", store.dimension)
-    names = read_names(args.names or source.names, len(features.values))
-    generation = _chosen(args, store)
-    activations = None
-    if source.activation is not None:
-        activations = read_activations(source.activation, store, generation, force=args.force)
-    with reporter.stage("store", len(names)) as progress:
-        added = add_features(
-            store,
-            features,
-            names,
-            generation=generation,
-            activations=activations,
-            data_dir=args.data_dir,
-            force=args.force,
-            progress=progress,
-        )
-    if args.engine != engine_options.IN_PROCESS:
-        with reporter.stage("index", None) as progress:
-            store.index(progress)
-    reporter.line(f"{added}, in {reporter.seconds:.1f} s")
-
-
-def _chosen(args: argparse.Namespace, store: "Store") -> "Generation":
-    from activeindex.indexing.artefact import TrainedIndex
-
-    if args.index is None:
-        return store.generations[-1]
-    return store.generation_of(TrainedIndex.read(args.index))
+        reporter.line(f"{name}: {counted(store.count(), 'image')} of {store.extractor}")
+        for generation in store.generations:
+            reporter.line(f"  {generation.count():>10}  {generation.identity}")
 
 
 def _get_or_remove(args: argparse.Namespace, store: "Store", reporter: Reporter) -> None:
-    import numpy as np
-
-    from activeindex.activation.records import without_infinity
-
     if not (args.names or args.ids or args.where):
         raise InputError("NAME: expected names, --ids or --where, found none")
-    ids = np.concatenate([np.array(args.ids, np.int64), store.named(args.names)])
+    ids = [*args.ids, *store.named(args.names)]
     there = {each for record in store.get(ids) for each in (record.name, record.id)}
     missing = [each for each in (*args.names, *args.ids) if each not in there]
     if args.where:
-        ids = np.concatenate([ids, store.select(args.where)])
+        ids += [*store.select(args.where)]
     if args.action == "remove":
-        removed = counted(store.remove(np.unique(ids)), "image")
+        removed = counted(store.remove(sorted(set(ids))), "image")
         reporter.line(f"{args.store}: {removed} removed, {store.count()} left")
     else:
         for record in store.get(ids):
-            line = {**vars(record), "code": record.code.hex()}
-            if record.activation is not None:
-                line["activation"] = without_infinity(record.activation)
-            print(json.dumps(line), flush=True)
+            print(json.dumps(record.as_json()), flush=True)
     if missing:
         raise InputError(f"{args.store}: expected {listed(missing)} there, found no such image")

@@ -1,66 +1,39 @@
-"""What every engine does: keep and search the images of one quantiser."""
+"""Generations: the images of one quantiser, kept by an engine."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
 import numpy.typing as npt
 
-from activeindex.errors import InputError
-from activeindex.extractors.feature_files import FeatureFile
+from activeindex.identity import QuantiserIdentity
 from activeindex.indexing.artefact import TrainedIndex
+from activeindex.indexing.quantiser import Features
 from activeindex.indexing.search import Neighbours
-from activeindex.runtime.closing import Closing
+from activeindex.runtime.files import parse_json
 from activeindex.runtime.pool import Engine
-from activeindex.runtime.progress import Progress
-from activeindex.stores.ingest import Part, Written
-from activeindex.stores.records import Batch, Record
+from activeindex.runtime.reporting import Progress
+from activeindex.stores.ingest import Added, NewImages, Part, code_parts
+from activeindex.stores.records import Record
 
-Features = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
 
 TIES = 16
-"""Neighbours asked for beyond ``k``, so that images with equal codes at the end of the list are
-told apart by their ids and not by the order in which an engine met them."""
+"""Neighbours asked for beyond ``k``: images with equal codes at the end of the list are ordered by
+their ids, not by the order in which an engine meets them."""
 
 
-@dataclass(frozen=True)
-class SearchOptions:
-    """How to search.
+class Generation(ABC):
+    """Images that were released under one quantiser; base of the engines.
 
-    Attributes:
-        k: Neighbours per query.
-        nprobe: Inverted lists that are visited.
-        refine: 0 orders by the codes; ``r`` orders the ``r * k`` first by the raw features.
-        where: A filter in SQL over ``id``, ``name``, ``sha256``, ``psnr``, ``ssim``, ``linf``,
-            ``distance_before``, ``distance_after``; None for all images.
-
-    Raises:
-        InputError: If a number is out of range.
-    """
-
-    k: int = 10
-    nprobe: int = 1
-    refine: int = 0
-    where: str | None = None
-
-    def __post_init__(self) -> None:
-        for name, least in (("k", 1), ("nprobe", 1), ("refine", 0)):
-            if (value := getattr(self, name)) < least:
-                raise InputError(f"{name}: expected {least} or more, found {value}")
-
-
-class Generation(Closing, ABC):
-    """The images that were released under one quantiser.
-
-    One process writes at a time, which the store sees to. Whatever is killed, every image is
-    afterwards there whole or not at all.
+    One process writes at a time, which the store sees to. A killed process leaves every image there
+    whole or not at all.
 
     Args:
-        folder: Where the engine keeps its files; made when missing.
+        folder: Folder of the engine's files; made where it is missing.
         trained: The index that codes.
 
     Raises:
@@ -69,118 +42,159 @@ class Generation(Closing, ABC):
     """
 
     def __init__(self, folder: Path, trained: TrainedIndex) -> None:
+        self.check(trained)
         self.folder = folder
         self.trained = trained
         self.quantiser = trained.quantiser
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @staticmethod
+    @abstractmethod
+    def check(trained: TrainedIndex) -> None:
+        """Check that the engine is installed and can use an index; see the class for errors."""
 
     @property
-    def name(self) -> str:
-        """Names the quantiser."""
-        return str(self.trained.identity)
+    def identity(self) -> QuantiserIdentity:
+        """Identity of the quantiser."""
+        return self.trained.identity
 
     @property
     def largest_first(self) -> bool:
-        """Whether larger distances are better (inner products)."""
+        """True if larger distances are nearer (inner products)."""
         return bool(self.trained.index.metric_type == faiss.METRIC_INNER_PRODUCT)
-
-    @abstractmethod
-    def add(self, ids: Ids, batch: Batch) -> None:
-        """Adds images, all or none; ids ``(n,)`` are larger than all before."""
 
     def write(
         self,
-        engine: Engine,
-        features: FeatureFile,
+        images: NewImages,
         parts: Sequence[tuple[int, Part]],
         data_dir: Path | None = None,
-    ) -> Iterator[Written]:
-        """Has images coded and written by an engine; they are there when they are committed.
+        engine: Engine | None = None,
+    ) -> Iterator[tuple[Added, Any]]:
+        """Code images and write them aside; they are there once they are committed.
 
         Args:
-            engine: Who computes.
-            features: Whose rows they are.
-            parts: The id of the first image, larger than all before, and the images, of each part.
-            data_dir: The originals, to hash those that have no record of activation.
+            images: The images, of which the parts are rows.
+            parts: Id of the first image, larger than all ids before, and rows, of each part.
+            data_dir: Folder of the originals, to hash those without an activation record.
+            engine: Executor of the work; this process by default.
 
-        Returns:
-            What was written of each part, in order.
+        Yields:
+            The result of each part, and what :meth:`commit` takes.
 
         Raises:
-            InputError: If a file is not there for whoever computes.
+            InputError: If a file is missing where it is read.
             MissingExtraError: If a package is not installed.
         """
-        raise NotImplementedError
-
-    def commit(self, written: Written) -> None:
-        """Adds the images of a part of :meth:`write`, all or none."""
-        raise NotImplementedError
+        return code_parts(self.quantiser, images.features, parts, data_dir)
 
     @abstractmethod
+    def commit(self, written: Any) -> None:
+        """Add a part of :meth:`write`, all of its images or none."""
+
+    @abstractmethod
+    def index(self, engine: Engine | None = None, progress: Progress | None = None) -> None:
+        """Index the images that are not indexed yet, and are not found until they are.
+
+        Args:
+            engine: Executor of the work; this process by default.
+            progress: Advanced at every part of the index.
+
+        Raises:
+            ActiveIndexError: If a part is not of the quantiser; it is removed again.
+        """
+
+    @abstractmethod
+    def compact(self, engine: Engine | None = None) -> None:
+        """Rewrite the files without removed images, and for fast searches.
+
+        Args:
+            engine: Executor of what can be divided; this process by default.
+        """
+
+    @abstractmethod
+    def count(self) -> int:
+        """Number of images."""
+
     def remove(self, ids: Ids) -> int:
-        """Removes images; returns how many of the ids there were."""
+        """Remove images; returns how many of the ids there were."""
+        before = self.count()
+        self.delete(ids.tolist())
+        return before - self.count()
 
     @abstractmethod
+    def delete(self, ids: Sequence[int]) -> None:
+        """Delete the rows of ids."""
+
+    @abstractmethod
+    def rows(
+        self, columns: Sequence[str], column: str, values: Sequence[Any]
+    ) -> list[tuple[Any, ...]]:
+        """Read rows by their ids or names.
+
+        Args:
+            columns: Any of ``id``, ``name``, ``sha256``, ``code``, ``activation``, ``feature``.
+            column: ``id`` or ``name``.
+            values: Values of this column; those that are not there are left out.
+        """
+
     def get(self, ids: Ids) -> list[Record]:
-        """The records of those ids that are there, in ascending order."""
+        """Records of those ids that are there, in ascending order."""
+        columns = ("id", "name", "sha256", "code", "activation")
+        return [
+            Record(i, name, sha256, code, activation and parse_json(activation), self.identity)
+            for i, name, sha256, code, activation in sorted(self.rows(columns, "id", ids.tolist()))
+        ]
 
-    @abstractmethod
     def features(self, ids: Ids) -> Features:
-        """The raw features ``(n, d)`` of ids that are all there, in their order."""
+        """Features ``(n, d)`` of ids that are all there, in their order."""
+        found = dict(self.rows(("id", "feature"), "id", ids.tolist()))
+        values = np.array([found[i] for i in ids.tolist()], np.float32)
+        return values.reshape(len(ids), self.quantiser.dimension)
 
-    @abstractmethod
     def named(self, names: Sequence[str]) -> dict[str, int]:
-        """The ids of those names that are there."""
+        """Ids of those names that are there."""
+        return dict(self.rows(("name", "id"), "name", names))
 
     @abstractmethod
     def select(self, where: str) -> Ids:
-        """The ids that a filter lets through, ascending.
+        """Ids of the images that match a filter in SQL, ascending.
 
         Raises:
             InputError: If the filter is malformed.
         """
 
-    @abstractmethod
-    def search(self, features: Features, options: SearchOptions) -> Neighbours:
-        """The nearest images of each feature ``(n, d)``; equal distances by ascending id."""
+    def search(
+        self, features: Features, k: int, nprobe: int = 1, refine: int = 0, where: str | None = None
+    ) -> Neighbours:
+        """The nearest images of each feature; see :meth:`Store.search_features`."""
+        found = self.candidates(features, k if refine else k + TIES, nprobe, refine, where)
+        return ordered(found, k, largest=self.largest_first)
 
     @abstractmethod
-    def compact(self, engine: Engine | None = None) -> None:
-        """Rewrites the files without what was removed, and for fast searches.
-
-        Args:
-            engine: Who rewrites what can be shared out; this process by default.
-        """
+    def candidates(
+        self, features: Features, count: int, nprobe: int, refine: int, where: str | None
+    ) -> Neighbours:
+        """At least the ``count`` nearest images of each feature, in any order."""
 
     @abstractmethod
-    def count(self) -> int:
-        """How many images there are."""
-
-    def recover(self, engine: Engine | None = None, progress: Progress | None = None) -> None:
-        """Finishes what :meth:`add`, or a killed writer, began; called while nobody else writes.
-
-        Until then a search does not find the images.
-
-        Args:
-            engine: Who computes; this process by default.
-            progress: Told of every part of the index.
-        """
+    def close(self) -> None:
+        """Close the files."""
 
 
-def ordered(distances: Features, ids: Ids, k: int, *, largest: bool) -> Neighbours:
-    """The ``k`` best of each row, equal distances by ascending id; -1 stands last.
+def ordered(found: Neighbours, k: int, *, largest: bool) -> Neighbours:
+    """The ``k`` nearest of each row, equal distances by ascending id.
 
     Args:
-        distances: ``(n, m)``.
-        ids: ``(n, m)``; -1 for nothing.
-        k: At most this many columns are returned, padded with -1 where there are fewer.
-        largest: Whether larger is better (inner products).
+        found: ``(n, m)``; the id is -1 where there is none.
+        k: Columns of the result; padded with -1 where there are fewer images.
+        largest: True if larger distances are nearer (inner products).
     """
     worst = np.float32(-np.inf if largest else np.inf)
-    keys = np.where(ids < 0, worst, distances)
-    order = np.lexsort((np.where(ids < 0, np.iinfo(np.int64).max, ids), -keys if largest else keys))
-    order = order[:, :k]
+    keys = np.where(found.ids < 0, worst, found.distances)
+    last = np.where(found.ids < 0, np.iinfo(np.int64).max, found.ids)
+    order = np.lexsort((last, -keys if largest else keys))[:, :k]
     distances = np.take_along_axis(keys, order, axis=1)
-    ids = np.take_along_axis(ids, order, axis=1)
+    ids = np.take_along_axis(found.ids, order, axis=1)
     if (missing := k - ids.shape[1]) > 0:
         distances = np.pad(distances, ((0, 0), (0, missing)), constant_values=worst)
         ids = np.pad(ids, ((0, 0), (0, missing)), constant_values=-1)

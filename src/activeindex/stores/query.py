@@ -1,42 +1,57 @@
-"""Image files as queries."""
+"""Queries: image files, or features of images, and what a store has for each."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from activeindex.errors import InputError
+from activeindex.errors import InputError, MissingExtraError
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.features import ExtractionJob, OnUnreadable
 from activeindex.images.folder import list_images
 from activeindex.indexing.quantiser import Features
 from activeindex.runtime.files import check_file
 from activeindex.runtime.pool import LocalEngine
-from activeindex.stores.generation import SearchOptions
 from activeindex.stores.records import Record
-from activeindex.stores.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from activeindex.stores.store import Store
+
+
+class Match(NamedTuple):
+    """A stored image that is near a query.
+
+    Attributes:
+        distance: Squared Euclidean distance (L2) or inner product (IP).
+        record: The image.
+    """
+
+    distance: float
+    record: Record
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a store has for one query.
+class QueryResult:
+    """What a store has for one query; ``str()`` is a table.
 
     Attributes:
-        query: The image file.
-        neighbours: Distance (squared with L2) and record, nearest first.
-        unreadable: Why the file could not be looked for; None if it was.
+        query: The image file; ``image N`` for the N-th image, from 0, where it is no file.
+        matches: The nearest stored images, nearest first.
+        unreadable: Why the file could not be searched for; None if it was.
     """
 
-    query: Path
-    neighbours: tuple[tuple[float, Record], ...]
+    query: str
+    matches: Sequence[Match] = ()
     unreadable: str | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """For programs; ``rank`` counts from 0."""
+        """Return the fields for a JSON file; ``rank`` counts from 0."""
         if self.unreadable is not None:
-            return {"query": str(self.query), "unreadable": self.unreadable}
+            return {"query": self.query, "unreadable": self.unreadable}
         return {
-            "query": str(self.query),
+            "query": self.query,
             "neighbours": [
                 {
                     "rank": rank,
@@ -45,15 +60,54 @@ class Found:
                     "name": record.name,
                     "sha256": record.sha256,
                     "activated": record.activated,
-                    "quantiser": record.generation,
+                    "quantiser": record.quantiser.as_json(),
                 }
-                for rank, (distance, record) in enumerate(self.neighbours)
+                for rank, (distance, record) in enumerate(self.matches)
             ],
         }
 
+    def __str__(self) -> str:
+        if self.unreadable is not None:
+            return f"skipped {self.unreadable}"
+        lines = [
+            f"  {rank:>4}  {distance:.4f}  {record.name}  (id {record.id}, {record.quantiser})"
+            for rank, (distance, record) in enumerate(self.matches, start=1)
+        ]
+        return "\n".join([self.query, *(lines or ["  nothing"])])
+
+
+class QueryResults(list[QueryResult]):
+    """A :class:`QueryResult` for each query, in their order; ``str()`` is a table."""
+
+    def __repr__(self) -> str:
+        return "\n".join(map(str, self))
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """Return what ``activeindex search --json`` prints, a dictionary for each query."""
+        return [result.as_json() for result in self]
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return a table with a row for each match: query, rank, distance, id, name and so on.
+
+        Raises:
+            MissingExtraError: If pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ModuleNotFoundError:
+            raise MissingExtraError("pandas", "pandas", "to_pandas") from None
+        rows = [
+            {"query": result.query, **match, "quantiser": str(matched.record.quantiser)}
+            for result in self
+            for match, matched in zip(
+                result.as_json().get("neighbours", ()), result.matches, strict=True
+            )
+        ]
+        return pd.DataFrame(rows)
+
 
 def query_files(given: Sequence[Path]) -> list[Path]:
-    """Files as they are given, folders as the images below them.
+    """Files as they are given, and the images in folders and their subfolders.
 
     Raises:
         InputError: If something is not there.
@@ -64,20 +118,31 @@ def query_files(given: Sequence[Path]) -> list[Path]:
     return files
 
 
-def find_images(
-    store: Store,
+def search_files(
+    store: "Store",
     extractor: Extractor,
     files: Sequence[Path],
-    options: SearchOptions,
+    k: int = 10,
+    *,
     batch_size: int = 64,
     workers: LocalEngine | None = None,
     unreadable: OnUnreadable = "refuse",
-) -> Iterator[Found]:
-    """What the store has for each image file, in order.
+    **options: Any,
+) -> Iterator[QueryResult]:
+    """Yield what a store has for each image file, in order, while others are extracted.
+
+    Args:
+        store: The store.
+        extractor: Extractor of the queries.
+        files: Image files.
+        k: Stored images per query.
+        batch_size: Files that are extracted together.
+        workers: Worker pool that extracts; this process by default.
+        unreadable: Whether to refuse or to skip files that cannot be decoded.
+        options: As of :meth:`Store.search_features`.
 
     Raises:
-        UnreadableImageError: At the first file that cannot be decoded, if ``unreadable`` is
-            ``"refuse"``.
+        UnreadableImageError: If a file cannot be decoded and ``unreadable`` is ``"refuse"``.
         InputError: If the features have another dimension than the store's.
     """
     if batch_size < 1:
@@ -86,27 +151,21 @@ def find_images(
     results = ExtractionJob(extractor)(batches, workers or LocalEngine())
     for paths, batch in zip(batches, results, strict=True):
         batch.check(unreadable)
-        answers = iter(_answers(store, batch.features, options) if len(batch.features) else ())
+        found: Iterator[list[Match]] = iter(())
+        if len(batch.features):
+            found = answers(store, batch.features, k, **options)
         for place, path in enumerate(paths):
             if place in batch.unreadable:
-                yield Found(path, (), str(batch.unreadable[place]))
+                yield QueryResult(str(path), unreadable=str(batch.unreadable[place]))
             else:
-                yield Found(path, next(answers))
+                yield QueryResult(str(path), next(found))
 
 
-def _answers(
-    store: Store, features: Features, options: SearchOptions
-) -> Iterator[tuple[tuple[float, Record], ...]]:
-    """Distance and record of what is nearest to each feature."""
-    result = store.search(
-        features,
-        options.k,
-        nprobe=options.nprobe,
-        refine=options.refine,
-        where=options.where,
-    )
-    records = {record.id: record for record in store.get(result.ids[result.ids >= 0])}
-    for ids, distances in zip(result.ids.tolist(), result.distances.tolist(), strict=True):
+def answers(store: "Store", features: Features, k: int, **options: Any) -> Iterator[list[Match]]:
+    """Yield the nearest stored images of each feature; options of :meth:`Store.search_features`."""
+    found = store.search_features(features, k, **options)
+    records = {record.id: record for record in store.get(found.ids[found.ids >= 0])}
+    for ids, distances in zip(found.ids.tolist(), found.distances.tolist(), strict=True):
         near = zip(distances, ids, strict=True)
-        # What was removed since is no answer.
-        yield tuple((distance, records[i]) for distance, i in near if i in records)
+        # Images that were removed meanwhile are left out.
+        yield [Match(distance, records[i]) for distance, i in near if i in records]

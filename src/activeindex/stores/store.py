@@ -1,47 +1,56 @@
-"""A store: its generations behind one interface."""
+"""The store: its generations behind one interface."""
 
 import contextlib
+import os
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import accumulate
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import faiss
 import numpy as np
+import numpy.typing as npt
 
 from activeindex.errors import InputError, ShapeError
+from activeindex.extractors.base import Extractor
+from activeindex.extractors.cards import CARDS
+from activeindex.extractors.coerce import ExtractorLike, ImageFeatures, extract, resolve_extractor
 from activeindex.extractors.feature_files import FeatureFile
+from activeindex.extractors.named import load_extractor
 from activeindex.identity import ExtractorIdentity, check_extractors, same
+from activeindex.images.coerce import Images
 from activeindex.indexing.artefact import TrainedIndex
+from activeindex.indexing.quantiser import Features
 from activeindex.indexing.search import Neighbours
-from activeindex.runtime.closing import Closing
 from activeindex.runtime.files import read_json, whole_file, write_json
 from activeindex.runtime.locking import BusyError, only_run
 from activeindex.runtime.pool import Engine
-from activeindex.runtime.progress import Progress
-from activeindex.stores.engines import Address
-from activeindex.stores.generation import Features, Generation, Ids, SearchOptions, ordered
-from activeindex.stores.ingest import Part, Written
-from activeindex.stores.records import Batch, Record
+from activeindex.runtime.reporting import SILENT, Reporter
+from activeindex.stores.address import STORE_FILE, Address
+from activeindex.stores.generation import Generation, Ids, ordered
+from activeindex.stores.ingest import Added, NewImages, Part, PathLike, check_once, read_images
+from activeindex.stores.query import QueryResult, QueryResults, answers
+from activeindex.stores.records import Record
 
-_NOTE = "store.json"
 _FORMAT = 1
 _QUANTISER = "quantiser.faiss"
+
+TrainedLike: TypeAlias = TrainedIndex | PathLike
+"""A trained index, or its folder or file."""
 
 
 @dataclass(frozen=True)
 class StoreNote:
-    """What ``store.json`` says.
+    """Content of ``store.json``.
 
     Attributes:
-        format: Of the folder.
+        format: Format of the folder.
         engine: ``faiss`` or ``lance``.
-        extractor: The extractor of all features; None if the quantiser does not say.
-        generations: Their folders, oldest first.
-        next_id: The id of the next image.
+        extractor: The extractor of all features; None if the quantiser does not name it.
+        generations: Folders of the generations, oldest first.
+        next_id: Id of the next image.
     """
 
     format: int
@@ -51,29 +60,34 @@ class StoreNote:
     next_id: int
 
 
-class Store(Closing):
+class Store(contextlib.AbstractContextManager["Store"]):
     """Images that are searched through the quantisers that they were released under.
 
     One process writes at a time; any number read, and see what is there when they ask. A killed
     writer leaves every image there whole or not at all.
 
     Args:
-        address: ``lance://PATH`` or ``faiss:PATH`` of a store that is there.
-        engine: Who writes, indexes and compacts, for ``lance://``: None for this process, which
-            indexes images as they are added or when it opens what a killed one left; otherwise
-            they are found once :meth:`index` was called, and no other process writes until the
-            store is closed.
+        address: ``faiss:PATH`` or ``lance://PATH`` of an existing store, or its folder.
+        engine: Executor that writes, indexes and compacts a ``lance://`` store, e.g. a cluster.
+            Images are then found after :meth:`index`, and no other process writes until the store
+            is closed. None: this process, which indexes images as it adds them, and on opening
+            those that a killed process left.
 
     Attributes:
-        extractor: The extractor of all features, or None if it is not known.
+        extractor: Identity of the extractor of all features; None if it is not known.
 
     Raises:
-        InputError: If there is no such store, or an engine has nothing to do for it, or is given
-            while another process is writing.
-        MissingExtraError: If its engine is not installed.
+        InputError: If there is no such store, or an engine is given for a ``faiss:`` store or while
+            another process is writing.
+        MissingExtraError: If Lance is needed and not installed.
+
+    Example:
+        >>> with Store.create("faiss:store", "QUANTISER") as store:  # doctest: +SKIP
+        ...     print(store.add("RELEASED"))
+        ...     print(store.search("SUSPECTS", k=3))
     """
 
-    def __init__(self, address: str, engine: Engine | None = None) -> None:
+    def __init__(self, address: PathLike, engine: Engine | None = None) -> None:
         self._address = Address.parse(address)
         if engine is not None and self._address.engine != "lance":
             raise InputError(
@@ -82,47 +96,57 @@ class Store(Closing):
         self._engine = engine
         self._path = self._address.path
         self._note = self._read_note()
-        self._held, self._refreshing = contextlib.ExitStack(), threading.Lock()
-        if engine is not None:
-            # Whoever opened the store before `index` would do its work, as that of a killed one.
-            self._held.enter_context(only_run(self._path, "store"))
         self.extractor = self._note.extractor
-        self._generations = [self._open(name) for name in self._note.generations]
-        self._finish_killed_writes()
+        self._generations: list[Generation] = []
+        self._held, self._refreshing = contextlib.ExitStack(), threading.Lock()
+        try:
+            if engine is not None:
+                # A process that opens the store before `index` must not index instead.
+                self._held.enter_context(only_run(self._path, "store"))
+            self._refresh()
+            if engine is None:
+                self._finish_killed_writes()
+        except BaseException:
+            self.close()
+            raise
 
     @classmethod
-    def create(cls, address: str, trained: TrainedIndex) -> Self:
-        """Makes an empty store whose first generation is searched through ``trained``.
+    def create(cls, address: PathLike, index: TrainedLike) -> Self:
+        """Make an empty store, whose first generation is searched through an index.
+
+        Args:
+            address: ``faiss:PATH`` or ``lance://PATH``; a path alone is one of ``faiss:``.
+            index: A trained index, or its folder or file. It is copied into the store.
 
         Raises:
             InputError: If a store is there already, or its engine cannot use this index.
         """
-        where = Address.parse(address)
-        where.check(trained)
+        where, trained = Address.parse(address, create=True), _as_trained(index)
+        where.generation_class.check(trained)
         where.path.mkdir(parents=True, exist_ok=True)
         with only_run(where.path, "store"):
-            if (where.path / _NOTE).exists():
+            if (where.path / STORE_FILE).exists():
                 raise InputError(
                     f"{address}: expected no store yet, found one; renew it, or add to it"
                 )
-            name = _write_generation(where.path, 1, trained)
-            where.generation(where.path / name, trained).close()  # Made before it is named.
-            write_json(
-                where.path / _NOTE,
-                asdict(StoreNote(_FORMAT, where.engine, trained.extractor, (name,), 0)),
-            )
-        return cls(address)
+            name = _write_quantiser(where.path, 1, trained)
+            # The generation is complete before the store names it.
+            where.generation_class(where.path / name, trained).close()
+            note = StoreNote(_FORMAT, where.engine, trained.extractor, (name,), 0)
+            write_json(where.path / STORE_FILE, asdict(note))
+        return cls(str(where))
 
-    def renew(self, trained: TrainedIndex) -> None:
-        """Begins a generation: images are added under ``trained`` from now on.
+    def renew(self, index: TrainedLike) -> None:
+        """Begin a generation: from now on images are added under another index.
 
-        What is there stays, and is searched through the quantisers that it was released under.
+        Images that are there stay, and are searched through their own quantisers.
 
         Raises:
-            InputError: If the quantiser is there already, or is not for the same features.
+            InputError: If the store has the quantiser already, or it is for other features.
         """
+        trained = _as_trained(index)
         with self._writing():
-            self._address.check(trained)
+            self._address.generation_class.check(trained)
             if self._find(trained) is not None:
                 raise InputError(f"{self._address}: has a generation of {trained.identity} already")
             first = self._generations[0].trained.index
@@ -137,30 +161,31 @@ class Store(Closing):
                     f"{self._address}: expected a quantiser of features of {self.extractor}, "
                     f"found {trained.identity} of features of {trained.extractor}"
                 )
-            name = _write_generation(self._path, len(self._generations) + 1, trained)
+            name = _write_quantiser(self._path, len(self._generations) + 1, trained)
             # Readers open it as soon as it is named.
             self._generations.append(self._open(name))
             self._write_note(generations=(*self._note.generations, name))
 
     @property
     def generations(self) -> tuple[Generation, ...]:
-        """Oldest first."""
+        """Generations, oldest first."""
         return tuple(self._generations)
 
     @property
     def dimension(self) -> int:
-        """Of the features."""
+        """Dimension of the features."""
         return self._generations[0].quantiser.dimension
 
-    def generation_of(self, trained: TrainedIndex) -> Generation:
-        """The generation of a quantiser.
+    def generation_of(self, index: TrainedLike) -> Generation:
+        """The generation of an index.
 
         Raises:
             InputError: If the store has none; it names this quantiser and those of the store.
         """
+        trained = _as_trained(index)
         found = self._find(trained)
         if found is None:
-            here = " or ".join(generation.name for generation in self._generations)
+            here = " or ".join(str(generation.identity) for generation in self._generations)
             raise InputError(
                 f"{self._address}: expected the quantiser {here}, found {trained.identity}"
             )
@@ -169,11 +194,11 @@ class Store(Closing):
     def check_extractor(
         self, extractor: ExtractorIdentity | None, dimension: int | None = None
     ) -> None:
-        """Checks that features come from the extractor of the store, if both are known.
+        """Check that features come from the extractor of the store, if both are known.
 
         Args:
-            extractor: Theirs.
-            dimension: Theirs; the store's by default.
+            extractor: Their extractor.
+            dimension: Their dimension; the store's by default.
 
         Raises:
             InputError: If they come from another one.
@@ -181,129 +206,155 @@ class Store(Closing):
         here = self.dimension
         check_extractors(self._address, self.extractor, extractor, (here, dimension or here))
 
-    def add(self, batch: Batch, generation: Generation | None = None) -> Ids:
-        """Adds images, all or none; those whose name is there already are left as they are.
+    def add(
+        self,
+        images: PathLike | FeatureFile | ImageFeatures | NewImages | npt.ArrayLike,
+        names: Sequence[str] | PathLike | None = None,
+        *,
+        activation: Mapping[str, Mapping[str, Any]] | PathLike | None = None,
+        index: TrainedLike | None = None,
+        data_dir: PathLike | None = None,
+        force: bool = False,
+        reporter: Reporter = SILENT,
+    ) -> Added:
+        """Add images; those whose name is there already are left as they are.
+
+        Images are added in parts of 65,536, each whole or not at all: killed and called again with
+        the same arguments, it goes on where it was.
 
         Args:
-            batch: The images.
-            generation: Which quantiser they were released under; the newest by default.
-
-        Returns:
-            The ids ``(n,)`` of the batch, old and new.
+            images: The folder that ``activate`` or ``extract_fts`` wrote, or a feature file; or
+                features ``(n, d)`` of the *originals*: an array, or what ``extract`` or
+                ``read_features`` returns.
+            names: Names of the images, or a file with one per line; by default those that lie
+                beside the features, or that ``extract`` returned.
+            activation: Activation records by name, or their file ``activation.jsonl``; by default
+                those in the folder.
+            index: The index that the images were, or will be, activated for, where that is not the
+                newest generation's.
+            data_dir: Folder of the originals, to hash those that have no activation record.
+            force: Take features of another extractor than the store's, of other views than the
+                images were activated for, and records of another quantiser.
+            reporter: Reports progress.
 
         Raises:
             ShapeError: If the features have another dimension than the store's.
-            InputError: If another process is writing.
+            InputError: If images, names and records do not fit each other or the store, a file is
+                missing, or another process is writing.
         """
-        return self._add(batch, generation or self._generations[-1])[0]
+        generation = self._generations[-1] if index is None else self.generation_of(index)
+        new = read_images(self, generation, images, names, activation, force)
+        self._check_dimension(new.features)
+        with reporter.stage("store", len(new)) as progress, self._writing():
+            added, parts = self._new_parts(new, generation)
+            results = generation.write(
+                new,
+                [(first, part) for first, part, _ in parts if len(part)],
+                None if data_dir is None else Path(data_dir),
+                self._engine,
+            )
+            for first, part, size in parts:
+                if len(part):
+                    result, written = next(results)
+                    # Ids are reserved first: after a kill some are never used, none is used twice.
+                    self._write_note(next_id=first + len(part))
+                    generation.commit(written)
+                    if self._engine is None:
+                        generation.index()
+                    added.count += result.count
+                    added.activated += result.activated
+                    added.moved += result.moved
+                progress.advance(size)
+        return added
 
-    def add_parts(
-        self,
-        features: FeatureFile,
-        parts: Sequence[Part],
-        generation: Generation | None = None,
-        data_dir: Path | None = None,
-    ) -> Iterator[Written]:
-        """Adds images of a feature file, each part all or none; names that are there are left.
+    def _new_parts(
+        self, new: NewImages, generation: Generation
+    ) -> tuple[Added, list[tuple[int, Part, int]]]:
+        """First id, images that are not there yet, and size before, of each part of new images."""
+        added, ids, first = Added(), dict[str, int](), self._note.next_id
+        parts = []
+        for part in new.parts():
+            check_once(part.names)
+            there = generation.named(part.names)
+            added.others += part.changed_since(generation, there)
+            ids.update(there)
+            left = part.without(ids)
+            ids.update(zip(left.names, range(first, first + len(left)), strict=True))
+            added.there += len(part) - len(left)
+            parts.append((first, left, len(part)))
+            first += len(left)
+        added.ids = [ids[name] for name in new.names]
+        return added, parts
 
-        The store's engine codes and writes them, where it has one: it reads their features itself,
-        and only what is known of the files that it wrote comes back.
-
-        Args:
-            features: Whose rows they are.
-            parts: The images.
-            generation: Which quantiser they were released under; the newest by default.
-            data_dir: The originals, to hash those that have no record of activation.
-
-        Yields:
-            What became of each part, when its images are there.
-
-        Raises:
-            ShapeError: If the features have another dimension than the store's.
-            InputError: If a file is missing, a name comes twice in a part, or another process is
-                writing.
-        """
-        generation = generation or self._generations[-1]
-        self._check_dimension(features.values)
-        if self._engine is None:
-            for part in parts:
-                batch = part.batch(features.values, data_dir)
-                _, new = self._add(batch, generation)
-                yield _written_here(batch, new, generation)
-            return
-        yield from self._add_elsewhere(self._engine, features, parts, generation, data_dir)
-
-    def _add(self, batch: Batch, generation: Generation) -> tuple[Ids, list[int]]:
-        """The ids of a batch, and which of its images are new."""
-        self._check_dimension(batch.features)
-        with self._writing():
-            there = generation.named(batch.names)
-            rows = [row for row, name in enumerate(batch.names) if name not in there]
-            if rows:
-                first = self._note.next_id
-                # Ids are taken first: after a kill some are never used, none is used twice.
-                self._write_note(next_id=first + len(rows))
-                ids = np.arange(first, first + len(rows), dtype=np.int64)
-                new = batch if len(rows) == len(batch) else batch.take(rows)
-                generation.add(ids, new)
-                if self._engine is None:
-                    generation.recover()
-                there.update(zip(new.names, ids.tolist(), strict=True))
-        return np.array([there[name] for name in batch.names], np.int64), rows
-
-    def _add_elsewhere(
-        self,
-        engine: Engine,
-        features: FeatureFile,
-        parts: Sequence[Part],
-        generation: Generation,
-        data_dir: Path | None,
-    ) -> Iterator[Written]:
-        with self._writing():
-            new = _without_those_there(parts, generation)
-            firsts = accumulate((len(part) for part in new), initial=self._note.next_id)
-            # Nobody starts for parts that are there.
-            items = [(first, part) for first, part in zip(firsts, new, strict=False) if len(part)]
-            results = zip(items, generation.write(engine, features, items, data_dir), strict=True)
-            for part in new:
-                if not len(part):
-                    yield Written()
-                    continue
-                (first, _), written = next(results)
-                # Ids are taken first: after a kill some are never used, none is used twice.
-                self._write_note(next_id=first + len(part))
-                generation.commit(written)
-                yield written
-
-    def remove(self, ids: Ids) -> int:
-        """Removes images; returns how many there were.
+    def remove(self, ids: npt.ArrayLike) -> int:
+        """Remove images; returns how many of the ids there were.
 
         Raises:
             InputError: If another process is writing.
         """
         with self._writing():
-            return sum(generation.remove(ids) for generation in self._generations)
+            return sum(generation.remove(_as_ids(ids)) for generation in self._generations)
 
-    def get(self, ids: Ids) -> list[Record]:
-        """The records of those ids that are there, in ascending order."""
-        unique = np.unique(ids)
-        found = [record for g in self._refresh() for record in g.get(unique)]
+    def get(self, ids: npt.ArrayLike) -> list[Record]:
+        """Records of those ids that are there, in ascending order."""
+        unique = np.unique(_as_ids(ids))
+        found = [record for generation in self._refresh() for record in generation.get(unique)]
         return sorted(found, key=lambda record: record.id)
 
     def named(self, names: Sequence[str]) -> Ids:
-        """The ids of names, in all generations, ascending."""
-        found = [i for g in self._refresh() for i in g.named(names).values()]
+        """Ids of names, in all generations, ascending."""
+        found = [i for generation in self._refresh() for i in generation.named(names).values()]
         return np.array(sorted(found), np.int64)
 
     def select(self, where: str) -> Ids:
-        """The ids that a filter lets through, ascending; see :class:`SearchOptions`.
+        """Ids of the images that match a filter, ascending; see :meth:`search`.
 
         Raises:
             InputError: If the filter is malformed.
         """
-        return np.sort(np.concatenate([g.select(where) for g in self._refresh()]))
+        return np.sort(np.concatenate([each.select(where) for each in self._refresh()]))
 
     def search(
+        self,
+        images: "Images | ImageFeatures",
+        k: int = 10,
+        *,
+        nprobe: int = 1,
+        refine: int = 0,
+        where: str | None = None,
+        extractor: ExtractorLike = None,
+    ) -> QueryResults:
+        """Find the ``k`` nearest stored images of each image.
+
+        Args:
+            images: Paths, folders, Pillow images, arrays or tensors, one or any number; see
+                :func:`~activeindex.images.coerce.iterate_pictures`. Or what ``extract`` returned.
+            k: Stored images per query.
+            nprobe: Inverted lists that are visited, in every generation.
+            refine: 0 orders by the distance to the reconstructions of the codes; ``r`` orders the
+                ``r * k`` nearest codes by the distance to their features.
+            where: A filter in SQL over ``id``, ``name``, ``sha256``, ``psnr``, ``ssim``, ``linf``,
+                ``distance_before``, ``distance_after``.
+            extractor: An extractor, its name or file; by default the store's, where it is one of
+                ``EXTRACTORS``, or the one that this package ships.
+
+        Returns:
+            A :class:`~activeindex.stores.query.QueryResult` for each image, in their order.
+
+        Raises:
+            InputError: If an option is out of range, the filter is malformed, or the extractor is
+                another one than the store's.
+            UnreadableImageError: If a file cannot be decoded.
+        """
+        _check_options(k, nprobe, refine)
+        if not isinstance(images, ImageFeatures):
+            images = extract(images, self._extractor(extractor))
+        self.check_extractor(images.extractor, images.shape[1])
+        found = answers(self, images.values, k, nprobe=nprobe, refine=refine, where=where)
+        names = (name or f"image {place}" for place, name in enumerate(images.names))
+        return QueryResults(map(QueryResult, names, found))
+
+    def search_features(
         self,
         features: Features,
         k: int = 10,
@@ -312,86 +363,89 @@ class Store(Closing):
         refine: int = 0,
         where: str | None = None,
     ) -> Neighbours:
-        """The ``k`` nearest images of each feature ``(n, d)``, of all generations.
+        """Find the ``k`` nearest images of each feature ``(n, d)``; options as of :meth:`search`.
 
-        Args:
-            features: Queries.
-            k: Neighbours per query.
-            nprobe: Inverted lists that are visited, in every generation.
-            refine: 0: distances to what the codes reconstruct. ``r``: the ``r * k`` nearest codes
-                are ordered by their raw features, and distances are to these.
-            where: A filter in SQL; see :class:`SearchOptions`.
+        Returns:
+            Ids and distances ``(n, k)``: squared Euclidean (L2) or inner products (IP), equal ones
+            by ascending id; the id is -1 where there are fewer than ``k`` images.
 
         Raises:
             ShapeError: If the features have another dimension than the store's.
             InputError: If an option is out of range or the filter is malformed.
         """
+        _check_options(k, nprobe, refine)
         self._check_dimension(features)
-        options = SearchOptions(k, nprobe, refine, where)
-        found = [generation.search(features, options) for generation in self._refresh()]
+        found = [each.search(features, k, nprobe, refine, where) for each in self._refresh()]
         if len(found) == 1:
             return found[0]
-        return ordered(
-            np.concatenate([part.distances for part in found], axis=1),
-            np.concatenate([part.ids for part in found], axis=1),
-            k,
-            largest=self._generations[0].largest_first,
-        )
+        distances = np.concatenate([part.distances for part in found], axis=1)
+        ids = np.concatenate([part.ids for part in found], axis=1)
+        largest = self._generations[0].largest_first
+        return ordered(Neighbours(distances, ids), k, largest=largest)
 
-    def index(self, progress: Progress | None = None) -> None:
-        """Has the images indexed that are not yet, by the engine that the store was opened with.
+    def index(self, reporter: Reporter = SILENT) -> None:
+        """Index the images that the engine of the store has added.
 
         Args:
-            progress: Told of every part of the index.
+            reporter: Reports the progress, by parts of the index.
 
         Raises:
             InputError: If another process is writing.
-            ActiveIndexError: If a part is another index than the quantiser's.
+            ActiveIndexError: If a part is not of the quantiser; it is removed again.
         """
-        with self._writing():
+        with reporter.stage("index") as progress, self._writing():
             for generation in self._generations:
-                generation.recover(self._engine, progress)
+                generation.index(self._engine, progress)
 
     def compact(self) -> None:
-        """Rewrites the files without what was removed, and for fast searches.
+        """Rewrite the files without removed images, and for fast searches.
 
         Raises:
             InputError: If another process is writing.
         """
         with self._writing():
             for generation in self._generations:
-                generation.recover(self._engine)
+                generation.index(self._engine)
                 generation.compact(self._engine)
 
     def count(self) -> int:
-        """How many images there are."""
+        """Number of images."""
         return sum(generation.count() for generation in self._refresh())
 
+    def __repr__(self) -> str:
+        return f"Store({str(self._address)!r})"
+
     def close(self) -> None:
-        """Lets go of files, and of the right to write."""
+        """Close the files, and let other processes write."""
         for generation in self._generations:
             generation.close()
         self._held.close()
 
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
     def _open(self, name: str) -> Generation:
         folder = self._path / name
-        return self._address.generation(folder, TrainedIndex.read(folder / _QUANTISER))
+        return self._address.generation_class(folder, TrainedIndex.read(folder / _QUANTISER))
 
     def _check_dimension(self, features: Features) -> None:
         if features.ndim != 2 or features.shape[1] != self.dimension:
             raise ShapeError("features", ("n", self.dimension), features.shape)
 
+    def _extractor(self, extractor: ExtractorLike) -> Extractor:
+        known = self.extractor
+        if extractor is None and known is not None and known.name in CARDS:
+            return load_extractor(known.name, known.input_size, pooling=known.pooling)
+        return resolve_extractor(extractor)
+
     def _find(self, trained: TrainedIndex) -> Generation | None:
-        wanted = trained.identity
-        return next((g for g in self._generations if same(g.trained.identity, wanted)), None)
+        return next((g for g in self._generations if same(g.identity, trained.identity)), None)
 
     def _finish_killed_writes(self) -> None:
-        if self._engine is not None:  # Left to `index`.
-            return
-        # Held by a writer, there is nothing to finish: it is not killed.
+        # A process that holds the lock is alive, and finishes itself.
         with contextlib.suppress(BusyError), only_run(self._path, "store"):
             for generation in self._generations:
-                generation.recover()
+                generation.index()
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -401,7 +455,7 @@ class Store(Closing):
             yield
 
     def _refresh(self) -> list[Generation]:
-        """The generations that are there now: others may have begun some."""
+        """Open generations that another process has begun; returns all."""
         with self._refreshing:
             self._note = self._read_note()
             for name in self._note.generations[len(self._generations) :]:
@@ -409,9 +463,9 @@ class Store(Closing):
             return self._generations
 
     def _read_note(self) -> StoreNote:
-        path = self._path / _NOTE
+        path = self._path / STORE_FILE
         if not path.is_file():
-            raise InputError(f"{self._address}: expected a store, found no {_NOTE} there")
+            raise InputError(f"{self._address}: expected a store, found no {STORE_FILE} there")
         value = read_json(path)
         try:
             extractor = ExtractorIdentity.from_json(value["extractor"])
@@ -428,36 +482,34 @@ class Store(Closing):
 
     def _write_note(self, **changes: Any) -> None:
         self._note = replace(self._note, **changes)
-        write_json(self._path / _NOTE, asdict(self._note))
+        write_json(self._path / STORE_FILE, asdict(self._note))
 
 
-def _written_here(batch: Batch, new: Sequence[int], generation: Generation) -> Written:
-    recorded = batch.take([row for row in new if batch.names[row] in batch.activations])
-    if not len(recorded):
-        return Written(len(new))
-    quantiser = generation.quantiser
-    moved = recorded.moved(quantiser.encode(recorded.features), quantiser)
-    return Written(len(new), recorded.activated, moved)
+def _as_trained(index: TrainedLike) -> TrainedIndex:
+    if isinstance(index, TrainedIndex):
+        return index
+    if isinstance(index, str | os.PathLike):
+        return TrainedIndex.read(Path(index))
+    raise InputError(
+        f"index: expected a trained index, its folder or file, found a {type(index).__name__}"
+    )
 
 
-def _without_those_there(parts: Sequence[Part], generation: Generation) -> list[Part]:
-    """Parts without the images whose names are in a generation, or in a part before."""
-    seen: set[str] = set()
-    left = []
-    for part in parts:
-        seen.update(generation.named(part.names))
-        places = [place for place, name in enumerate(part.names) if name not in seen]
-        new = part if len(places) == len(part) else part.take(places)
-        seen.update(new.names)
-        left.append(new)
-    return left
+def _as_ids(ids: npt.ArrayLike) -> Ids:
+    return np.atleast_1d(np.asarray(ids, np.int64))
 
 
-def _write_generation(store: Path, number: int, trained: TrainedIndex) -> str:
-    """Copies a quantiser into a store; it counts when ``store.json`` names it."""
+def _check_options(k: int, nprobe: int, refine: int) -> None:
+    for name, value, least in (("k", k, 1), ("nprobe", nprobe, 1), ("refine", refine, 0)):
+        if value < least:
+            raise InputError(f"{name}: expected {least} or more, found {value}")
+
+
+def _write_quantiser(store: Path, number: int, trained: TrainedIndex) -> str:
+    """Copy a quantiser into a store; returns the generation, to be named in ``store.json``."""
     name = f"generation-{number:04d}"
     path = store / name / _QUANTISER
-    if (store / name).exists():  # Of a run that was killed before it could name it.
+    if (store / name).exists():  # A process was killed before it could name it.
         shutil.rmtree(store / name)
     if trained.manifest is not None:
         path.parent.mkdir(parents=True, exist_ok=True)

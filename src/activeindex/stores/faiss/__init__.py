@@ -1,1 +1,1 @@
-"""Stores of codes in memory, with FAISS and SQLite (`faiss:PATH`)."""
+"""Stores with FAISS and SQLite (``faiss:PATH``): codes in memory, records in a database."""

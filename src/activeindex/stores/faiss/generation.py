@@ -1,4 +1,4 @@
-"""``faiss:PATH``: codes in memory in a FAISS index, records in SQLite."""
+"""Engine of ``faiss:PATH``: codes in memory in a FAISS index, records in SQLite."""
 
 import contextlib
 import sqlite3
@@ -10,16 +10,18 @@ import numpy as np
 
 from activeindex.errors import ActiveIndexError, InputError
 from activeindex.indexing.artefact import TrainedIndex
+from activeindex.indexing.quantiser import Features
 from activeindex.indexing.search import Neighbours
-from activeindex.runtime.files import parse_json
 from activeindex.runtime.pool import Engine
+from activeindex.runtime.reporting import Progress
 from activeindex.stores.faiss.codes import CodeIndex
-from activeindex.stores.generation import TIES, Features, Generation, Ids, SearchOptions, ordered
-from activeindex.stores.records import MEASURES, Batch, Record
+from activeindex.stores.generation import Generation, Ids
+from activeindex.stores.ingest import CodedPart
+from activeindex.stores.records import MEASURES
 
 _FILE = "records.sqlite"
 
-# Codes and features lie apart from the records: opening a store reads all codes and nothing else.
+# Codes and features are not in the table of records: opening a store reads all codes only.
 _TABLES = f"""
 CREATE TABLE IF NOT EXISTS images (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, sha256 TEXT,
@@ -28,89 +30,93 @@ CREATE TABLE IF NOT EXISTS codes (id INTEGER PRIMARY KEY, code BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS features (id INTEGER PRIMARY KEY, feature BLOB NOT NULL);
 """
 _COLUMNS = ("name", "sha256", *MEASURES, "activation")
-_PAGE = 16384  # Eight features of 512 values; SQLite's 4096 would waste half a page on each.
-_ASKED = 512  # Values in one statement.
-_PATIENCE = 60.0  # Seconds that a writer waits for those who are reading, and they for it.
+_TABLE_OF = {"code": "codes", "feature": "features"}
+
+_PAGE_SIZE = 16384
+"""Bytes; eight features of 512 values. SQLite's 4096 would waste half a page on each."""
+
+_VALUES = 512
+"""Values in one statement."""
+
+_TIMEOUT = 60.0
+"""Seconds that a writer waits for readers, and readers for it."""
 
 
 class FaissGeneration(Generation):
-    """See :class:`Generation`; any index that FAISS can add codes to."""
+    """:class:`Generation` in any index that FAISS can add codes to."""
 
     def __init__(self, folder: Path, trained: TrainedIndex) -> None:
         super().__init__(folder, trained)
-        CodeIndex(trained)  # Says whether FAISS can.
         self._codes: CodeIndex | None = None
-        self._state = 0  # Of the database, that the codes are of.
-        folder.mkdir(parents=True, exist_ok=True)
+        self._version = 0
+        """Version of the database that the codes are of."""
         path = folder / _FILE
+        self._database = sqlite3.connect(path, _TIMEOUT, isolation_level=None)
         try:
-            self._database = sqlite3.connect(path, _PATIENCE, isolation_level=None)
-            self._database.execute(f"PRAGMA page_size = {_PAGE}")
+            self._database.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
             # As in Lance's SQL.
             self._database.execute("PRAGMA case_sensitive_like = ON")
             self._database.executescript(_TABLES)
         except sqlite3.DatabaseError as error:
+            self.close()
             raise InputError(f"{path}: expected the records of a store ({error})") from None
 
-    def add(self, ids: Ids, batch: Batch) -> None:
-        """Adds images, all or none."""
-        codes = self.quantiser.encode(batch.features)
-        columns = batch.columns()
-        numbers = ids.tolist()
+    @staticmethod
+    def check(trained: TrainedIndex) -> None:
+        """Check that FAISS can add codes to the index."""
+        CodeIndex(trained)
+
+    def commit(self, written: CodedPart) -> None:
+        """Add images in one transaction."""
+        ids = written.ids.tolist()
         marks = ", ".join("?" * (1 + len(_COLUMNS)))
-        features = np.ascontiguousarray(batch.features, dtype="<f4")
-        with self._writing():
-            for table, values in (("codes", codes), ("features", features)):
+        features = np.ascontiguousarray(written.features, dtype="<f4")
+        with self._transaction("IMMEDIATE"):
+            for table, values in (("codes", written.codes), ("features", features)):
                 self._database.executemany(
                     f"INSERT INTO {table} VALUES (?, ?)",
-                    ((i, row.tobytes()) for i, row in zip(numbers, values, strict=True)),
+                    ((i, row.tobytes()) for i, row in zip(ids, values, strict=True)),
                 )
             self._database.executemany(
                 f"INSERT INTO images VALUES ({marks})",
-                zip(numbers, *(columns[name] for name in _COLUMNS), strict=True),
+                zip(ids, *(written.columns[name] for name in _COLUMNS), strict=True),
             )
         if self._codes is not None:
-            self._codes.add(ids, codes)
+            self._codes.add(written.ids, written.codes)
 
-    def remove(self, ids: Ids) -> int:
-        """Removes images."""
-        before = self.count()
-        with self._writing():
+    def index(self, engine: Engine | None = None, progress: Progress | None = None) -> None:
+        """Do nothing: a search reads the codes that are there."""
+
+    def delete(self, ids: Sequence[int]) -> None:
+        """Delete rows in one transaction."""
+        with self._transaction("IMMEDIATE"):
             for table in ("images", "codes", "features"):
-                self._database.executemany(
-                    f"DELETE FROM {table} WHERE id = ?", ((i,) for i in ids.tolist())
-                )
+                self._database.executemany(f"DELETE FROM {table} WHERE id = ?", ((i,) for i in ids))
         self._codes = None  # Filled again by the next search.
-        return before - self.count()
 
-    def get(self, ids: Ids) -> list[Record]:
-        """The records of ids."""
-        found = self._asked(
-            "SELECT id, name, sha256, code, activation FROM images JOIN codes USING (id) "
-            "WHERE id IN ({})",
-            ids.tolist(),
-        )
-        return sorted(
-            (
-                Record(i, name, sha256, code, activation and parse_json(activation), self.name)
-                for i, name, sha256, code, activation in found
-            ),
-            key=lambda record: record.id,
-        )
+    def rows(
+        self, columns: Sequence[str], column: str, values: Sequence[Any]
+    ) -> list[tuple[Any, ...]]:
+        """Read rows, from the tables that have the columns."""
+        needed = [_TABLE_OF.get(each, "images") for each in (*columns, column) if each != "id"]
+        tables = " NATURAL JOIN ".join(dict.fromkeys(needed))
+        found: list[tuple[Any, ...]] = []
+        with self._errors():
+            for start in range(0, len(values), _VALUES):
+                part = values[start : start + _VALUES]
+                marks = ", ".join("?" * len(part))
+                statement = f"SELECT {', '.join(columns)} FROM {tables} WHERE {column} IN ({marks})"
+                found += self._database.execute(statement, part)
+        return found
 
     def features(self, ids: Ids) -> Features:
-        """The raw features of ids."""
-        found = self._asked("SELECT id, feature FROM features WHERE id IN ({})", ids.tolist())
-        rows = {i: np.frombuffer(feature, "<f4") for i, feature in found}
-        values = [rows[i] for i in ids.tolist()]
-        return np.stack(values) if values else np.empty((0, self.quantiser.dimension), np.float32)
-
-    def named(self, names: Sequence[str]) -> dict[str, int]:
-        """The ids of names."""
-        return dict(self._asked("SELECT name, id FROM images WHERE name IN ({})", names))
+        """Features, of their bytes in the database."""
+        found = dict(self.rows(("id", "feature"), "id", ids.tolist()))
+        values = np.frombuffer(b"".join(found[i] for i in ids.tolist()), "<f4")
+        return values.reshape(len(ids), self.quantiser.dimension)
 
     def select(self, where: str) -> Ids:
-        """The ids that a filter lets through."""
+        """Ids that match a filter in SQLite's SQL."""
         try:
             self._database.execute("PRAGMA query_only = ON")
             found = self._database.execute(f"SELECT id FROM images WHERE ({where}) ORDER BY id")
@@ -120,49 +126,44 @@ class FaissGeneration(Generation):
         finally:
             self._database.execute("PRAGMA query_only = OFF")
 
-    def search(self, features: Features, options: SearchOptions) -> Neighbours:
-        """The nearest images."""
-        with self._reading():
-            codes = self._filled()
-            allowed = None if options.where is None else self.select(options.where)
-            if options.refine:
-                return self._refined(codes, features, options, allowed)
-        found = codes.search(features, options.k + TIES, options.nprobe, allowed)
-        return ordered(found.distances, found.ids, options.k, largest=self.largest_first)
-
-    def _refined(
-        self, codes: CodeIndex, features: Features, options: SearchOptions, allowed: Ids | None
+    def candidates(
+        self, features: Features, count: int, nprobe: int, refine: int, where: str | None
     ) -> Neighbours:
-        k, largest = options.k, self.largest_first
-        found = codes.search(features, k * options.refine, options.nprobe, allowed)
-        distances = np.empty_like(found.distances)
-        for row, ids in enumerate(found.ids):
-            raw = self.features(ids[ids >= 0])
-            exact = raw @ features[row] if largest else ((features[row] - raw) ** 2).sum(axis=1)
-            distances[row, ids >= 0] = exact
-        return ordered(distances, found.ids, k, largest=largest)
+        """Search the codes, and with ``refine`` compare the features of what was found."""
+        with self._transaction():  # Everything inside sees one state of the database.
+            codes = self._filled()
+            allowed = None if where is None else self.select(where)
+            if not refine:
+                return codes.search(features, count, nprobe, allowed)
+            found = codes.search(features, count * refine, nprobe, allowed)
+            for feature, distances, ids in zip(features, found.distances, found.ids, strict=True):
+                raw = self.features(ids[ids >= 0])
+                distances[ids >= 0] = (
+                    raw @ feature if self.largest_first else ((feature - raw) ** 2).sum(axis=1)
+                )
+        return found
 
     def compact(self, engine: Engine | None = None) -> None:
-        """Gives the room of removed images back to the disk."""
-        with self._refusals():
+        """Return the space of removed images to the disk."""
+        with self._errors():
             self._database.execute("VACUUM")
 
     def count(self) -> int:
-        """How many images there are."""
-        with self._refusals():
+        """Number of images."""
+        with self._errors():
             return int(self._database.execute("SELECT COUNT(*) FROM codes").fetchone()[0])
 
     def close(self) -> None:
-        """Closes the database."""
+        """Close the database."""
         self._database.close()
 
     def _filled(self) -> CodeIndex:
-        """The codes as they are in the database now."""
-        state = int(self._database.execute("PRAGMA data_version").fetchone()[0])
+        """The codes that are in the database now."""
+        version = int(self._database.execute("PRAGMA data_version").fetchone()[0])
         codes = self._codes
-        if codes is not None and state == self._state:
+        if codes is not None and version == self._version:
             return codes
-        if codes is not None:  # Others have written: ids only grow, so what is new comes last.
+        if codes is not None:  # Another process has written: ids only grow, so new ones are last.
             old = "SELECT COUNT(*) FROM codes WHERE id <= ?"
             (count,) = self._database.execute(old, (codes.last,)).fetchone()
             codes = codes if count == codes.count else None
@@ -174,33 +175,18 @@ class FaissGeneration(Generation):
             ids = np.fromiter((i for i, _ in block), np.int64, len(block))
             joined = np.frombuffer(b"".join(code for _, code in block), np.uint8)
             codes.add(ids, joined.reshape(len(block), -1))
-        self._state = state
+        self._version = version
         return codes
 
-    def _asked(self, statement: str, values: Sequence[object]) -> Iterator[tuple[Any, ...]]:
-        with self._refusals():
-            for start in range(0, len(values), _ASKED):
-                part = values[start : start + _ASKED]
-                asked = statement.format(", ".join("?" * len(part)))
-                yield from self._database.execute(asked, part)
-
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
-        """Everything inside sees one state of the records, whatever others write."""
-        with self._refusals(), self._database:
-            self._database.execute("BEGIN")
+    def _transaction(self, kind: str = "") -> Iterator[None]:
+        with self._errors(), self._database:
+            self._database.execute(f"BEGIN {kind}")
             yield
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Everything inside is written, or nothing."""
-        with self._refusals(), self._database:
-            self._database.execute("BEGIN IMMEDIATE")
-            yield
-
-    @contextlib.contextmanager
-    def _refusals(self) -> Iterator[None]:
-        """What the system refuses is the user's to mend."""
+    def _errors(self) -> Iterator[None]:
+        """Turn what SQLite refuses (a full disk, a locked file) into an error for the user."""
         try:
             yield
         except sqlite3.OperationalError as error:

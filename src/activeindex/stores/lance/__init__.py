@@ -1,1 +1,1 @@
-"""Stores of images on disk, with Lance (`lance://PATH`)."""
+"""Stores with Lance (``lance://PATH``): everything on disk."""

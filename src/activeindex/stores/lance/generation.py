@@ -1,4 +1,4 @@
-"""``lance://PATH``: records on disk in a Lance data set, searched through the injected IVF-PQ."""
+"""Engine of ``lance://PATH``: a data set on disk, searched through an injected IVF-PQ index."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -11,40 +11,42 @@ import numpy as np
 import numpy.typing as npt
 
 from activeindex.errors import ActiveIndexError, InputError
-from activeindex.extractors.feature_files import FeatureFile
 from activeindex.indexing.artefact import TrainedIndex
+from activeindex.indexing.quantiser import Features
 from activeindex.indexing.search import Neighbours
-from activeindex.runtime.files import parse_json
 from activeindex.runtime.pool import Engine, LocalEngine
-from activeindex.runtime.progress import Progress, Silent
-from activeindex.stores.generation import TIES, Features, Generation, Ids, SearchOptions, ordered
-from activeindex.stores.ingest import Part, Written
-from activeindex.stores.lance.fragments import (
+from activeindex.runtime.reporting import Progress
+from activeindex.stores.generation import Generation, Ids
+from activeindex.stores.ingest import Added, CodedPart, NewImages, Part
+from activeindex.stores.lance.jobs import (
+    COLUMN,
+    INDEX,
     FragmentJob,
     RewriteJob,
+    SegmentJob,
     check_lance_ray,
     record_table,
 )
 from activeindex.stores.lance.model import LanceModel, lance_errors, lance_library, lance_reason
-from activeindex.stores.lance.segments import COLUMN, INDEX, SegmentJob
-from activeindex.stores.records import Batch, Record
 
 _FOLDER = "records.lance"
+
 _CHECKED = 4
 """Images whose distances are compared with FAISS's after every change of the index, of each part
-of it that was made elsewhere."""
+that was made by an engine."""
 
-_ASKED = 1 << 14  # Values in one filter.
+_VALUES = 1 << 14
+"""Values in one filter."""
 
 _Given = ParamSpec("_Given")
-_Found = TypeVar("_Found")
-_Reading = Callable[Concatenate["LanceGeneration", _Given], _Found]
+_Result = TypeVar("_Result")
+_Reading = Callable[Concatenate["LanceGeneration", _Given], _Result]
 
 
-def _up_to_date(method: _Reading[_Given, _Found]) -> _Reading[_Given, _Found]:
-    """Reads the newest version; once more if another process compacted that away meanwhile."""
+def _up_to_date(method: _Reading[_Given, _Result]) -> _Reading[_Given, _Result]:
+    """Read the newest version; once more if another process compacts that away meanwhile."""
 
-    def asked(self: "LanceGeneration", /, *given: _Given.args, **named: _Given.kwargs) -> _Found:
+    def read(self: "LanceGeneration", /, *given: _Given.args, **named: _Given.kwargs) -> _Result:
         self.refresh()
         try:
             return method(self, *given, **named)
@@ -53,17 +55,17 @@ def _up_to_date(method: _Reading[_Given, _Found]) -> _Reading[_Given, _Found]:
                 raise
         return method(self, *given, **named)
 
-    update_wrapper(asked, method)
-    return asked
+    update_wrapper(read, method)
+    return read
 
 
 class LanceGeneration(Generation):
-    """See :class:`Generation`; ``IVFn,PQm`` with L2 only.
+    """:class:`Generation` in a Lance data set; ``IVFn,PQm`` with L2 only.
 
-    Lance indexes the rows of a data set in segments. Here every segment is made with the centroids
-    and the codebook of the FAISS index, never with a model that Lance trains, and rows are found
-    through a segment or not at all, never by their raw features: what an image was activated
-    against is what is searched.
+    Lance indexes the rows of a data set in segments. Every segment is made with the centroids and
+    the codebook of the FAISS index, never with a model that Lance trains, and rows are found
+    through a segment or not at all, never by their features: images are searched through the codes
+    that they were activated for.
     """
 
     def __init__(self, folder: Path, trained: TrainedIndex) -> None:
@@ -71,52 +73,60 @@ class LanceGeneration(Generation):
         self._model = LanceModel.of(trained)
         self._lance = lance_library()
         self._uri = str(folder / _FOLDER)
-        folder.mkdir(parents=True, exist_ok=True)
         if (folder / _FOLDER).exists():
             self._data = self._lance.dataset(self._uri)
         else:
-            codes = np.empty((0, self.quantiser.code_size), np.uint8)
-            empty = record_table(np.empty(0, np.int64), Batch([], self._no_features()), codes)
-            self._data = self._lance.write_dataset(empty, self._uri)
+            code_size, dimension = self.quantiser.code_size, self.quantiser.dimension
+            empty = CodedPart(
+                np.empty(0, np.int64),
+                Part([], [], {}).columns(),
+                np.empty((0, dimension), np.float32),
+                np.empty((0, code_size), np.uint8),
+            )
+            self._data = self._lance.write_dataset(record_table(empty), self._uri)
 
-    def add(self, ids: Ids, batch: Batch) -> None:
-        """Adds images, all or none."""
-        table = record_table(ids, batch, self.quantiser.encode(batch.features))
-        with lance_errors(self._uri):
-            self._data = self._lance.write_dataset(table, self._uri, mode="append")
+    @staticmethod
+    def check(trained: TrainedIndex) -> None:
+        """Check that Lance is installed and has an index of this kind."""
+        lance_library()
+        LanceModel.of(trained)
 
     def write(
         self,
-        engine: Engine,
-        features: FeatureFile,
+        images: NewImages,
         parts: Sequence[tuple[int, Part]],
         data_dir: Path | None = None,
-    ) -> Iterator[Written]:
-        """Has images coded and written by an engine."""
+        engine: Engine | None = None,
+    ) -> Iterator[tuple[Added, CodedPart | list[Any]]]:
+        """Code images; an engine writes the fragments of those of a feature file, too."""
+        if engine is None or images.file is None:
+            yield from super().write(images, parts, data_dir)
+            return
         check_lance_ray()
         job = FragmentJob(
             self._shared,
-            features.path.absolute(),
+            images.file.absolute(),
             data_dir and data_dir.absolute(),
-            features.values.shape,
+            images.features.shape,
             self.quantiser,
         )
-        return engine.run(job, parts)
+        yield from engine.run(job, parts)
 
-    def commit(self, written: Written) -> None:
-        """Adds the images of a part."""
-        append = self._lance.LanceOperation.Append(list(written.files))
+    def commit(self, written: CodedPart | list[Any]) -> None:
+        """Append rows, or fragments, in one version of the data set."""
         with lance_errors(self._uri):
-            self._data = self._lance.LanceDataset.commit(
-                self._uri, append, read_version=self._data.version
-            )
+            if isinstance(written, CodedPart):
+                table = record_table(written)
+                self._data = self._lance.write_dataset(table, self._uri, mode="append")
+            else:
+                self._data = self._lance.LanceDataset.commit(
+                    self._uri,
+                    self._lance.LanceOperation.Append(written),
+                    read_version=self._data.version,
+                )
 
-    def recover(self, engine: Engine | None = None, progress: Progress | None = None) -> None:
-        """Indexes the rows that no segment has: those just added, or those of a killed run.
-
-        Raises:
-            ActiveIndexError: If a segment from elsewhere is not of FAISS's index; it is taken back.
-        """
+    def index(self, engine: Engine | None = None, progress: Progress | None = None) -> None:
+        """Index the fragments that no segment covers: new ones, and those of a killed process."""
         self.refresh()
         fragments = [fragment.fragment_id for fragment in self._data.get_fragments()]
         covered = {number for segment in self._segments() for number in segment.fragment_ids}
@@ -125,111 +135,82 @@ class LanceGeneration(Generation):
             return
         job = SegmentJob(self._shared, self._data.version, self._model)
         parts = [rest] if engine is None else [[number] for number in rest]
-        # Each is kept as it comes: a killed run has indexed what was committed.
+        # Each segment is committed at once, and kept if this process is killed.
         for part, segment in zip(parts, (engine or LocalEngine()).run(job, parts), strict=True):
             before = self._data.version
             with lance_errors(self._uri):
                 self._data = self._data.commit_existing_index_segments(INDEX, COLUMN, [segment])
                 if engine is not None:
                     self._check(before, part)
-            (progress or Silent()).advance()
+            if progress is not None:
+                progress.advance()
 
     def refresh(self) -> bool:
-        """Takes in what other processes have written since; returns whether they did."""
+        """Open the newest version; returns False if that is open already."""
         with lance_errors(self._uri):
             behind = bool(self._data.latest_version > self._data.version)
-            if behind:  # Threads that ask right now keep the version that they ask.
+            if behind:  # Threads that read right now keep the version that they read.
                 self._data = self._lance.dataset(self._uri, session=self._data.session())
         return behind
 
-    def remove(self, ids: Ids) -> int:
-        """Removes images."""
-        before = self.count()
+    def delete(self, ids: Sequence[int]) -> None:
+        """Mark rows as deleted."""
         with lance_errors(self._uri):
-            for part in _parts(ids.tolist()):
-                self._data.delete(_among("id", part))
-        return before - self.count()
+            for condition in _conditions("id", ids):
+                self._data.delete(condition)
 
     @_up_to_date
-    def get(self, ids: Ids) -> list[Record]:
-        """The records of ids."""
-        columns = ["id", "name", "sha256", "code", "activation"]
-        rows = [row for part in _parts(ids.tolist()) for row in self._rows("id", part, columns)]
-        return sorted(
-            (
-                Record(
-                    row["id"],
-                    row["name"],
-                    row["sha256"],
-                    row["code"],
-                    row["activation"] and parse_json(row["activation"]),
-                    self.name,
-                )
-                for row in rows
-            ),
-            key=lambda record: record.id,
-        )
-
-    @_up_to_date
-    def features(self, ids: Ids) -> Features:
-        """The raw features of ids."""
-        found = {
-            row["id"]: row["feature"]
-            for part in _parts(ids.tolist())
-            for row in self._rows("id", part, ["id", "feature"])
-        }
-        values = [found[i] for i in ids.tolist()]
-        return np.array(values, np.float32) if values else self._no_features()
-
-    @_up_to_date
-    def named(self, names: Sequence[str]) -> dict[str, int]:
-        """The ids of names."""
-        return {
-            row["name"]: row["id"]
-            for part in _parts(names)
-            for row in self._rows("name", part, ["name", "id"])
-        }
+    def rows(
+        self, columns: Sequence[str], column: str, values: Sequence[Any]
+    ) -> list[tuple[Any, ...]]:
+        """Read rows of the newest version."""
+        return [
+            tuple(row[each] for each in columns)
+            for condition in _conditions(column, values)
+            for row in self._data.to_table(columns=[*columns], filter=condition).to_pylist()
+        ]
 
     @_up_to_date
     def select(self, where: str) -> Ids:
-        """The ids that a filter lets through."""
+        """Ids that match a filter in Lance's SQL."""
         with _filtering(where):
             table = self._data.to_table(columns=["id"], filter=where)
         return np.sort(table["id"].to_numpy().astype(np.int64))
 
     @_up_to_date
-    def search(self, features: Features, options: SearchOptions) -> Neighbours:
-        """The nearest images."""
-        k = options.k if options.refine else options.k + TIES
-        distances = np.full((len(features), k), np.inf, np.float32)
-        ids = np.full((len(features), k), -1, np.int64)
+    def candidates(
+        self, features: Features, count: int, nprobe: int, refine: int, where: str | None
+    ) -> Neighbours:
+        """Search one feature after the other; Lance refines by itself."""
+        distances = np.full((len(features), count), np.inf, np.float32)
+        ids = np.full((len(features), count), -1, np.int64)
         if self._segments():
             for row, feature in enumerate(features):
-                with _filtering(options.where):
-                    found = self._nearest(feature, k, options)
+                with _filtering(where):
+                    found = self._nearest(feature, count, nprobe, refine, where)
                 distances[row, : len(found)] = found["_distance"].to_numpy()
                 ids[row, : len(found)] = found["id"].to_numpy()
-        return ordered(distances, ids, options.k, largest=False)
+        return Neighbours(distances, ids)
 
     def compact(self, engine: Engine | None = None) -> None:
-        """One segment, few files, no removed rows, no old versions.
+        """Leave one segment, few files, no deleted rows and no old versions.
 
         Raises:
-            ActiveIndexError: If the index then is another one than FAISS's; the store is put back.
+            ActiveIndexError: If the index then is not FAISS's; the store is restored.
         """
         self.refresh()
         before = self._data.version
         with lance_errors(self._uri):
-            for _ in range(2):  # Files are merged where one segment covers them.
+            for _ in range(2):  # Lance merges the files that one segment covers.
                 if segments := self._segments():
-                    # Left to itself, Lance may train another model here.
+                    # Without these arguments Lance may train another model.
                     self._data.optimize.optimize_indices(
                         index_names=[INDEX], num_indices_to_merge=len(segments)
                     )
                     self._data = self._lance.dataset(self._uri)
                     self._check(before)
                 self._compact_files(engine)
-            self.recover()
+            self.index()
             self._check(before)
             if self.count():
                 for column in ("id", "name"):
@@ -239,8 +220,11 @@ class LanceGeneration(Generation):
 
     @_up_to_date
     def count(self) -> int:
-        """How many images there are."""
+        """Number of images."""
         return int(self._data.count_rows())
+
+    def close(self) -> None:
+        """Do nothing: Lance keeps no files open."""
 
     def _compact_files(self, engine: Engine | None) -> None:
         if engine is None:
@@ -256,15 +240,15 @@ class LanceGeneration(Generation):
 
     @property
     def _shared(self) -> str:
-        """The data set, by a name that is the same on every machine."""
+        """Name of the data set that is the same on every machine."""
         return str(Path(self._uri).absolute())
 
     def _check(self, before: int, fragments: Sequence[int] = ()) -> None:
-        """Checks that Lance searches what FAISS coded; if not, returns to version ``before``.
+        """Check that Lance searches the codes of FAISS; if not, restore version ``before``.
 
         Args:
-            before: Of the data set.
-            fragments: Of which images are checked; of all together by default.
+            before: Version of the data set.
+            fragments: Fragments of which images are compared; by default all as one.
         """
         if not self._segments():
             return
@@ -277,12 +261,12 @@ class LanceGeneration(Generation):
         self._data.restore()
         self._data = self._lance.dataset(self._uri)
         raise ActiveIndexError(
-            f"{self._uri}: expected the index of {self.name}, Lance made another one; put back as "
-            "it was"
+            f"{self._uri}: expected the index of {self.identity}, Lance made another one; put back "
+            "as it was"
         )
 
     def _distances_agree(self, table: Any) -> bool:
-        """Whether images lie as far from their codes as FAISS says."""
+        """Compare the distances of a few images to their own codes with FAISS's."""
         rows = table.to_table(columns=["id", "feature"], limit=_CHECKED)
         ids = rows["id"].to_pylist()
         features = np.array(rows["feature"].to_pylist(), np.float32).reshape(len(ids), -1)
@@ -290,26 +274,33 @@ class LanceGeneration(Generation):
             return True
         expected = ((features - self.quantiser.reconstruct(features)) ** 2).sum(axis=1)
         for number, feature, distance in zip(ids, features, expected, strict=True):
-            found = self._nearest(feature, 1, SearchOptions(k=1, where=f"id = {number}"))
+            found = self._nearest(feature, 1, where=f"id = {number}")
             if not np.allclose(found["_distance"].to_numpy(), [distance], rtol=1e-3, atol=1e-5):
                 return False
         return True
 
-    def _nearest(self, feature: npt.NDArray[np.float32], k: int, options: SearchOptions) -> Any:
-        lists = min(options.nprobe, len(self._model.centroids))
+    def _nearest(
+        self,
+        feature: npt.NDArray[np.float32],
+        k: int,
+        nprobe: int = 1,
+        refine: int = 0,
+        where: str | None = None,
+    ) -> Any:
+        lists = min(nprobe, len(self._model.centroids))
         nearest = {
-            "column": "feature",
+            "column": COLUMN,
             "q": feature,
             "k": k,
             "minimum_nprobes": lists,
             "maximum_nprobes": lists,
-            "refine_factor": options.refine or None,
+            "refine_factor": refine or None,
         }
         return self._data.to_table(
             columns=["id", "_distance"],
             nearest=nearest,
-            filter=options.where,
-            prefilter=options.where is not None,
+            filter=where,
+            prefilter=where is not None,
             fast_search=True,
         )
 
@@ -319,30 +310,20 @@ class LanceGeneration(Generation):
                 return list(index.segments)
         return []
 
-    def _rows(self, column: str, values: Sequence[Any], columns: list[str]) -> list[dict[str, Any]]:
-        table = self._data.to_table(columns=columns, filter=_among(column, values))
-        rows: list[dict[str, Any]] = table.to_pylist()
-        return rows
 
-    def _no_features(self) -> Features:
-        return np.empty((0, self.quantiser.dimension), np.float32)
-
-
-def _parts(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(values), _ASKED):
-        yield values[start : start + _ASKED]
-
-
-def _among(column: str, values: Sequence[Any]) -> str:
-    quoted = (
-        "'" + value.replace("'", "''") + "'" if isinstance(value, str) else str(value)
-        for value in values
-    )
-    return f"{column} IN ({', '.join(quoted)})"
+def _conditions(column: str, values: Sequence[Any]) -> Iterator[str]:
+    """Yield filters in SQL that together let through the rows with these values."""
+    for start in range(0, len(values), _VALUES):
+        quoted = (
+            "'" + value.replace("'", "''") + "'" if isinstance(value, str) else str(value)
+            for value in values[start : start + _VALUES]
+        )
+        yield f"{column} IN ({', '.join(quoted)})"
 
 
 @contextlib.contextmanager
 def _filtering(where: str | None) -> Iterator[None]:
+    """Turn what Lance says of a malformed filter into an error for the user."""
     try:
         yield
     except (OSError, RuntimeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The FAISS index as Lance takes it: centroids of the lists and codebook of the codes."""
+"""Lance's model of a FAISS index: centroids of the lists and codebook of the codes."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ _BITS = 8
 
 @dataclass(frozen=True)
 class LanceModel:
-    """What makes a Lance IVF-PQ index code exactly as a FAISS index does.
+    """Centroids and codebook with which a Lance IVF-PQ index codes exactly as a FAISS index.
 
     Attributes:
         centroids: ``(nlist, d)``.
@@ -34,7 +34,7 @@ class LanceModel:
 
     @classmethod
     def of(cls, trained: TrainedIndex) -> "LanceModel":
-        """The model of a trained index.
+        """Take the model of a trained index.
 
         Raises:
             InputError: If Lance has no index of this kind.
@@ -58,7 +58,7 @@ class LanceModel:
         return cls(index.quantizer.reconstruct_n(0, index.nlist), codebook)
 
     def options(self) -> dict[str, Any]:
-        """What ``create_index`` of Lance (or of lance-ray) is given."""
+        """Arguments for Lance's ``create_index``."""
         return {
             "metric": "L2",
             "num_partitions": len(self.centroids),
@@ -69,7 +69,7 @@ class LanceModel:
 
 
 def vectors(values: npt.NDArray[np.float32]) -> "pa.FixedSizeListArray":
-    """Rows ``(n, d)`` as the type that Lance indexes."""
+    """Rows ``(n, d)`` in the type that Lance indexes."""
     import pyarrow as pa
 
     flat = pa.array(np.ascontiguousarray(values, dtype=np.float32).ravel())
@@ -77,7 +77,7 @@ def vectors(values: npt.NDArray[np.float32]) -> "pa.FixedSizeListArray":
 
 
 def lance_library() -> Any:
-    """The package ``lance``.
+    """Import the package ``lance``.
 
     Raises:
         MissingExtraError: If it is not installed.
@@ -93,13 +93,13 @@ def lance_library() -> Any:
 
 
 def lance_reason(error: BaseException) -> str:
-    """What an error of Lance says, without the place in its source."""
+    """Message of an error of Lance, without the place in its source."""
     return re.sub(r",? ?/\S+\.rs:\d+:\d+", "", reason_of(error))
 
 
 @contextlib.contextmanager
 def lance_errors(uri: str) -> Iterator[None]:
-    """What Lance cannot write is the user's to mend; it says so in errors of several types."""
+    """Turn what Lance refuses, in errors of several types, into an error for the user."""
     try:
         yield
     except (OSError, RuntimeError, ValueError) as error:
