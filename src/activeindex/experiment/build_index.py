@@ -1,4 +1,4 @@
-"""What the two arms share: a searchable index with the references and the originals in it."""
+"""The index that both arms search: trained, with the references and the originals in it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,14 +16,14 @@ from activeindex.indexing.search import add, set_nprobe, set_search_parameters
 
 @dataclass(frozen=True)
 class FilledIndex:
-    """A trained index filled with what is to be searched.
+    """A trained index filled with references and originals.
 
     Attributes:
         index: The index; ids 0 … R - 1 are the references, R, R + 1, … the originals of the set.
         quantiser: Its quantiser.
-        training_features: On how many features the index was trained.
-        references: How many references there are, R.
-        identity: What was put in, for a run's notes: hashes of the features and the extractor.
+        training_features: Number of features that the index was trained on.
+        references: Number of references, R.
+        identity: Extractor, quantiser and hashes of the features, for a run's notes.
     """
 
     index: faiss.Index
@@ -36,10 +36,10 @@ class FilledIndex:
 def build_index(
     settings: IndexSettings, extractor: Extractor, originals: FeatureFile
 ) -> FilledIndex:
-    """Trains the index or takes it from the cache, and fills it.
+    """Train the index or take it from the cache, and fill it.
 
     Args:
-        settings: Which index, and the features that it is trained on and holds.
+        settings: The index, and the features that it is trained on and holds.
         extractor: The extractor of the originals; the other features must come from the same.
         originals: Features of the set, in the order of their ids.
 
@@ -61,9 +61,9 @@ def build_index(
         any_origin=settings.force,
     )
     if not settings.force:
-        # Features without a note do not say what they come from; the index's manifest may.
+        # Features without a note do not name their extractor; the index's manifest may.
         trained.check_extractor(extractor.identity)
-    # Another copy of the index, which stays empty: it is what workers elsewhere get.
+    # Another copy of the index, which stays empty: workers elsewhere get this one.
     assert trained.path is not None  # load_or_train has written it.
     index, quantiser = trained.index, Quantiser(read_index(trained.path), trained.identity)
     for features in (references, originals):

@@ -1,7 +1,12 @@
-"""Where queries land, measured against the codes of the originals."""
+"""Positions of queries in the index, measured against the codes of the originals.
+
+A copy is found when its feature falls into the inverted list of its original and near the
+reconstruction of its original's code.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,26 +15,22 @@ from activeindex.activation.objective import choose_targets
 from activeindex.indexing.quantiser import Quantiser
 
 Features = npt.NDArray[np.float32]
+Numbers = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, eq=False)
-class QueryOffset:
-    """Where ``n`` queries landed; the fields are those of a ``QueryRecord``.
+class QueryOffset(NamedTuple):
+    """Position of one query; the fields are those of a ``QueryRecord``."""
 
-    Attributes:
-        kept: ``(n,)``; None for an index without inverted lists.
-        distances: ``(n,)``.
-        other_distances: ``(n,)``; None if the set has a single image.
-    """
-
-    kept: npt.NDArray[np.bool_] | None
-    distances: npt.NDArray[np.float32]
-    other_distances: npt.NDArray[np.float32] | None
+    cell_kept: bool | None
+    """None for an index without inverted lists."""
+    distance: float
+    other_distance: float | None
+    """None if the set has a single image."""
 
 
 @dataclass(frozen=True, eq=False)
 class Originals:
-    """The originals of a set, as the index sees them.
+    """The originals of a set, as the index stores them.
 
     Attributes:
         features: ``(N, d)``, in the order of their numbers.
@@ -40,30 +41,29 @@ class Originals:
     quantiser: Quantiser
 
     @cached_property
-    def _cells(self) -> npt.NDArray[np.int64] | None:
+    def _cells(self) -> Numbers | None:
         return self.quantiser.coarse_cells(self.features)
 
-    def landings(self, queries: Features, numbers: npt.NDArray[np.int64]) -> QueryOffset:
-        """Where queries ``(n, d)`` landed.
+    def offsets(self, queries: Features, numbers: Numbers) -> list[QueryOffset]:
+        """Positions of queries ``(n, d)``.
 
         Args:
             queries: Their features.
             numbers: ``(n,)``: the image that each is an edit of. Numbers from N on are of images
-                that are not in the set. The *other* image that a query is held against is the one
-                after its own, round and round, so that it depends on nothing but the number.
+                that are not in the set. The *other* image that a query is compared with is the one
+                after its own, cyclically, so that it depends on the number alone.
         """
         count = len(self.features)
         own, other = numbers % count, (numbers + 1) % count
-        cells = self.quantiser.coarse_cells(queries)
-        return QueryOffset(
-            None if cells is None or self._cells is None else cells == self._cells[own],
-            self._distances(queries, own),
-            self._distances(queries, other) if count > 1 else None,
-        )
+        nothing = [None] * len(queries)
+        cells, stored = self.quantiser.coarse_cells(queries), self._cells
+        kept = nothing if cells is None or stored is None else (cells == stored[own]).tolist()
+        others = self.distances(queries, other).tolist() if count > 1 else nothing
+        distances = self.distances(queries, own).tolist()
+        return list(map(QueryOffset, kept, distances, others))
 
-    def _distances(
-        self, queries: Features, numbers: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.float32]:
+    def distances(self, queries: Features, numbers: Numbers) -> npt.NDArray[np.float32]:
+        """Euclidean distances ``(n,)`` of queries to the reconstructions of originals."""
         originals = np.ascontiguousarray(self.features[numbers])
         reconstructions = choose_targets("pq_recons", originals, self.quantiser)
         distances: npt.NDArray[np.float32] = np.linalg.norm(queries - reconstructions, axis=1)

@@ -322,7 +322,7 @@ def evaluate(
                 rows.append(row)
                 positions.append(found.place("retrieval", image_index, row.attack))
             progress.advance(len(qualities))
-    before = held_against.landings(np.concatenate(own), np.arange(len(pairs))).distances
+    before = held_against.distances(np.concatenate(own), np.arange(len(pairs)))
     result = EvaluationResult(
         tuple(pair.name for pair in pairs),
         tuple(rows),

@@ -1,7 +1,6 @@
-"""The output folder of a run, of this program or of the released one: what is in it."""
+"""The output folder of a run, of this program or of the released one."""
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -34,7 +33,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Looks into a folder.
+        """Open a folder.
 
         Raises:
             InputError: If there are neither results nor notes, or ``run.json`` is malformed.
@@ -51,12 +50,12 @@ class RunFolder:
 
     @property
     def has_retrieval(self) -> bool:
-        """Whether there is a ``retr_df.csv``."""
+        """True if there is a ``retr_df.csv``."""
         return (self.path / RETRIEVAL_FILE).exists()
 
     @property
     def has_detection(self) -> bool:
-        """Whether there is an ``icd_df.csv``."""
+        """True if there is an ``icd_df.csv``."""
         return (self.path / DETECTION_FILE).exists()
 
     def setting(self, *names: str) -> Any:
@@ -73,33 +72,26 @@ class RunFolder:
 
     @property
     def metric(self) -> "Metric":
-        """How the index compares; L2, the default, where that is not noted."""
+        """The metric of the index; L2, the default, if it is not noted."""
         return "IP" if self.setting("index", "quant") == "IP" else "L2"
 
     @property
     def references(self) -> int | None:
-        """How many references there are, the id of the first original; None if not noted."""
+        """Number of references, the id of the first original; None if it is not noted."""
         count = self.notes.get("references")
         return count if isinstance(count, int) else None
 
-    @cached_property
-    def columns(self) -> RetrievalColumns:
-        """The queries of ``retr_df.csv`` without their neighbours.
-
-        Raises:
-            InputError: If the file is malformed.
-        """
-        return RetrievalColumns.read(self.path / RETRIEVAL_FILE)
-
     def hit_table(self) -> HitTable:
-        """Which image was found first under which edit; images by their numbers in the set.
+        """Hits at rank 1 of ``retr_df.csv``, by edit and by number of the image in the set.
 
         Raises:
             InputError: If the file is malformed or holds no row.
         """
-        if not self.columns.edits:
-            raise InputError(f"{self.path / RETRIEVAL_FILE}: expected at least one row, found none")
-        return HitTable.from_columns(self.columns, self.references or 0)
+        path = self.path / RETRIEVAL_FILE
+        columns = RetrievalColumns.read(path)
+        if not columns.edits:
+            raise InputError(f"{path}: expected at least one row, found none")
+        return HitTable.from_columns(columns, self.references or 0)
 
     def ranked_pairs(self) -> ScoredPairs:
         """The scored pairs of ``icd_df.csv``.

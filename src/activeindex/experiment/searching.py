@@ -1,8 +1,7 @@
-"""From queries to what the index returns, and where each query landed."""
+"""From queries to the neighbours that the index returns, and each query's position in it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import faiss
 import numpy as np
@@ -10,7 +9,7 @@ import numpy.typing as npt
 
 from activeindex.evaluation.copy_detection import NO_MATCH
 from activeindex.evaluation.query_records import QueryRecord, Test
-from activeindex.experiment.cell_retention import Originals
+from activeindex.experiment.cell_retention import Originals, QueryOffset
 from activeindex.experiment.queries import Query
 from activeindex.experiment.times import StageTimes, Stopwatch
 from activeindex.indexing.search import search
@@ -18,45 +17,36 @@ from activeindex.indexing.search import search
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What the search for one query returned, and where the query landed.
+    """Result of the search for one query.
 
     Attributes:
         query: The edited image.
         distances: ``(k,)``, best first.
         ids: ``(k,)``, -1 where nothing was found.
-        cell_kept: As in a ``QueryRecord``.
-        distance: To the reconstruction of the original's code.
-        other_distance: To that of another image's code.
+        offset: The query's position in the index.
     """
 
     query: Query
     distances: npt.NDArray[np.float32]
     ids: npt.NDArray[np.int64]
-    cell_kept: bool | None
-    distance: float
-    other_distance: float | None
+    offset: QueryOffset
 
     def place(self, test: Test, image_index: int, label: str) -> QueryRecord:
         """The row of ``queries.csv``."""
-        matching = image_index != NO_MATCH
-        return QueryRecord(
-            test,
-            image_index,
-            label,
-            self.query.edit.parameter,
-            self.cell_kept if matching else None,
-            self.distance if matching else None,
-            self.other_distance,
-        )
+        kept, distance, other = self.offset
+        parameter = self.query.edit.parameter
+        if image_index == NO_MATCH:
+            return QueryRecord(test, image_index, label, parameter, None, None, other)
+        return QueryRecord(test, image_index, label, parameter, kept, distance, other)
 
 
 @dataclass(frozen=True)
 class Searcher:
-    """Searches.
+    """Search for queries, in batches.
 
     Attributes:
-        index: What is searched.
-        originals: What queries are held against.
+        index: The index, filled.
+        originals: The originals that queries are compared with.
         kneighbors: Neighbours per query.
         batch_size: Queries that go through the index together.
         times: Measures the stage.
@@ -69,16 +59,11 @@ class Searcher:
     times: StageTimes | Stopwatch
 
     def find(self, queries: Sequence[Query]) -> Iterator[Found]:
-        """Yields what is found for each query, in order."""
+        """Yield the result of each query, in order."""
         for first in range(0, len(queries), self.batch_size):
             part = queries[first : first + self.batch_size]
             features = np.stack([query.feature for query in part])
             with self.times.stage("search", len(part)):
                 found = search(self.index, features, self.kneighbors)
-            landed = self.originals.landings(features, np.array([query.number for query in part]))
-            columns: list[Sequence[Any]] = [
-                [None] * len(part) if values is None else values.tolist()
-                for values in (landed.kept, landed.distances, landed.other_distances)
-            ]
-            rows = zip(part, found.distances, found.ids, *columns, strict=True)
-            yield from (Found(*row) for row in rows)
+            offsets = self.originals.offsets(features, np.array([query.number for query in part]))
+            yield from map(Found, part, found.distances, found.ids, offsets)

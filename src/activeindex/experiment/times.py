@@ -1,8 +1,8 @@
-"""How long the stages of a run took: ``times.jsonl``.
+"""Duration of the stages of a run: ``times.jsonl``.
 
-Times differ from run to run, so this file is no part of the promise that an interrupted run ends
-with the files of an undisturbed one: each start adds a line about itself, then a line per stage of
-every step that it committed.
+Times differ from run to run, so this file alone is not the same after an interrupted run as after
+an undisturbed one: each start adds a line about itself, then a line per stage of every step that it
+committed.
 """
 
 import json
@@ -27,7 +27,7 @@ TIMES_FILE = "times.jsonl"
 
 @dataclass(frozen=True)
 class Stopwatch:
-    """How long stages took, here or in a worker elsewhere.
+    """Durations of stages, here or in a worker elsewhere.
 
     Attributes:
         stages: Name, items and seconds of each.
@@ -37,18 +37,18 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str, items: int) -> Iterator[None]:
-        """Measures the block as a stage that handles ``items`` images or queries."""
+        """Measure the block as a stage that handles ``items`` images or queries."""
         start = time.perf_counter()
         yield
         self.stages.append((name, items, time.perf_counter() - start))
 
 
 class StageTimes:
-    """Measures stages and writes their times when the step that they belong to is committed.
+    """Stopwatch that writes its times when the step that they belong to is committed.
 
     Args:
         path: The file; lines are added to it.
-        command: What was typed, for the line of this start.
+        command: The command typed, for the line of this start.
         device: The device of the extractor.
     """
 
@@ -69,21 +69,21 @@ class StageTimes:
 
     @contextmanager
     def stage(self, name: str, items: int) -> Iterator[None]:
-        """Measures the block as a stage that handles ``items`` images or queries."""
+        """Measure the block as a stage that handles ``items`` images or queries."""
         watch = Stopwatch()
         with watch.stage(name, items):
             yield
         self.add(watch.stages)
 
     def add(self, stages: Iterable[tuple[str, int, float]]) -> None:
-        """Takes over what was measured elsewhere: name, items and seconds of each stage."""
+        """Add durations that were measured elsewhere: name, items and seconds of each stage."""
         self._pending += [
             {"stage": name, "items": items, "seconds": round(seconds, 6)}
             for name, items, seconds in stages
         ]
 
     def commit(self) -> None:
-        """Writes what was measured since the last time."""
+        """Write the durations measured since the last call."""
         try:
             with self._path.open("a", encoding="utf-8") as file:
                 file.writelines(f"{json.dumps(line)}\n" for line in self._pending)

@@ -1,4 +1,4 @@
-"""Whether images can be decoded, found out before hours of work depend on it."""
+"""Validation of image files before hours of work depend on them."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,15 +12,15 @@ _TOGETHER = 64
 
 
 def check_readable(paths: Sequence[Path], engine: Engine, progress: Progress) -> None:
-    """Decodes images, and forgets them.
+    """Decode images and discard them.
 
     Args:
-        paths: Their files.
-        engine: Who decodes.
-        progress: Told of every image.
+        paths: The files.
+        engine: Engine that decodes.
+        progress: Advanced by every image.
 
     Raises:
-        UnreadableImageError: At the first that cannot be decoded.
+        UnreadableImageError: At the first file that cannot be decoded.
     """
     batches = [paths[first : first + _TOGETHER] for first in range(0, len(paths), _TOGETHER)]
     for batch, error in zip(batches, engine.run(ReadJob(), batches), strict=True):
@@ -35,10 +35,11 @@ class ReadJob:
     def __call__(
         self, items: Sequence[Sequence[Path]], workers: LocalEngine
     ) -> Iterator[UnreadableImageError | None]:
-        """Yields the first error of each batch."""
+        """Yield the first error of each batch."""
         for batch in items:
-            found = workers.map(_error_of, batch)
-            yield next((error for error in list(found) if error is not None), None)
+            # All of them: an iterator that is left early would leave its workers busy.
+            errors = list(workers.map(_error_of, batch))
+            yield next((error for error in errors if error is not None), None)
 
 
 def _error_of(path: Path) -> UnreadableImageError | None:
