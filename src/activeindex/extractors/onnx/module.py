@@ -12,13 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from activeindex.errors import InputError, ShapeError
 from activeindex.extractors.onnx.graph import GraphNode, ImageGraph, ImageInput, read_graph
 from activeindex.extractors.onnx.operators import CARRIERS, OPERATORS
 from activeindex.extractors.onnx.operators.arithmetic import linear
+from activeindex.extractors.onnx.operators.convolution import conv
 from activeindex.extractors.onnx.operators.reduction import batch_normalization
 from activeindex.extractors.onnx.quantisation import clamp_in_place
 from activeindex.extractors.onnx.sizes import sizes_operator
@@ -187,7 +187,7 @@ def _dimension(source: ImageGraph, builder: Builder, output: Value) -> int:
 
 
 #: Operations that keep no reference to their result for the backward pass.
-_FORGETFUL = (F.conv1d, F.conv2d, batch_normalization, linear, operator.add)
+_FORGETFUL = (conv, batch_normalization, linear, operator.add)
 
 
 def _work_in_place(graph: fx.Graph) -> None:

@@ -181,7 +181,7 @@ class Call:
         except ValueError:  # Functions of torch that are written in C++.
             return {}
         return {
-            it.name: self.attribute(it.name, it.default)
+            it.name: self.attribute(it.name, None if it.default is it.empty else it.default)
             for it in parameters
             if it.name in self.node.attributes
         }

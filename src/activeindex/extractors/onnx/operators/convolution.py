@@ -1,13 +1,15 @@
-"""Convolution and pooling over one or two spatial axes, with the paddings of ONNX."""
+"""Convolution and pooling over one or two spatial axes, with the paddings of ONNX.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+The functions have the inputs and attributes of their operators as parameters.
+"""
+
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from activeindex.extractors.onnx.tracing import Call, Operator, Value
+from activeindex.extractors.onnx.tracing import Operator, operator_of
 
 _CONVOLUTIONS = {3: F.conv1d, 4: F.conv2d}
 _MAX_POOLS = {3: F.max_pool1d, 4: F.max_pool2d}
@@ -16,157 +18,136 @@ _AVERAGE_POOLS = {3: F.avg_pool1d, 4: F.avg_pool2d}
 Axes = tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class _Window:
-    """Attributes of convolution and pooling; ``same`` is None, "UPPER" or "LOWER"."""
+class _Window(NamedTuple):
+    """Steps of a window and the padding before and after each spatial axis.
 
-    kernel: Axes
-    stride: Axes
-    dilation: Axes
+    ``fixed`` says whether the padding is the same for all sizes of images.
+    """
+
+    strides: Axes
+    dilations: Axes
     begin: Axes
     end: Axes
-    same: str | None
+    fixed: bool
 
 
-def same_padding(
-    tensor: Tensor, kernel: Axes, stride: Axes, dilation: Axes, upper: bool, value: float
-) -> Tensor:
-    """Pad so that stride s gives ceil(size / s) results (SAME_UPPER, SAME_LOWER).
-
-    An odd total puts the extra row or column at the end when ``upper``, else at the beginning.
-    """
-    pads: list[int] = []
-    sizes = tensor.shape[2:]
-    for size, width, step, spread in zip(sizes, kernel, stride, dilation, strict=True):
-        reach = spread * (width - 1) + 1
-        total = max((-(-size // step) - 1) * step + reach - size, 0)
-        small = total // 2
-        pads = [small, total - small, *pads] if upper else [total - small, small, *pads]
-    return F.pad(tensor, pads, value=value)
-
-
-def _window(call: Call, kernel: Axes) -> _Window:
+def _window(
+    tensor: Tensor, kernel: Axes, strides: Axes, dilations: Axes, pads: Axes, auto_pad: str
+) -> _Window:
     axes = len(kernel)
-    stride = call.integers("strides") or (1,) * axes
-    dilation = call.integers("dilations") or (1,) * axes
-    pads = call.integers("pads") or (0,) * (2 * axes)
-    auto = call.attribute("auto_pad", "NOTSET")
-    call.require("auto_pad", "NOTSET", ["NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"])
-    if not len(stride) == len(dilation) == len(pads) // 2 == axes:
-        raise call.refusal(f"its strides, dilations or pads do not fit a kernel of {axes} axes")
-    if auto != "NOTSET":
-        pads = (0,) * (2 * axes)
-    same = auto.removeprefix("SAME_") if auto.startswith("SAME_") else None
-    reach = [spread * (width - 1) for spread, width in zip(dilation, kernel, strict=True)]
-    if same and set(stride) == {1} and not any(total % 2 for total in reach):
-        pads, same = tuple(total // 2 for total in reach) * 2, None  # the same at every size
-    return _Window(kernel, stride, dilation, pads[:axes], pads[axes:], same)
-
-
-def _padded(call: Call, value: Value, window: _Window, fill: float) -> Value:
-    """Pad explicitly where torch's padding, the same at both ends, does not fit."""
-    if window.same:
-        upper = window.same == "UPPER"
-        shape = (window.kernel, window.stride, window.dilation)
-        return call.emit(same_padding, value, *shape, upper, fill)
-    pads = _torch_pads(window.begin, window.end)
-    return call.emit(F.pad, value, pads, value=fill) if any(pads) else value
-
-
-def _torch_pads(begin: Sequence[int], end: Sequence[int]) -> list[int]:
-    """Order pads for F.pad: last axis first, each with its beginning and end."""
-    return [pad for pair in zip(reversed(begin), reversed(end), strict=True) for pad in pair]
-
-
-def _conv(call: Call) -> Value:
-    value, weight = call.tensor(0), call.tensor(1)
-    bias = call.tensor(2) if call.optional(2) is not None else None
-    if value.rank not in _CONVOLUTIONS or weight.rank != value.rank:
-        raise call.refusal(f"convolutions of {value.rank - 2} spatial axes are not supported")
-    kernel = tuple(weight.example.shape[2:])
-    if (declared := call.integers("kernel_shape")) not in (None, kernel):
-        raise call.refusal(f"kernel_shape {declared} differs from that of its weights, {kernel}")
-    window = _window(call, kernel)
-    groups = call.attribute("group", 1)
-    padding: Axes = (0,) * len(kernel)
-    if window.same is None and window.begin == window.end:
-        padding = window.begin
-    else:
-        value = _padded(call, value, window, 0.0)
-    function = _CONVOLUTIONS[value.rank]
-    return call.emit(function, value, weight, bias, window.stride, padding, window.dilation, groups)
-
-
-def _pool_window(call: Call, value: Value) -> _Window:
-    kernel = call.integers("kernel_shape")
-    if kernel is None or value.rank not in _MAX_POOLS or len(kernel) != value.rank - 2:
-        raise call.refusal(
-            f"pooling of {value.rank - 2} spatial axes by a kernel of {kernel} is not supported"
+    strides, dilations = strides or (1,) * axes, dilations or (1,) * axes
+    pads = pads or (0,) * (2 * axes)
+    if tensor.dim() != axes + 2 or axes not in (1, 2):
+        raise ValueError(f"windows of {axes} axes over {tensor.dim() - 2} are not supported")
+    if not len(strides) == len(dilations) == len(pads) // 2 == axes:
+        raise ValueError(f"strides, dilations or pads do not fit a kernel of {axes} axes")
+    if auto_pad == "NOTSET":
+        return _Window(strides, dilations, pads[:axes], pads[axes:], True)
+    if auto_pad == "VALID":
+        return _Window(strides, dilations, (0,) * axes, (0,) * axes, True)
+    if auto_pad not in ("SAME_UPPER", "SAME_LOWER"):
+        raise ValueError(f"auto_pad={auto_pad!r} is not supported")
+    # A window of stride s gives ceil(size / s) results.
+    totals = [
+        max((-(-size // step) - 1) * step + spread * (width - 1) + 1 - size, 0)
+        for size, width, step, spread in zip(
+            tensor.shape[2:], kernel, strides, dilations, strict=True
         )
-    return _window(call, kernel)
+    ]
+    small = tuple(total // 2 for total in totals)
+    large = tuple(total - total // 2 for total in totals)
+    ends = (small, large) if auto_pad == "SAME_UPPER" else (large, small)
+    return _Window(strides, dilations, *ends, set(strides) == {1})
 
 
-def _ceil_mode(call: Call, window: _Window, symmetric: bool) -> bool:
-    """Return True if the number of windows is rounded up; never with SAME padding."""
-    ceil = bool(call.attribute("ceil_mode", 0))
-    if ceil and window.same is None and not symmetric:
-        # After explicit padding torch would count windows that start in the padding at the end.
-        raise call.refusal("ceil_mode=1 is supported with equal pads of at most half the kernel")
-    return ceil and window.same is None
+def _padded(tensor: Tensor, window: _Window, fill: float) -> Tensor:
+    pads = [pad for ends in zip(window.begin[::-1], window.end[::-1], strict=True) for pad in ends]
+    return F.pad(tensor, pads, value=fill) if any(pads) else tensor
 
 
-def _is_symmetric(window: _Window) -> bool:
-    """Return True if the padding can be left to torch's pooling."""
-    fits = all(2 * pad <= width for pad, width in zip(window.begin, window.kernel, strict=True))
-    return window.same is None and window.begin == window.end and fits
-
-
-def _max_pool(call: Call) -> Value:
-    call.require("storage_order", 0, [0])
-    value = call.tensor(0)
-    window = _pool_window(call, value)
-    symmetric = _is_symmetric(window)
-    ceil = _ceil_mode(call, window, symmetric)
+def conv(
+    tensor: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    auto_pad: str = "NOTSET",
+    dilations: Axes = (),
+    group: int = 1,
+    kernel_shape: Axes = (),
+    pads: Axes = (),
+    strides: Axes = (),
+) -> Tensor:
+    """Convolve as Conv-11 does."""
+    kernel = tuple(weight.shape[2:])
+    if kernel_shape not in ((), kernel):
+        raise ValueError(f"kernel_shape {kernel_shape} differs from that of its weights, {kernel}")
+    window = _window(tensor, kernel, strides, dilations, pads, auto_pad)
     padding = window.begin
-    if not symmetric:
-        value = _padded(call, value, window, float("-inf"))
-        padding = (0,) * len(padding)
-    function = _MAX_POOLS[value.rank]
-    return call.emit(function, value, window.kernel, window.stride, padding, window.dilation, ceil)
+    if not window.fixed or window.begin != window.end:
+        tensor, padding = _padded(tensor, window, 0.0), (0,) * len(kernel)
+    function = _CONVOLUTIONS[tensor.dim()]
+    return function(tensor, weight, bias, window.strides, padding, window.dilations, group)
 
 
-def average_without_padding(padded: Tensor, mask: Tensor, kernel: Axes, stride: Axes) -> Tensor:
-    """Average over the elements of each window that ``mask`` marks with 1."""
-    pool = _AVERAGE_POOLS[padded.dim()]
-    return pool(padded, kernel, stride) / pool(mask, kernel, stride)
+def _own_padding(window: _Window, kernel: Axes, ceil_mode: int) -> bool:
+    """Return True if the padding can be left to torch's pooling."""
+    fits = all(2 * pad <= width for pad, width in zip(window.begin, kernel, strict=True))
+    own = window.fixed and window.begin == window.end and fits
+    if ceil_mode and not own:
+        # After explicit padding torch would count windows that start in the padding at the end.
+        raise ValueError("ceil_mode=1 is supported with equal pads of at most half the kernel")
+    return own
 
 
-def spatial_ones(tensor: Tensor) -> Tensor:
-    """Return ones of shape (1, 1, spatial axes of ``tensor``)."""
-    return torch.ones_like(tensor[:1, :1])
+def _max_pool(
+    tensor: Tensor,
+    auto_pad: str = "NOTSET",
+    ceil_mode: int = 0,
+    dilations: Axes = (),
+    kernel_shape: Axes = (),
+    pads: Axes = (),
+    storage_order: int = 0,
+    strides: Axes = (),
+) -> Tensor:
+    if storage_order:
+        raise ValueError("storage_order=1 is not supported")
+    window = _window(tensor, kernel_shape, strides, dilations, pads, auto_pad)
+    if auto_pad.startswith("SAME"):  # The windows fit exactly.
+        ceil_mode = 0
+    padding = window.begin
+    if not _own_padding(window, kernel_shape, ceil_mode):
+        tensor, padding = _padded(tensor, window, float("-inf")), (0,) * len(padding)
+    function, ceil = _MAX_POOLS[tensor.dim()], bool(ceil_mode)
+    pooled: Tensor = function(tensor, kernel_shape, window.strides, padding, window.dilations, ceil)
+    return pooled
 
 
-def _average_pool(call: Call) -> Value:
-    value = call.tensor(0)
-    window = _pool_window(call, value)
-    if set(window.dilation) != {1}:
-        raise call.refusal("dilations are not supported in average pooling")
-    symmetric = _is_symmetric(window)
-    ceil = _ceil_mode(call, window, symmetric)
-    include = bool(call.attribute("count_include_pad", 0))
-    function = _AVERAGE_POOLS[value.rank]
-    shape = (window.kernel, window.stride)
-    if symmetric:
-        return call.emit(function, value, *shape, window.begin, ceil, include)
-    padded = _padded(call, value, window, 0.0)
+def _average_pool(
+    tensor: Tensor,
+    auto_pad: str = "NOTSET",
+    ceil_mode: int = 0,
+    count_include_pad: int = 0,
+    dilations: Axes = (),
+    kernel_shape: Axes = (),
+    pads: Axes = (),
+    strides: Axes = (),
+) -> Tensor:
+    if set(dilations) - {1}:
+        raise ValueError("dilations are not supported in average pooling")
+    window = _window(tensor, kernel_shape, strides, (), pads, auto_pad)
+    if auto_pad.startswith("SAME"):
+        ceil_mode = 0
+    pool, steps, include = _AVERAGE_POOLS[tensor.dim()], window.strides, bool(count_include_pad)
+    if _own_padding(window, kernel_shape, ceil_mode):
+        return pool(tensor, kernel_shape, steps, window.begin, bool(ceil_mode), include)
+    average = pool(_padded(tensor, window, 0.0), kernel_shape, steps)
     if include:
-        return call.emit(function, padded, *shape, (0,) * len(window.kernel))
-    mask = _padded(call, call.emit(spatial_ones, value), window, 0.0)
-    return call.emit(average_without_padding, padded, mask, *shape)
+        return average
+    inside = _padded(torch.ones_like(tensor[:1, :1]), window, 0.0)
+    return average / pool(inside, kernel_shape, steps)
 
 
 OPERATORS: dict[str, Operator] = {
-    "Conv": _conv,
-    "MaxPool": _max_pool,
-    "AveragePool": _average_pool,
+    "Conv": operator_of(conv),
+    "MaxPool": operator_of(_max_pool),
+    "AveragePool": operator_of(_average_pool),
 }
