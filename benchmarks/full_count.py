@@ -91,12 +91,12 @@ def read_features(options: argparse.Namespace) -> str:
 
 def train(options: argparse.Namespace) -> str:
     from activeindex.extractors.feature_files import read_features
-    from activeindex.indexing.artefact import train_folder
+    from activeindex.indexing.artefact import load_or_train
 
     part = options.work / "training.npy"
     values = read_features(options.work / "fts" / "fts.pt", "fts").values
     np.save(part, values[: options.training])
-    train_folder(options.work / "index", read_features(part, "training"), FACTORY, "L2")
+    load_or_train(options.work / "index", read_features(part, "training"), FACTORY, "L2")
     return f"{FACTORY} on {options.training:,} features"
 
 

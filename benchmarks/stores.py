@@ -54,7 +54,7 @@ def address(options: argparse.Namespace, engine: str) -> str:
 
 def train(options: argparse.Namespace) -> dict[str, Any]:
     from activeindex.extractors.feature_files import read_features
-    from activeindex.indexing.artefact import train_folder
+    from activeindex.indexing.artefact import load_or_train
 
     training = options.work / "training.npy"
     # Of other images than those that are stored, from the same clusters.
@@ -63,7 +63,7 @@ def train(options: argparse.Namespace) -> dict[str, Any]:
     features = read_features(training, "training")
     # "np" leaves out an annealing of the codebook that only polysemous search wants.
     index = f"IVF{options.nlist},PQ8x8np"
-    return timed(lambda: train_folder(options.work / "quantiser", features, index, "L2"))
+    return timed(lambda: load_or_train(options.work / "quantiser", features, index, "L2"))
 
 
 def fill(options: argparse.Namespace, engine: str) -> dict[str, Any]:

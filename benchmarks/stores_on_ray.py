@@ -23,13 +23,13 @@ ENGINES = {"in-process": (), "ray": ("--engine", "ray")}
 def prepare(options: argparse.Namespace) -> None:
     """A trained quantiser, and a feature file with names."""
     from activeindex.extractors.feature_files import read_features
-    from activeindex.indexing.artefact import train_folder
+    from activeindex.indexing.artefact import load_or_train
 
     work = options.work
     work.mkdir(parents=True, exist_ok=True)
     np.save(work / "training.npy", np.concatenate([block(10_000 + n, 512) for n in range(2)]))
     training = read_features(work / "training.npy", "training")
-    train_folder(work / "quantiser", training, f"IVF{options.nlist},PQ8x8np", "L2")
+    load_or_train(work / "quantiser", training, f"IVF{options.nlist},PQ8x8np", "L2")
     values = np.lib.format.open_memmap(
         work / "fts.npy", mode="w+", dtype=np.float32, shape=(options.count, 512)
     )

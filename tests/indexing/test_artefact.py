@@ -19,7 +19,6 @@ from activeindex.indexing.artefact import (
     index_path,
     load_or_train,
     read_index,
-    train_folder,
 )
 from activeindex.indexing.training import METRICS, Metric, train_faiss
 from tests.indexing.trained import KINDS, Array, copy_of, features, trained
@@ -50,7 +49,8 @@ def load(
     made_of: Training | None = None,
     **options: Any,
 ) -> TrainedIndex:
-    return load_or_train(folder, factory, metric, made_of or training(), **options)
+    path = index_path(folder, factory, metric)
+    return load_or_train(path, made_of or training(), factory, metric, **options)
 
 
 def place(folder: Path, index: faiss.Index, factory: str, metric: Metric = "L2") -> Path:
@@ -246,7 +246,7 @@ def test_an_index_that_was_swapped_behind_its_manifest_is_refused(tmp_path: Path
 
 def test_a_folder_is_all_that_activation_needs(tmp_path: Path) -> None:
     """Written on one machine, copied, and read on another."""
-    made = train_folder(tmp_path / "here", training(), "OPQ8_32,IVF4,PQ8x4np", "L2")
+    made = load_or_train(tmp_path / "here", training(), "OPQ8_32,IVF4,PQ8x4np", "L2")
     assert {path.name for path in (tmp_path / "here").iterdir()} == {"index.faiss", "manifest.json"}
     shutil.copytree(tmp_path / "here", tmp_path / "there")
     shutil.rmtree(tmp_path / "here")
@@ -259,11 +259,11 @@ def test_a_folder_is_all_that_activation_needs(tmp_path: Path) -> None:
 
 def test_a_folder_is_trained_once_and_never_overwritten(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    first = train_folder(out, training(), "PQ8x4np", "L2")
+    first = load_or_train(out, training(), "PQ8x4np", "L2")
     before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
-    assert train_folder(out, training(), "PQ8x4np", "L2").identity == first.identity
+    assert load_or_train(out, training(), "PQ8x4np", "L2").identity == first.identity
     with pytest.raises(InputError, match="trained with idx_factory SQ8, found PQ8x4np; give"):
-        train_folder(out, training(), "SQ8", "L2")
+        load_or_train(out, training(), "SQ8", "L2")
     assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
 
 
@@ -274,7 +274,7 @@ def test_a_folder_is_trained_once_and_never_overwritten(tmp_path: Path) -> None:
 def test_a_folder_with_something_missing_is_refused(
     tmp_path: Path, name: str, content: str | None
 ) -> None:
-    train_folder(tmp_path / "out", training(), "PQ8x4np", "L2")
+    load_or_train(tmp_path / "out", training(), "PQ8x4np", "L2")
     path = tmp_path / "out" / name
     path.unlink()
     if content is not None:
@@ -285,5 +285,5 @@ def test_a_folder_with_something_missing_is_refused(
 
 def test_nothing_is_left_where_training_fails(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="at least 256 training features"):
-        train_folder(tmp_path / "out", Training(features(60)), "PQ8x8np", "L2")
+        load_or_train(tmp_path / "out", Training(features(60)), "PQ8x8np", "L2")
     assert list(tmp_path.iterdir()) == []

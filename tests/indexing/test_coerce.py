@@ -9,10 +9,9 @@ import pytest
 import activeindex as ai
 from activeindex.errors import InputError, NoTargetError, ShapeError
 from activeindex.extractors.base import Extractor
-from activeindex.extractors.coerce import ImageFeatures
+from activeindex.extractors.coerce import FeaturesLike, ImageFeatures
 from activeindex.identity import ExtractorIdentity
 from activeindex.indexing.coerce import (
-    FeaturesLike,
     IndexLike,
     as_quantiser,
     resolve_quantisers,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from activeindex.identity import ExtractorIdentity
-from activeindex.indexing.artefact import TrainedIndex, train_folder
+from activeindex.indexing.artefact import TrainedIndex, load_or_train
 from activeindex.stores.ingest import NewImages
 from activeindex.stores.store import Store
 from tests.indexing.trained import Array, features
@@ -18,7 +18,7 @@ ENGINES = ("faiss:", "lance://")
 
 @dataclass(frozen=True)
 class Training:
-    """Features as ``train_folder`` takes them."""
+    """Features as ``load_or_train`` takes them."""
 
     values: Array
     extractor: ExtractorIdentity | None = EXTRACTOR
@@ -30,13 +30,13 @@ class Training:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainedIndex:
     folder = tmp_path_factory.mktemp("quantiser") / "first"
-    return train_folder(folder, Training(features(800, 64)), "IVF16,PQ8x8np", "L2")
+    return load_or_train(folder, Training(features(800, 64)), "IVF16,PQ8x8np", "L2")
 
 
 @pytest.fixture(scope="session")
 def renewed(tmp_path_factory: pytest.TempPathFactory) -> TrainedIndex:
     folder = tmp_path_factory.mktemp("quantiser") / "second"
-    return train_folder(folder, Training(features(800, 64, seed=7)), "IVF8,PQ8x8np", "L2")
+    return load_or_train(folder, Training(features(800, 64, seed=7)), "IVF8,PQ8x8np", "L2")
 
 
 def batch(count: int, seed: int = 0, prefix: str = "image") -> NewImages:

@@ -8,7 +8,7 @@ import pytest
 
 from activeindex.errors import InputError, ShapeError
 from activeindex.identity import ExtractorIdentity
-from activeindex.indexing.artefact import TrainedIndex, train_folder
+from activeindex.indexing.artefact import TrainedIndex, load_or_train
 from activeindex.indexing.search import search, set_nprobe
 from activeindex.runtime.locking import only_run
 from activeindex.stores.ingest import NewImages
@@ -216,8 +216,8 @@ def test_a_quantiser_for_other_features_begins_no_generation(
     make: Make, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("others")
-    narrow = train_folder(folder / "a", Training(features(800, 32)), "IVF4,PQ8x8np", "L2")
-    other = train_folder(folder / "b", Training(features(800, 64), DINO), "IVF4,PQ8x8np", "L2")
+    narrow = load_or_train(folder / "a", Training(features(800, 32)), "IVF4,PQ8x8np", "L2")
+    other = load_or_train(folder / "b", Training(features(800, 64), DINO), "IVF4,PQ8x8np", "L2")
     with make() as store:
         with pytest.raises(InputError, match=r"expected a quantiser of dimension 64 .* 32"):
             store.renew(narrow)

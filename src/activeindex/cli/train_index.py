@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> None:
     """Runs the command."""
     options.check_files(args, "fts_training_path", "fts_edited_path")
     from activeindex.extractors.feature_files import read_copies, read_features
-    from activeindex.indexing.artefact import train_folder
+    from activeindex.indexing.artefact import load_or_train
     from activeindex.indexing.training import few_features
 
     reporter = options.chosen_reporter(args)
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
     there = args.out.exists()
     if not there:
         reporter.line(f"training {args.idx_factory} on {len(features.values)} features")
-    index = train_folder(args.out, features, args.idx_factory, args.quant, edited)
+    index = load_or_train(args.out, features, args.idx_factory, args.quant, edited)
     reporter.line(f"{args.out}: {index.identity}, {index.quantiser.code_size} bytes per feature")
     if there:
         reporter.line("was trained before; nothing changed")

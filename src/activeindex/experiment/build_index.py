@@ -9,7 +9,7 @@ from activeindex.experiment.settings import IndexSettings
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.feature_files import FeatureFile, read_copies, read_features
 from activeindex.identity import check_extractors
-from activeindex.indexing.artefact import load_or_train, read_index
+from activeindex.indexing.artefact import index_path, load_or_train, read_index
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.search import add, set_nprobe, set_search_parameters
 
@@ -52,20 +52,15 @@ def build_index(
     edited = read_copies(settings.fts_edited_path, training)
     for each in edited:
         _check_origin(settings, "fts_edited_path", each, extractor)
+    path = index_path(settings.idx_dir, settings.idx_factory, settings.quant)
     trained = load_or_train(
-        settings.idx_dir,
-        settings.idx_factory,
-        settings.quant,
-        training,
-        edited,
-        any_origin=settings.force,
+        path, training, settings.idx_factory, settings.quant, edited, any_origin=settings.force
     )
     if not settings.force:
         # Features without a note do not name their extractor; the index's manifest may.
         trained.check_extractor(extractor.identity)
     # Another copy of the index, which stays empty: workers elsewhere get this one.
-    assert trained.path is not None  # load_or_train has written it.
-    index, quantiser = trained.index, Quantiser(read_index(trained.path), trained.identity)
+    index, quantiser = trained.index, Quantiser(read_index(path), trained.identity)
     for features in (references, originals):
         add(index, features.values)
     set_nprobe(index, settings.nprobe)

@@ -38,7 +38,12 @@ from activeindex.experiment.queries import Query, QueryTask, make_queries
 from activeindex.experiment.searching import Searcher
 from activeindex.experiment.times import TIMES_FILE, StageTimes, Stopwatch
 from activeindex.extractors.base import Extractor
-from activeindex.extractors.coerce import ExtractorLike, resolve_extractor
+from activeindex.extractors.coerce import (
+    ExtractorLike,
+    FeaturesLike,
+    as_features,
+    resolve_extractor,
+)
 from activeindex.extractors.features import code_features, features_of
 from activeindex.identity import check_extractors
 from activeindex.images.coerce import Images, iterate_pictures
@@ -48,7 +53,7 @@ from activeindex.images.levels import Pixels
 from activeindex.images.quality import Quality, measure_quality
 from activeindex.images.resizing import to_square
 from activeindex.indexing.artefact import Manifest, TrainedIndex
-from activeindex.indexing.coerce import FeaturesLike, IndexLike, as_features, as_quantiser
+from activeindex.indexing.coerce import IndexLike, as_quantiser
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.search import add, set_nprobe, set_search_parameters
 from activeindex.runtime.files import check_file, write_json, write_text

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -10,9 +11,14 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from activeindex.errors import InputError
+from activeindex.errors import InputError, ShapeError, reason_of
 from activeindex.extractors.base import Extractor
-from activeindex.extractors.feature_files import hash_of_rows
+from activeindex.extractors.feature_files import (
+    SUFFIXES,
+    FeatureFile,
+    hash_of_rows,
+    read_features,
+)
 from activeindex.extractors.features import code_features
 from activeindex.extractors.named import load_extractor
 from activeindex.identity import ExtractorIdentity
@@ -64,6 +70,10 @@ class ImageFeatures:
 
     def __repr__(self) -> str:
         return f"ImageFeatures({len(self)} of dimension {self.shape[1]}, {self.extractor})"
+
+
+FeaturesLike: TypeAlias = ImageFeatures | FeatureFile | npt.ArrayLike | str | os.PathLike[str]
+"""Features of :func:`activeindex.extract`, a matrix ``(n, d)``, or a feature file or its folder."""
 
 
 def resolve_extractor(extractor: ExtractorLike = None) -> Extractor:
@@ -133,3 +143,37 @@ def extract(
         squares = torch.stack([square for _, square in batch])
         parts.append(code_features(loaded, squares, descriptor_views))
     return ImageFeatures(np.concatenate(parts), tuple(names), loaded.identity, descriptor_views)
+
+
+def as_features(features: FeaturesLike, option: str) -> FeatureFile | ImageFeatures:
+    """Return features of any kind, with their extractor where it is known.
+
+    Args:
+        features: Those of :func:`activeindex.extract`, a matrix ``(n, d)`` of finite numbers, a
+            feature file, or the folder that ``activeindex extract_fts`` wrote it in.
+        option: Name of the argument, for the messages.
+
+    Raises:
+        InputError: If they are something else, or not finite.
+        ShapeError: If they are not a matrix.
+    """
+    if isinstance(features, FeatureFile | ImageFeatures):
+        return features
+    if isinstance(features, str | os.PathLike):
+        path = Path(features)
+        if path.is_dir():
+            files = [path / f"fts{suffix}" for suffix in SUFFIXES]
+            path = next((file for file in files if file.is_file()), files[0])
+        return read_features(path, option)
+    try:
+        values = np.ascontiguousarray(features, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{option}: expected a matrix (n, d) of numbers ({reason_of(error)})"
+        ) from None
+    if np.ndim(features) != 2:
+        raise ShapeError(option, ("n", "d"), np.shape(features))
+    if not np.isfinite(values).all():
+        row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
+        raise InputError(f"{option}: expected finite values, found NaN or infinity in row {row}")
+    return ImageFeatures(values)

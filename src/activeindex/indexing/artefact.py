@@ -184,40 +184,45 @@ class TrainedIndex:
             )
         return cls(file, index, manifest, manifest.identity)
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the folder that :meth:`read` reads, whole or not at all.
+
+        Args:
+            path: The folder; or a file that ends in ``.index``, which gets a manifest beside it.
 
         Raises:
             InputError: If the folder holds another index, or this one has no manifest.
         """
-        folder = Path(folder)
-        if folder.exists():
-            there = TrainedIndex.read(folder)
-            if there.identity != self.identity:
-                raise InputError(
-                    f"{folder}: expected no folder, or one of {self.identity}, found "
-                    f"{there.identity}; give another folder"
-                )
-            return
-        check_writable(folder.parent)
-        beside = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-        try:
-            beside.mkdir(parents=True)
-            self.write(beside / INDEX_FILE, beside / MANIFEST_FILE)
-            beside.rename(folder)
-        except OSError as error:
-            raise output_error(folder, error) from error
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
-
-    def write(self, file: Path, manifest_file: Path) -> None:
-        """Write the index and its manifest to two files."""
+        path = Path(path)
         if self.manifest is None:
             raise InputError(
                 f"{self}: expected an index of train_index, found one without manifest"
             )
+        if path.exists():
+            there = TrainedIndex.read(path)
+            if there.identity != self.identity:
+                raise InputError(
+                    f"{path}: expected no folder, or one of {self.identity}, found "
+                    f"{there.identity}; give another folder"
+                )
+            return
+        if path.suffix == ".index":
+            self._write(self.manifest, path, path.with_suffix(".json"))
+            return
+        check_writable(path.parent)
+        beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        try:
+            beside.mkdir(parents=True)
+            self._write(self.manifest, beside / INDEX_FILE, beside / MANIFEST_FILE)
+            beside.rename(path)
+        except OSError as error:
+            raise output_error(path, error) from error
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+
+    def _write(self, manifest: Manifest, file: Path, manifest_file: Path) -> None:
         # The manifest comes first: an index without one would pass for trained by another program.
-        self.manifest.write(manifest_file)
+        manifest.write(manifest_file)
         with whole_file(file) as beside:
             faiss.serialize_index(self.index).tofile(beside)
 
@@ -309,75 +314,46 @@ def _manifest(
     )
 
 
-def train_folder(
-    folder: Path,
-    features: TrainingFeatures,
-    factory: str,
-    metric: Metric,
-    edited: Sequence[TrainingFeatures] = (),
-) -> TrainedIndex:
-    """Train an index and save it; a folder that is there must hold the same.
-
-    Args:
-        folder: Folder of the index.
-        features: See :func:`train`.
-        factory: See :func:`train`.
-        metric: See :func:`train`.
-        edited: See :func:`train`.
-
-    Raises:
-        InputError: If training is impossible, or the folder holds something else.
-        NoTargetError: If the index has no reconstructions to aim at.
-    """
-    if edited:
-        check_wanted(factory, edited)
-    if folder.exists():
-        there = TrainedIndex.read(folder)
-        there.check_origin(_manifest(features, factory, metric, edited), "give another folder")
-        return there
-    check_writable(folder.parent)
-    train(features, factory, metric, edited).save(folder)
-    return TrainedIndex.read(folder)
-
-
 def load_or_train(
-    idx_dir: Path,
-    factory: str,
-    metric: Metric,
+    path: Path,
     features: TrainingFeatures,
+    factory: str,
+    metric: Metric = "L2",
     edited: Sequence[TrainingFeatures] = (),
     *,
     any_origin: bool = False,
 ) -> TrainedIndex:
-    """Read the trained index of a factory string from a cache folder, or train it.
+    """Read a trained index, or train and save it where there is none.
 
-    A file that is there must be what ``factory``, ``metric`` and the features' dimension say; with
-    a manifest beside it (``.json``) it must have been trained on the same features.
+    One that is there must have been trained on the same features, if it has a manifest; a file must
+    be empty and what ``factory``, ``metric`` and the features' dimension say.
 
     Args:
-        idx_dir: Cache folder; see :func:`index_path`.
+        path: Folder or FAISS file of the index; see :func:`index_path` for one in a cache.
+        features: See :func:`train`.
         factory: See :func:`train`.
         metric: See :func:`train`.
-        features: See :func:`train`.
         edited: See :func:`train`.
         any_origin: Whether to take an index that was trained on other features.
 
     Raises:
-        InputError: If the file is another index than asked for, or training is impossible.
+        InputError: If training is impossible, or there is another index.
         NoTargetError: If the index has no reconstructions to aim at.
     """
     if edited:
         check_wanted(factory, edited)
-    path = index_path(idx_dir, factory, metric)
-    if path.exists():
-        there = TrainedIndex.read(path)
+    if not path.exists():
+        check_writable(path.parent)
+        train(features, factory, metric, edited).save(path)
+        return TrainedIndex.read(path)
+    there, place = TrainedIndex.read(path), "folder"
+    if there.path == path:
         check_same_kind(path, there.index, factory, metric, features.values.shape[1])
-        if not any_origin:
-            there.check_origin(_manifest(features, factory, metric, edited), "give another idx_dir")
-        return there
-    check_writable(idx_dir)
-    train(features, factory, metric, edited).write(path, path.with_suffix(".json"))
-    return TrainedIndex.read(path)
+        place = "idx_dir"
+    if not any_origin:
+        wanted = _manifest(features, factory, metric, edited)
+        there.check_origin(wanted, f"give another {place}")
+    return there
 
 
 def index_path(idx_dir: Path, factory: str, metric: Metric) -> Path:
