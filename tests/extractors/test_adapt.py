@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 import torch
 from onnx import helper
+from PIL import Image
 from torch import nn
 
 from activeindex.errors import InputError
 from activeindex.extractors.adapt import as_extractor
-from activeindex.extractors.base import Extractor
+from activeindex.extractors.features import extract_folder
 from activeindex.extractors.named import load_extractor
 from activeindex.extractors.pooling import Pooling
+from activeindex.images.levels import to_pixels
+from activeindex.runtime.pool import LocalEngine
 from tests.extractors.onnx.graphs import write
 from tests.extractors.programs import SIDE, Convolutions, Pooled, images, save, seeded
 
@@ -182,18 +185,22 @@ def test_a_module_that_cannot_be_copied_is_named() -> None:
 # Other processes.
 
 
-def travels(extractor: Extractor) -> bool:
-    return extractor.travels
-
-
-def test_what_cannot_be_pickled_does_not_travel(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_adapted_network_is_pickled_with_its_weights() -> None:
     extractor = as_extractor(seeded(Pooled), SIDE)
-    assert travels(extractor)
     again = pickle.loads(pickle.dumps(extractor))
     assert again.identity == extractor.identity
     assert torch.equal(again(images()), extractor(images()))
-    assert not as_extractor(lambda images: images.mean((2, 3)), SIDE, name="lambda").travels
-    monkeypatch.setattr(Pooled, "__module__", "__main__")
-    monkeypatch.setattr("__main__.Pooled", Pooled, raising=False)
-    assert not travels(extractor)
-    assert load_extractor().travels
+
+
+@pytest.mark.parametrize("function", [brightness, lambda images: images.mean((2, 3))])
+def test_an_extractor_gives_the_same_features_with_workers(
+    function: Callable[[torch.Tensor], torch.Tensor], tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    for number, image in enumerate(images()):
+        Image.fromarray(to_pixels(image)).save(tmp_path / "in" / f"{number}.png")
+    extractor = as_extractor(function, SIDE, name="brightness")
+    expected = extract_folder(extractor, tmp_path / "in", tmp_path / "here")
+    with LocalEngine(2, sharded=True) as workers:
+        found = extract_folder(extractor, tmp_path / "in", tmp_path / "there", workers=workers)
+    assert found.features.read_bytes() == expected.features.read_bytes()

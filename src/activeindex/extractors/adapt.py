@@ -140,8 +140,8 @@ def as_extractor(
             the pooled vectors are scaled to unit length.
 
     Returns:
-        The extractor, on the device of the network. An extractor that cannot be pickled
-        (:attr:`~activeindex.extractors.base.Extractor.travels`) runs in this process alone.
+        The extractor, on the device of the network. One that cannot be pickled, or whose class or
+        function is defined in the user's script, runs in this process alone.
 
     Raises:
         InputError: If the features are not ``(B, d)``, not finite or have no gradient to the image,

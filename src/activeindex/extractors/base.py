@@ -1,6 +1,5 @@
 """The base class of extractors."""
 
-import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from itertools import chain
@@ -48,20 +47,6 @@ class Extractor(nn.Module, ABC):
         if self.loaded_by is None:
             return super().__reduce_ex__(protocol)
         return _load_again, (self.loaded_by, self.identity)
-
-    @property
-    def travels(self) -> bool:
-        """True if worker processes can have it: loaded again, or pickled as it is.
-
-        Functions and classes of the user's own script cannot be unpickled elsewhere.
-        """
-        if self.loaded_by is not None:
-            return True
-        try:
-            pickled = pickle.dumps(self)
-        except Exception:  # Foreign modules raise anything.
-            return False
-        return b"__main__" not in pickled
 
     @property
     def input_size(self) -> int:
