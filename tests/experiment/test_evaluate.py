@@ -216,6 +216,7 @@ def test_rows_become_a_data_frame(world: World, monkeypatch: pytest.MonkeyPatch)
         ({"edits": []}, "edits: expected one or more, found none"),
         ({"edits": ["melt"]}, "edit: expected one of none, .*, found melt"),
         ({"kneighbors": 0}, "kneighbors: expected 1 or more, found 0"),
+        ({"descriptor_views": 17}, "descriptor_views: expected 0 to 16, found 17"),
         ({"nprobe": 0}, "nprobe: expected 1 or more, found 0"),
         (
             {"index": 5},
@@ -226,7 +227,7 @@ def test_rows_become_a_data_frame(world: World, monkeypatch: pytest.MonkeyPatch)
         ({"references": "gone.pt"}, "references gone.pt: expected a file, found nothing"),
         (
             {"references": np.zeros((3, 8), np.float32)},
-            "^references: expected features of dimension 256, found dimension 8$",
+            "^references: expected features of dimension 256, as those of .*, found dimension 8$",
         ),
         ({"originals": "gone"}, "originals gone: expected a folder, found nothing"),
         ({"released": []}, "images: expected one or more, found none"),

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import faiss
@@ -23,6 +23,7 @@ from PIL import Image
 
 from activeindex import __version__
 from activeindex.activation.records import RECORDS_FILE
+from activeindex.edits.differentiable import check_fixed_views
 from activeindex.edits.families import RandomEdit
 from activeindex.edits.lists import FIXED_LIST
 from activeindex.edits.named import Edit, as_edit
@@ -34,6 +35,7 @@ from activeindex.evaluation.retrieval import RetrievalResult
 from activeindex.evaluation.tables import RecallTable
 from activeindex.experiment.cell_retention import Features, Originals
 from activeindex.experiment.folder import RETRIEVAL_FILE, RUN_FILE
+from activeindex.experiment.pairs import Pair, Source, folder_of, pair_pictures
 from activeindex.experiment.queries import Query, QueryTask, make_queries
 from activeindex.experiment.searching import Searcher
 from activeindex.experiment.times import TIMES_FILE, StageTimes, Stopwatch
@@ -46,9 +48,9 @@ from activeindex.extractors.coerce import (
 )
 from activeindex.extractors.features import code_features, features_of
 from activeindex.identity import check_extractors
-from activeindex.images.coerce import Images, iterate_pictures
+from activeindex.images.coerce import Images
 from activeindex.images.decoding import read_rgb
-from activeindex.images.folder import list_images
+from activeindex.images.folder import check_outside
 from activeindex.images.levels import Pixels
 from activeindex.images.quality import Quality, measure_quality
 from activeindex.images.resizing import to_square
@@ -56,7 +58,7 @@ from activeindex.indexing.artefact import Manifest, TrainedIndex
 from activeindex.indexing.coerce import IndexLike, as_quantiser
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.search import add, set_nprobe, set_search_parameters
-from activeindex.runtime.files import check_file, write_json, write_text
+from activeindex.runtime.files import write_json, write_text
 from activeindex.runtime.pool import Engine, LocalEngine
 from activeindex.runtime.reporting import SILENT, Reporter, counted
 
@@ -70,7 +72,7 @@ EditLike = Edit | str | RandomEdit
 generator that returns an RGB Pillow image."""
 
 _Source = Path | Pixels
-_Named = list[tuple[str, _Source]]
+_Named = list[tuple[str, Source]]
 
 _TOGETHER = 16
 """Pictures whose queries are made and searched for together, as by default in an experiment."""
@@ -177,7 +179,8 @@ class EvaluationResult:
             InputError: If the folder holds a run already.
             OutputError: If a file cannot be written.
         """
-        path = _new_folder(folder)
+        path = Path(folder)
+        _check_new(path)
         write_text(path / RETRIEVAL_FILE, RETRIEVAL_HEADER + "".join(map(format_row, self.rows)))
         places = (position.line() for position in self.positions)
         write_text(path / PLACES_FILE, PLACES_HEADER + "".join(places))
@@ -274,23 +277,15 @@ def evaluate(
     """
     if kneighbors < 1:
         raise InputError(f"kneighbors: expected 1 or more, found {kneighbors}")
+    check_fixed_views("descriptor_views", descriptor_views)
     chosen = tuple(map(as_edit, edits))
     if not chosen:
         raise InputError("edits: expected one or more, found none")
-    pairs = _pairs(originals, released)
+    pairs = pair_pictures(originals, released)
     if output_dir is not None:
-        _new_folder(output_dir)
+        _check_new(Path(output_dir), folder_of(originals), folder_of(released))
     extractor = resolve_extractor(extractor)
-    filled, quantiser, manifest = _opened(index)
-    if filled.d != extractor.dimension:
-        raise InputError(
-            f"index: expected one for features of dimension {extractor.dimension}, as those of "
-            f"{extractor.identity.name}, found dimension {filled.d}"
-        )
-    if manifest is not None and not force:
-        check_extractors("index", manifest.extractor, extractor.identity)
-    if references is not None:
-        add(filled, _reference_features(references, extractor, force))
+    filled, quantiser, manifest = _filled(index, references, extractor, force)
     set_nprobe(filled, nprobe)
     if search_params is not None:
         set_search_parameters(filled, search_params)
@@ -342,8 +337,8 @@ def evaluate(
             output_dir,
             {
                 "settings": {
-                    "data_dir": _folder(originals),
-                    "released_dir": _folder(released),
+                    "data_dir": folder_of(originals),
+                    "released_dir": folder_of(released),
                     "index": {
                         "idx_factory": manifest and manifest.idx_factory,
                         "quant": "IP" if filled.metric_type == faiss.METRIC_INNER_PRODUCT else "L2",
@@ -357,7 +352,7 @@ def evaluate(
                 },
                 "extractor": extractor.identity.as_json(),
                 "quantiser": quantiser.identity and quantiser.identity.as_json(),
-                "released": [str(pair.released) for pair in pairs if _folder(released)],
+                "released": [str(pair.released) for pair in pairs if folder_of(released)],
             },
         )
         times.add(watch.stages)
@@ -365,101 +360,44 @@ def evaluate(
     return result
 
 
-@dataclass(frozen=True, eq=False)
-class _Pair:
-    """An original and its released picture: files, or 8-bit pixels."""
-
-    number: int
-    name: str
-    original: _Source
-    released: _Source
-
-
-def _pairs(originals: Images, released: Images) -> list[_Pair]:
-    first, second = _sources(originals, "originals"), _sources(released, "released")
-    if _folder(originals) and _folder(released):
-        second = _by_name(first, second, f"released {released}")
-    elif len(first) != len(second):
-        raise InputError(
-            f"released: expected {counted(len(first), 'picture')}, one for each original, "
-            f"found {len(second)}"
-        )
-    return [
-        _Pair(number, name or f"image {number}", original, changed)
-        for number, ((name, original), (_, changed)) in enumerate(zip(first, second, strict=True))
-    ]
-
-
-def _by_name(first: _Named, second: _Named, where: str) -> _Named:
-    """The released pictures in the order of their originals."""
-    for key in (str, _stem):  # Names as they are, then without suffix.
-        ours, theirs = [key(name) for name, _ in first], {key(one[0]): one for one in second}
-        if {*ours} == {*theirs} and len(theirs) == len(first) == len(second):
-            return [theirs[name] for name in ours]
-    if len(first) == len(second) and not {*ours} & {*theirs}:
-        return second
-    for (name, _), stem in zip(first, ours, strict=True):
-        if stem not in theirs:
-            raise InputError(f"{where}: expected one for each original, found none for {name}")
-    lone = [name for name, _ in second if _stem(name) not in ours]
-    found = f"{lone[0]} without one" if lone else "several that differ in their suffixes alone"
-    raise InputError(f"{where}: expected an original for each, found {found}")
-
-
-def _stem(name: str) -> str:
-    return str(PurePosixPath(name).with_suffix(""))
-
-
-def _sources(images: Images, option: str) -> _Named:
-    """Names and files of images, or their pixels; files are decoded when they are due."""
-    if folder := _folder(images):
-        paths = list_images(Path(folder), option)
-        return [(path.relative_to(folder).as_posix(), path) for path in paths]
-    given = list(images) if isinstance(images, list | tuple) else []
-    if given and all(isinstance(image, str | os.PathLike) for image in given):
-        files = [check_file(Path(image), option) for image in given]
-        return [(path.name, path) for path in files]
-    return [(one.name or "", one.picture.pixels) for one in iterate_pictures(images)]
-
-
-def _folder(images: Images) -> str | None:
-    """The folder that images are, as text; None for others."""
-    return os.fspath(images) if isinstance(images, str | os.PathLike) else None
-
-
-def _new_folder(folder: str | os.PathLike[str]) -> Path:
-    path = Path(folder)
+def _check_new(output_dir: Path, *folders: str | None) -> None:
+    for folder in filter(None, folders):
+        check_outside(output_dir, Path(folder))
     for name in (RUN_FILE, RETRIEVAL_FILE):
-        if (path / name).exists():
-            raise InputError(f"output_dir {path}: expected one without a run, found {name}")
-    return path
+        if (output_dir / name).exists():
+            raise InputError(f"output_dir {output_dir}: expected one without a run, found {name}")
 
 
-def _opened(index: IndexLike) -> tuple[faiss.Index, Quantiser, Manifest | None]:
-    """A copy of an index, to be filled, its quantiser and its manifest if it has one."""
+def _filled(
+    index: IndexLike, references: FeaturesLike | None, extractor: Extractor, force: bool
+) -> tuple[faiss.Index, Quantiser, Manifest | None]:
+    """A copy of an index with the references in it, its quantiser, its manifest if it has one."""
     if isinstance(index, str | os.PathLike):
         index = TrainedIndex.read(Path(index))
     manifest = index.manifest if isinstance(index, TrainedIndex) else None
     quantiser = as_quantiser(index)
-    filled = faiss.clone_index(quantiser.index)
+    trained_on = manifest.extractor if manifest is not None else None
+    known = [("index", quantiser.dimension, trained_on)]
+    features = None if references is None else as_features(references, "references")
+    if features is not None:
+        known.append(("references", features.values.shape[1], features.extractor))
+    for name, dimension, origin in known:
+        if dimension != extractor.dimension:
+            raise InputError(
+                f"{name}: expected features of dimension {extractor.dimension}, as those of "
+                f"{extractor.identity.name}, found dimension {dimension}"
+            )
+        if not force:
+            check_extractors(name, origin, extractor.identity)
+    filled = faiss.deserialize_index(faiss.serialize_index(quantiser.index))
     if filled.ntotal and isinstance(filled, faiss.IndexIDMap):
         raise InputError(
             f"index: expected an id map without images, found {filled.ntotal}; give their features "
             "as references"
         )
+    if features is not None:
+        add(filled, features.values)
     return filled, quantiser, manifest
-
-
-def _reference_features(references: FeaturesLike, extractor: Extractor, force: bool) -> Features:
-    features = as_features(references, "references")
-    if features.values.shape[1] != extractor.dimension:
-        raise InputError(
-            f"references: expected features of dimension {extractor.dimension}, found dimension "
-            f"{features.values.shape[1]}"
-        )
-    if not force:
-        check_extractors("references", extractor.identity, features.extractor)
-    return features.values
 
 
 @dataclass(frozen=True)
@@ -470,7 +408,7 @@ class _ExtractionJob:
     views: int
 
     def __call__(
-        self, items: Sequence[Sequence[_Source]], workers: LocalEngine
+        self, items: Sequence[Sequence[Source]], workers: LocalEngine
     ) -> Iterator[tuple[Features, Features]]:
         """Yields both ``(n, d)`` of each batch."""
         read = partial(_square, size=self.extractor.input_size)
@@ -491,7 +429,7 @@ class _QueryJob:
     seed: int
 
     def __call__(
-        self, items: Sequence[Sequence[_Pair]], workers: LocalEngine
+        self, items: Sequence[Sequence[Pair]], workers: LocalEngine
     ) -> Iterator[tuple[list[Quality | None], list[Query], list[tuple[str, int, float]]]]:
         """Yields those of each batch, and how long they took."""
         read = workers.map(_read, chain.from_iterable(items), ahead=_TOGETHER)
@@ -510,11 +448,11 @@ class _QueryJob:
             yield [quality for _, quality in pictures], queries, watch.stages
 
 
-def _pixels(source: _Source) -> Pixels:
+def _pixels(source: Source) -> Pixels:
     return np.asarray(read_rgb(source)) if isinstance(source, Path) else source
 
 
-def _square(source: _Source, size: int) -> Features | ActiveIndexError:
+def _square(source: Source, size: int) -> Features | ActiveIndexError:
     """Runs in a worker, which returns a user's error as a value."""
     try:
         return to_square(Image.fromarray(_pixels(source)), size).numpy()
@@ -522,7 +460,7 @@ def _square(source: _Source, size: int) -> Features | ActiveIndexError:
         return error
 
 
-def _read(pair: _Pair) -> tuple[Pixels, Quality | None] | ActiveIndexError:
+def _read(pair: Pair) -> tuple[Pixels, Quality | None] | ActiveIndexError:
     """Runs in a worker likewise."""
     try:
         original, released = _pixels(pair.original), _pixels(pair.released)
