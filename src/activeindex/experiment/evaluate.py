@@ -36,7 +36,7 @@ from activeindex.evaluation.tables import RecallTable
 from activeindex.experiment.cell_retention import Features, Originals
 from activeindex.experiment.folder import RETRIEVAL_FILE, RUN_FILE
 from activeindex.experiment.pairs import Pair, Source, folder_of, pair_pictures
-from activeindex.experiment.queries import Query, QueryTask, make_queries
+from activeindex.experiment.queries import Query, QueryJob, QueryTask, Stages
 from activeindex.experiment.searching import Searcher
 from activeindex.experiment.times import TIMES_FILE, StageTimes, Stopwatch
 from activeindex.extractors.base import Extractor
@@ -309,7 +309,8 @@ def evaluate(
     if not _picklable(chosen):
         engine = LocalEngine()
     with reporter.stage("queries", len(pairs)) as progress:
-        batches = engine.run(_QueryJob(extractor, chosen, seed), _batches(pairs, _TOGETHER))
+        job = _ReleasedJob(QueryJob(extractor, _QUERIES, seed), chosen)
+        batches = engine.run(job, _batches(pairs, _TOGETHER))
         for batch, (qualities, queries, stages) in enumerate(batches):
             watch.stages.extend(stages)
             quality += qualities
@@ -410,7 +411,7 @@ class _ExtractionJob:
     def __call__(
         self, items: Sequence[Sequence[Source]], workers: LocalEngine
     ) -> Iterator[tuple[Features, Features]]:
-        """Yields both ``(n, d)`` of each batch."""
+        """Yield both ``(n, d)`` of each batch."""
         read = partial(_square, size=self.extractor.input_size)
         squares = workers.map(read, chain.from_iterable(items), ahead=_EXTRACTED)
         for batch in items:
@@ -421,17 +422,16 @@ class _ExtractionJob:
 
 
 @dataclass(frozen=True)
-class _QueryJob:
+class _ReleasedJob:
     """Distortion and queries of released pictures; a ``runtime.pool.Job``."""
 
-    extractor: Extractor
+    query: QueryJob
     edits: tuple[Edit, ...]
-    seed: int
 
     def __call__(
         self, items: Sequence[Sequence[Pair]], workers: LocalEngine
-    ) -> Iterator[tuple[list[Quality | None], list[Query], list[tuple[str, int, float]]]]:
-        """Yields those of each batch, and how long they took."""
+    ) -> Iterator[tuple[list[Quality | None], list[Query], Stages]]:
+        """Yield those of each batch, and how long they took."""
         read = workers.map(_read, chain.from_iterable(items), ahead=_TOGETHER)
         for batch in items:
             watch = Stopwatch()
@@ -442,9 +442,7 @@ class _QueryJob:
                 for edit in self.edits
                 for pair, (pixels, _) in zip(batch, pictures, strict=True)
             ]
-            with watch.stage("edit and extract", len(tasks)):
-                made = make_queries(tasks, self.extractor, _QUERIES, self.seed, workers)
-                queries = list(chain.from_iterable(made))
+            queries = self.query.queries(tasks, workers, watch)
             yield [quality for _, quality in pictures], queries, watch.stages
 
 
