@@ -83,10 +83,11 @@ def test_every_image_is_released_as_png_under_its_name(
         "a/c.png", "a/d.png", "b.png", "activation.json", "activation.jsonl",
         "fts.pt", "filenames.txt", "fts.json",
     }  # fmt: skip
-    sources = ["a/c.png", "a/d.JPG", "b.jpg"]
-    originals = [to_tensor(read_pixels(tmp_path / "in" / source)) for source in sources]
-    expected = activate_pictures(originals, extractor, quantiser, FEW).images
-    for number, (source, image) in enumerate(zip(sources, expected, strict=True)):
+    names = ["a/c.png", "a/d.JPG", "b.jpg"]
+    originals = [to_tensor(read_pixels(tmp_path / "in" / source)) for source in names]
+    sources = [int(sha256(tmp_path / "in" / name), 16) for name in names]
+    expected = activate_pictures(originals, extractor, quantiser, FEW, numbers=sources).images
+    for number, (source, image) in enumerate(zip(names, expected, strict=True)):
         record = records(tmp_path / "out")[number]
         assert np.array_equal(read_pixels(tmp_path / "out" / record["output"]), image.pixels)
         output = str(Path(source).with_suffix(".png"))
@@ -231,6 +232,51 @@ def test_a_finished_run_is_not_repeated(tmp_path: Path, photographs: dict[str, P
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
     assert run(tmp_path / "in", tmp_path / "out") == replace(first, before=2)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == times
+
+
+def as_release_0_1_left(note: dict[str, Any]) -> None:
+    """Takes out of a note, or the first line of a journal, what release 0.1 did not know."""
+    del note["noise"]
+    note["settings"]["code_views"] = note["settings"].pop("descriptor_views")
+
+
+def test_a_folder_that_release_0_1_finished_is_done(
+    tmp_path: Path, photographs: dict[str, Pixels]
+) -> None:
+    put(tmp_path / "in", photographs, "a.png", "b.png")
+    first = run(tmp_path / "in", tmp_path / "out")
+    note = tmp_path / "out" / "activation.json"
+    noted = json.loads(note.read_text())
+    as_release_0_1_left(noted)
+    note.write_text(json.dumps(noted))
+    assert run(tmp_path / "in", tmp_path / "out") == replace(first, before=2)
+
+
+def test_a_folder_that_release_0_1_has_begun_is_not_mixed_with_other_noise(
+    tmp_path: Path, photographs: dict[str, Pixels]
+) -> None:
+    put(tmp_path / "in", photographs, *[f"{number:02d}.png" for number in range(24)])
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "in", tmp_path / "out", progress=Stop())
+    journal = tmp_path / "out" / ".activation.journal"
+    first, *steps = journal.read_text().splitlines(keepends=True)
+    begun = json.loads(first)
+    as_release_0_1_left(begun["identity"])
+    journal.write_text(json.dumps(begun) + "\n" + "".join(steps))
+    with pytest.raises(InputError, match=r"out: holds results with noise=None, this comm"):
+        run(tmp_path / "in", tmp_path / "out")
+
+
+def test_a_picture_gets_the_same_file_whatever_lies_beside_it(
+    tmp_path: Path, photographs: dict[str, Pixels]
+) -> None:
+    put(tmp_path / "in", photographs, "a.png", "b.png", "c.png")
+    run(tmp_path / "in", tmp_path / "out")
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "in" / "c.png").rename(tmp_path / "alone" / "x.png")
+    run(tmp_path / "alone", tmp_path / "released")
+    found = (tmp_path / "released" / "x.png").read_bytes()
+    assert found == (tmp_path / "out" / "c.png").read_bytes()
 
 
 def test_what_was_activated_before_an_unreadable_file_is_kept(

@@ -141,7 +141,8 @@ def activate(
     named = [one.name for one in read] if names is None else names
     hashes = [_hash(one) for one in read]
     pictures = [one.picture for one in read]
-    done = _activated(pictures, range(len(pictures)), activation, on_step)
+    sources = [int(sha256, 16) for sha256 in hashes]
+    done = _activated(pictures, range(len(pictures)), sources, activation, on_step)
     return ActivationResult(
         tuple(
             replace(
@@ -211,12 +212,13 @@ def activate_pictures(
     if len(numbers) != len(images):
         raise InputError(f"numbers: expected {len(images)}, one per image, found {len(numbers)}")
     pictures = [_as_picture(image) for image in images]
-    return ActivationResult(tuple(_activated(pictures, numbers, activation, on_step)))
+    return ActivationResult(tuple(_activated(pictures, numbers, numbers, activation, on_step)))
 
 
 def _activated(
     pictures: Sequence[Picture],
     numbers: Sequence[int],
+    sources: Sequence[int],
     activation: "Activation",
     on_step: Callable[[Step], None] | None,
 ) -> Iterator[ActivatedImage]:
@@ -227,15 +229,14 @@ def _activated(
             with lock:
                 on_step(step)
 
-    groups = (
-        Group([picture for picture, _ in group], [number for _, number in group], report)
-        for group in grouped(
-            zip(pictures, numbers, strict=True),
-            lambda one: one[0].area,
-            activation.extractor.device,
-        )
-    )
-    return chain.from_iterable(images for images, _ in activation.run(groups))
+    numbered = zip(pictures, numbers, sources, strict=True)
+
+    def groups() -> Iterator[Group]:
+        for group in grouped(numbered, lambda one: one[0].area, activation.extractor.device):
+            grouped_pictures, grouped_numbers, grouped_sources = zip(*group, strict=True)
+            yield Group(grouped_pictures, grouped_numbers, report, grouped_sources)
+
+    return chain.from_iterable(images for images, _ in activation.run(groups()))
 
 
 def _as_picture(image: torch.Tensor | Picture) -> Picture:
@@ -305,13 +306,15 @@ class Group:
 
     Attributes:
         pictures: No more than :func:`grouped` puts together.
-        numbers: A number for each, which seeds its noise together with the activation's seed.
+        numbers: A number for each, which its steps have.
         on_step: Called for each image before each of its steps.
+        sources: A number for each, which seeds its noise together with the activation's seed.
     """
 
     pictures: Sequence[Picture]
     numbers: Sequence[int]
     on_step: Callable[[Step], None]
+    sources: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -381,7 +384,7 @@ class Activation:
         done: dict[int, tuple[ReleasedFile, int]] = {}
         for rows in self._optimised_together(originals):
             numbers = [group.numbers[row] for row in rows]
-            generators = [image_generator(self.seed, number) for number in numbers]
+            generators = [image_generator(self.seed, group.sources[row]) for row in rows]
             render = Renderer(
                 [originals[row] for row in rows],
                 generators,

@@ -23,10 +23,13 @@ from activeindex.extractors.features import OnUnreadable
 from activeindex.images.folder import OTHER_IMAGES, check_outside, fingerprint, list_images
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.runtime.fields import as_json
-from activeindex.runtime.files import check_kept, check_written
+from activeindex.runtime.files import check_kept, check_written, read_json
 from activeindex.runtime.journal import Journal, is_begun
 from activeindex.runtime.pool import Engine, LocalEngine
 from activeindex.runtime.progress import Progress, Silent
+
+_NOISE = "seeded by the SHA-256 of each original, since release 0.2"
+"""What a run that was begun before is told apart by; it seeded noise by the number of the image."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,8 @@ def activate_folder(
         quantiser: The quantiser of the index that will be searched, or those of several.
         settings: What to optimise and how.
         release: The format of the files, and the budget that each of them keeps.
-        seed: Seeds the noise that the distortions start from.
+        seed: Seeds the noise that the distortions start from, together with the SHA-256 of each
+            file, so that a picture gets the same file whatever lies beside it.
         force: Whether to activate images that were activated for another index before.
         workers: Who computes; this process alone by default.
         unreadable: Whether to refuse or to skip files that cannot be decoded.
@@ -111,7 +115,11 @@ def activate_folder(
         "release": asdict(release),
         "seed": seed,
         "unreadable": unreadable,
+        "noise": _NOISE,
     }
+    finished = output_dir / "activation.json"
+    if finished.is_file() and "noise" not in read_json(finished):
+        del identity["noise"]  # Finished by release 0.1: its files are as good.
     own = is_begun(output_dir, "activation") or is_of_activation(output_dir / FEATURES_FILE)
     if is_begun(output_dir, "fts") and not own:
         raise InputError(

@@ -81,7 +81,8 @@ class ReleaseJob:
         activation: How images are activated; None for a passive arm.
         release: The format of the files.
         output_dir: Where they go; absolute, as workers may have been started in another folder.
-        as_published: Whether to do as the published program: grey images may get colours.
+        as_published: Whether to do as the published program: noise is seeded by the image's number
+            rather than by the hash of its file, and grey images may get colours.
         keep_pixels: Whether the results have the released pixels.
     """
 
@@ -106,7 +107,8 @@ class ReleaseJob:
             for group in groups:
                 begun.append(group)
                 numbers = [item.number for item in group.items]
-                yield Group(group.pictures, numbers, group.steps.append)
+                sources = numbers if self.as_published else [int(h, 16) for h in group.hashes]
+                yield Group(group.pictures, numbers, group.steps.append, sources)
 
         for images, seconds in self.activation.run(requests()):
             yield from self._released(begun.popleft(), images, seconds)
