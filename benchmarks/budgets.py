@@ -19,7 +19,7 @@ import numpy as np
 
 from activeindex.activation.folder import activate_folder
 from activeindex.activation.records import read_records
-from activeindex.activation.settings import PAPER, Budget, ReleaseSettings
+from activeindex.activation.settings import PAPER, Budget, Preset, ReleaseSettings
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.feature_files import read_features
 from activeindex.images.decoding import read_pixels
@@ -52,7 +52,7 @@ def row(
 ) -> str:
     release = ReleaseSettings(form, budget)
     with tempfile.TemporaryDirectory() as out:
-        done = activate_folder(folder, Path(out), extractor, quantiser, PAPER, release=release)
+        done = activate_folder(folder, out, quantiser, extractor, preset=Preset(PAPER, release))
         records = list(read_records(done.records))
         files = [Path(out) / record["output"] for record in records]
         quality = [

@@ -59,10 +59,9 @@ def main() -> None:
                 activate_folder(
                     images,
                     output,
-                    extractor,
                     quantiser,
-                    chosen.settings,
-                    release=chosen.release,
+                    extractor,
+                    preset=chosen,
                     workers=workers,
                 )
 

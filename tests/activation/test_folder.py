@@ -15,7 +15,7 @@ from PIL import ExifTags, Image, ImageCms
 from activeindex.activation.activate import activate_pictures
 from activeindex.activation.folder import FolderActivation, activate_folder
 from activeindex.activation.records import RECORDS_FILE, check_released
-from activeindex.activation.settings import PAPER, Budget, ReleaseSettings
+from activeindex.activation.settings import AS_PNG, PAPER, Budget, Preset, ReleaseSettings
 from activeindex.errors import InputError, UnreadableImageError
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.feature_files import read_features
@@ -32,6 +32,7 @@ from tests.extractors.linear import LinearExtractor, linear_features, linear_qua
 
 ROOT = Path(__file__).parents[2]
 FEW = PAPER.replace(iterations=2)
+ASKED = Preset(FEW, AS_PNG)
 
 
 def put(folder: Path, photographs: dict[str, Pixels], *names: str) -> None:
@@ -50,9 +51,9 @@ def sha256(path: Path) -> str:
 
 
 def run(data_dir: Path, output_dir: Path, **options: Any) -> FolderActivation:
-    return activate_folder(
-        data_dir, output_dir, LinearExtractor(), linear_quantiser(), FEW, **options
-    )
+    preset = Preset(FEW, options.pop("release", AS_PNG))
+    quantiser, extractor = linear_quantiser(), LinearExtractor()
+    return activate_folder(data_dir, output_dir, quantiser, extractor, preset=preset, **options)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -75,7 +76,7 @@ def test_every_image_is_released_as_png_under_its_name(
 ) -> None:
     put(tmp_path / "in", photographs, "b.jpg", "a/c.png", "a/d.JPG")
     extractor = copy.deepcopy(small_sscd).to("cpu")  # A GPU does not add up twice alike.
-    done = activate_folder(tmp_path / "in", tmp_path / "out", extractor, quantiser, FEW)
+    done = activate_folder(tmp_path / "in", tmp_path / "out", quantiser, extractor, preset=ASKED)
     assert done.count == 3
     assert done.skipped == ()
     assert done.warnings == ()
@@ -327,7 +328,9 @@ def test_other_settings_are_refused_by_name(
     with pytest.raises(InputError, match=message):
         run(tmp_path / "in", tmp_path / "out", **options)
     with pytest.raises(InputError, match=r"holds results with iterations=2, this .* iterations=10"):
-        activate_folder(tmp_path / "in", tmp_path / "out", LinearExtractor(), linear_quantiser())
+        activate_folder(
+            tmp_path / "in", tmp_path / "out", linear_quantiser(), LinearExtractor(), preset="paper"
+        )
 
 
 def test_added_images_are_not_mixed_into_an_old_run(
@@ -398,9 +401,9 @@ def test_what_was_activated_for_one_index_is_refused_for_another(
     put(tmp_path / "in", photographs, "a.png")
     extractor, first, second = LinearExtractor(), identified("first"), identified("second")
     once, twice = tmp_path / "once", tmp_path / "twice"
-    activate_folder(tmp_path / "in", once, extractor, first, FEW)
+    activate_folder(tmp_path / "in", once, first, extractor, preset=ASKED)
     with pytest.raises(InputError) as caught:
-        activate_folder(once, twice, extractor, second, FEW)
+        activate_folder(once, twice, second, extractor, preset=ASKED)
     assert str(caught.value) == (
         f"{once / RECORDS_FILE}: a.png was activated for the quantiser {first.identity}, expected "
         f"{second.identity}; --force goes on nevertheless"
@@ -409,7 +412,7 @@ def test_what_was_activated_for_one_index_is_refused_for_another(
     with pytest.raises(InputError, match=r"through the extractor linear .* 32 px, .* at 48 px; "):
         check_released(once, first, LinearExtractor(input_size=48))
     check_released(once, first, extractor)
-    activate_folder(once, twice, extractor, second, FEW, force=True)
+    activate_folder(once, twice, second, extractor, preset=ASKED, force=True)
     assert [record["quantiser"]["name"] for record in records(twice)] == ["second"]
 
 
@@ -418,7 +421,7 @@ def test_what_was_activated_for_two_indexes_is_taken_for_either(
 ) -> None:
     put(tmp_path / "in", photographs, "a.png")
     extractor, first, second = LinearExtractor(), identified("first"), identified("second")
-    activate_folder(tmp_path / "in", tmp_path / "both", extractor, [first, second], FEW)
+    activate_folder(tmp_path / "in", tmp_path / "both", [first, second], extractor, preset=ASKED)
     record = records(tmp_path / "both")[0]
     assert (record["quantiser"]["name"], record["also"][0]["quantiser"]["name"]) == (
         "first",
@@ -434,7 +437,9 @@ def test_another_extractor_is_refused_where_the_quantiser_is_not_known(
     tmp_path: Path, photographs: dict[str, Pixels]
 ) -> None:
     put(tmp_path / "in", photographs, "a.png")
-    activate_folder(tmp_path / "in", tmp_path / "out", LinearExtractor(), linear_quantiser(), FEW)
+    activate_folder(
+        tmp_path / "in", tmp_path / "out", linear_quantiser(), LinearExtractor(), preset=ASKED
+    )
     check_released(tmp_path / "out", linear_quantiser(), LinearExtractor())
     with pytest.raises(InputError, match=r"through the extractor linear .* 32 px, .* at 48 px; "):
         check_released(tmp_path / "out", linear_quantiser(), LinearExtractor(input_size=48))

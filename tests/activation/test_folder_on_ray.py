@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from activeindex.activation.folder import activate_folder
-from activeindex.activation.settings import PAPER
+from activeindex.activation.settings import AS_PNG, PAPER, Preset
 from activeindex.extractors.base import Extractor
 from activeindex.images.levels import Pixels
 from activeindex.indexing.quantiser import Quantiser
@@ -14,7 +14,7 @@ from activeindex.runtime.ray_workers import RayWorkers
 from tests.cli.collection import contents
 from tests.runtime.ray_cluster import Cluster, Killer, one_thread
 
-FEW = PAPER.replace(iterations=2)
+FEW = Preset(PAPER.replace(iterations=2), AS_PNG)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def expected(
 ) -> dict[str, bytes]:
     out = tmp_path_factory.mktemp("released")
     with one_thread():
-        activate_folder(pieces, out, small_sscd, quantiser, FEW, seed=3)
+        activate_folder(pieces, out, quantiser, small_sscd, preset=FEW, seed=3)
     return contents(out)
 
 
@@ -53,9 +53,9 @@ def test_with_a_worker_killed_midway_images_and_records_are_those_of_this_proces
     activate_folder(
         pieces,
         tmp_path,
-        small_sscd,
         quantiser,
-        FEW,
+        small_sscd,
+        preset=FEW,
         seed=3,
         workers=ray_two,
         progress=killer,

@@ -72,7 +72,7 @@ def activate(
     index: IndexLike | Sequence[IndexLike] | None = None,
     extractor: ExtractorLike = None,
     *,
-    preset: str = "thorough",
+    preset: str | Preset = "thorough",
     format: FormatName = "png",
     quality: int | None = None,
     psnr: float | None = None,
@@ -93,7 +93,7 @@ def activate(
             for all of them.
         extractor: The extractor of the features that the index was trained on, its name or file; by
             default the one that this package ships.
-        preset: ``thorough``, ``deep``, ``fast`` or ``paper``.
+        preset: ``thorough``, ``deep``, ``fast`` or ``paper``, or one of your own.
         format: ``png``, ``jpeg`` or ``webp``.
         quality: Of ``jpeg`` and ``webp``, 1 to 100.
         psnr: Smallest PSNR in dB that every file keeps. Without a bound, the preset's holds.
@@ -120,21 +120,18 @@ def activate(
         >>> len(result), result[0].psnr >= 40.0, result[0].image.size
         (2, True, (64, 48))
     """
-    chosen, form = _preset(preset), FileFormat(format, quality)
-    release = chosen.released_as(form, Budget(psnr, ssim, linf))
-    known = [field.name for field in fields(ActivationSettings)]
-    for name in settings:
-        if name not in known:
-            near = get_close_matches(name, known, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise InputError(
-                f"activate: expected a field of ActivationSettings, found {name}{hint}"
-            )
-    if index is None:
-        raise InputError("index: expected a trained index, its file or its folder, found None")
-    loaded = resolve_extractor(extractor)
-    quantisers = resolve_quantisers(index, loaded)
-    activation = Activation(loaded, quantisers, chosen.settings.replace(**settings), release, seed)
+    activation = Activation.of(
+        index,
+        extractor,
+        preset,
+        seed,
+        format=format,
+        quality=quality,
+        psnr=psnr,
+        ssim=ssim,
+        linf=linf,
+        **settings,
+    )
     read = as_pictures(images)
     if names is not None and len(names) != len(read):
         raise InputError(f"names: expected {len(read)}, one per image, found {len(names)}")
@@ -153,12 +150,6 @@ def activate(
             for number, (image, name, sha256) in enumerate(zip(done, named, hashes, strict=True))
         )
     )
-
-
-def _preset(name: str) -> Preset:
-    if name not in PRESETS:
-        raise InputError(f"preset: expected one of {', '.join(PRESETS)}, found {name!r}")
-    return PRESETS[name]
 
 
 def _hash(image: NamedPicture) -> str:
@@ -334,6 +325,43 @@ class Activation:
     settings: ActivationSettings
     release: ReleaseSettings
     seed: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        index: IndexLike | Sequence[IndexLike] | None,
+        extractor: ExtractorLike,
+        preset: str | Preset,
+        seed: int,
+        *,
+        format: FormatName = "png",
+        quality: int | None = None,
+        psnr: float | None = None,
+        ssim: float | None = None,
+        linf: int | None = None,
+        **settings: Any,
+    ) -> "Activation":
+        """The activation that a user asks for; see :func:`activate`."""
+        if isinstance(preset, str):
+            if preset not in PRESETS:
+                raise InputError(f"preset: expected one of {', '.join(PRESETS)}, found {preset!r}")
+            preset = PRESETS[preset]
+        known = [field.name for field in fields(ActivationSettings)]
+        for name in settings:
+            if name not in known:
+                near = get_close_matches(name, known, 1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise InputError(
+                    f"activate: expected fields of ActivationSettings, found {name!r}{hint}"
+                )
+        budget, release = Budget(psnr, ssim, linf), preset.release
+        if budget or (format, quality) != ("png", None):
+            release = preset.released_as(FileFormat(format, quality), budget)
+        if index is None:
+            raise InputError("index: expected a trained index, its file or its folder, found None")
+        loaded = resolve_extractor(extractor)
+        quantisers = resolve_quantisers(index, loaded)
+        return cls(loaded, quantisers, preset.settings.replace(**settings), release, seed)
 
     def run(self, groups: Iterable[Group]) -> Iterator[tuple[list[ActivatedImage], float]]:
         """Yields the activated images of each group, in order, and the seconds that they took.

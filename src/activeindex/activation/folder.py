@@ -1,17 +1,18 @@
 """Activation of a folder of images, resumable."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from activeindex.activation.activate import Activation, as_tuple, together_on
+from activeindex.activation.activate import Activation, together_on
 from activeindex.activation.job import Item, LiveFigures, Released, ReleaseJob
 from activeindex.activation.records import RECORDS_FILE, check_released, read_records
 from activeindex.activation.results import FEATURES_FILE, output_names
-from activeindex.activation.settings import AS_PNG, PAPER, ActivationSettings, ReleaseSettings
+from activeindex.activation.settings import Preset
 from activeindex.errors import InputError
-from activeindex.extractors.base import Extractor
+from activeindex.extractors.coerce import ExtractorLike
 from activeindex.extractors.feature_files import (
     NAMES_FILE,
     ROWS_FILE,
@@ -21,7 +22,7 @@ from activeindex.extractors.feature_files import (
 )
 from activeindex.extractors.features import OnUnreadable
 from activeindex.images.folder import OTHER_IMAGES, check_outside, fingerprint, list_images
-from activeindex.indexing.quantiser import Quantiser
+from activeindex.indexing.coerce import IndexLike
 from activeindex.runtime.fields import as_json
 from activeindex.runtime.files import check_kept, check_written, read_json
 from activeindex.runtime.journal import Journal, is_begun
@@ -57,18 +58,18 @@ class FolderActivation:
 
 
 def activate_folder(
-    data_dir: Path,
-    output_dir: Path,
-    extractor: Extractor,
-    quantiser: Quantiser | Sequence[Quantiser],
-    settings: ActivationSettings = PAPER,
+    data_dir: str | os.PathLike[str],
+    output_dir: str | os.PathLike[str],
+    index: IndexLike | Sequence[IndexLike],
+    extractor: ExtractorLike = None,
     *,
-    release: ReleaseSettings = AS_PNG,
+    preset: str | Preset = "thorough",
     seed: int = 0,
     force: bool = False,
     workers: Engine | None = None,
     unreadable: OnUnreadable = "refuse",
     progress: Progress | None = None,
+    **options: Any,
 ) -> FolderActivation:
     """Activates every image below a folder and writes it under the same relative name.
 
@@ -81,16 +82,19 @@ def activate_folder(
         output_dir: Gets the images, ``activation.jsonl``, one record per image, and as
             :func:`~activeindex.extractors.extract_folder` would write them ``fts.pt``,
             ``filenames.txt`` and ``fts.json``: the features whose codes are to be stored.
-        extractor: The extractor that the index was built with.
-        quantiser: The quantiser of the index that will be searched, or those of several.
-        settings: What to optimise and how.
-        release: The format of the files, and the budget that each of them keeps.
+        index: The index that will be searched, or several, as of
+            :func:`~activeindex.activation.activate.activate`.
+        extractor: The extractor of the features that the index was trained on.
+        preset: ``thorough``, ``deep``, ``fast`` or ``paper``, or one of your own.
         seed: Seeds the noise that the distortions start from, together with the SHA-256 of each
             file, so that a picture gets the same file whatever lies beside it.
         force: Whether to activate images that were activated for another index before.
         workers: Who computes; this process alone by default.
         unreadable: Whether to refuse or to skip files that cannot be decoded.
         progress: Told of every image.
+        options: ``format``, ``quality``, ``psnr``, ``ssim``, ``linf`` and fields of
+            :class:`~activeindex.activation.settings.ActivationSettings`, as of
+            :func:`~activeindex.activation.activate.activate`.
 
     Raises:
         InputError: If the folder is missing or without images, the output folder is the same or
@@ -98,20 +102,22 @@ def activate_folder(
             or the images were activated for another index or through another extractor.
         UnreadableImageError: If a file cannot be decoded and ``unreadable`` is ``"refuse"``.
     """
+    data_dir, output_dir = Path(data_dir), Path(output_dir)
     check_outside(output_dir, data_dir)
-    quantisers = as_tuple(quantiser)
+    activation = Activation.of(index, extractor, preset, seed, **options)
+    loaded, quantisers, release = activation.extractor, activation.quantisers, activation.release
     if not force:
         for each in quantisers:
-            check_released(data_dir, each, extractor)
+            check_released(data_dir, each, loaded)
     progress, workers = progress or Silent(), workers or LocalEngine()
     paths = list_images(data_dir)
     suffix = release.format.suffix
     outputs = output_names([path.relative_to(data_dir) for path in paths], suffix)
     identity = {
-        "extractor": extractor.identity.as_json(),
+        "extractor": loaded.identity.as_json(),
         "quantiser": [each.identity and each.identity.as_json() for each in quantisers],
         "images": fingerprint(data_dir, paths),
-        "settings": as_json(settings),
+        "settings": as_json(activation.settings),
         "release": asdict(release),
         "seed": seed,
         "unreadable": unreadable,
@@ -146,9 +152,8 @@ def activate_folder(
             Item(number, path, path.relative_to(data_dir).as_posix(), output.as_posix())
             for number, (path, output) in enumerate(zip(paths, outputs, strict=True))
         ][done:]
-        activation = Activation(extractor, quantisers, settings, release, seed)
         results = workers.run(ReleaseJob(activation, release, output_dir.absolute()), items)
-        size = together_on(extractor.device)  # A killed run loses no more than what goes together.
+        size = together_on(loaded.device)  # A killed run loses no more than what goes together.
         for first in range(0, len(items), size):
             batch = items[first : first + size]
             skipped: list[str] = []
@@ -178,9 +183,10 @@ def activate_folder(
         }
         if note["count"]:
             features = output_dir / FEATURES_FILE
-            shape = (note["count"], extractor.dimension)
+            shape = (note["count"], loaded.dimension)
             write_features(features, journal.growing(ROWS_FILE), shape)
-            write_note(features, extractor.identity, shape, settings.descriptor_views)
+            views = activation.settings.descriptor_views
+            write_note(features, loaded.identity, shape, views)
         journal.finish(note, drop=(ROWS_FILE,))
         return _result(output_dir, note, before)
 

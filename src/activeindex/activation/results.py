@@ -65,15 +65,15 @@ class ActivatedImage:
         record: The line about it in ``activation.jsonl``; empty where only the core was used.
     """
 
-    data: bytes
-    pixels: Pixels
+    data: bytes = field(repr=False)
+    pixels: Pixels = field(repr=False)
     quality: Quality
     budget_met: bool
     passes: int
-    aims: tuple[IndexOutcome, ...]
-    feature: npt.NDArray[np.float32]
+    aims: tuple[IndexOutcome, ...] = field(repr=False)
+    feature: npt.NDArray[np.float32] = field(repr=False)
     name: str | None = None
-    record: Mapping[str, Any] = field(default_factory=dict)
+    record: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def image(self) -> Image.Image:

@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> None:
     for path in args.index:
         check_there(path, "index", "a trained index, folder or file")
     from activeindex.activation.folder import activate_folder
+    from activeindex.activation.settings import Preset
     from activeindex.experiment.summary import Distortion
     from activeindex.images.folder import list_images
     from activeindex.indexing.artefact import TrainedIndex
@@ -73,10 +74,9 @@ def run(args: argparse.Namespace) -> None:
         done = activate_folder(
             args.folder,
             args.out,
-            extractor,
             quantisers,
-            settings,
-            release=release,
+            extractor,
+            preset=Preset(settings, release),
             seed=args.seed,
             force=args.force,
             workers=workers,
