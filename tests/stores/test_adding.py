@@ -13,7 +13,7 @@ from activeindex.extractors.feature_files import read_features
 from activeindex.indexing.artefact import TrainedIndex
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.training import train_faiss
-from activeindex.stores.ingest import Part, read_activations, read_names
+from activeindex.stores.ingest import Added, NewImage, read_activations, read_names
 from activeindex.stores.store import Store
 from tests.indexing.trained import Array, features
 from tests.indexing.trained import trained as index_of
@@ -84,9 +84,8 @@ def test_an_image_whose_code_is_not_the_one_it_was_activated_for_is_told(
 
 def moved(values: Array, noted: npt.NDArray[np.uint8], quantiser: Quantiser) -> list[str]:
     """Names, which are numbers, of features whose codes differ from those ``(n, code_size)``."""
-    activations = {str(n): {"code": code.tobytes().hex()} for n, code in enumerate(noted)}
-    part = Part(list(activations), range(len(values)), activations)
-    return part.added(quantiser.encode(values), quantiser).moved
+    part = [NewImage(n, str(n), {"code": code.tobytes().hex()}) for n, code in enumerate(noted)]
+    return Added.of(part, quantiser.encode(values), quantiser).moved
 
 
 @pytest.mark.parametrize("factory", ["IVF16,Flat", "Flat"])

@@ -1,16 +1,16 @@
 """Ingestion: the images that a user hands to a store, on their way into it.
 
 :func:`read_images` makes :class:`NewImages` of anything that ``Store.add`` takes. They are split
-into parts (:class:`Part`), which are coded (:func:`code_parts`) in this process or on a cluster and
+into parts (:data:`Part`), which are coded (:func:`code_parts`) in this process or on a cluster and
 committed by the store one at a time.
 """
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from activeindex.activation.records import (
     recorded_outcomes,
     was_changed,
 )
+from activeindex.activation.results import ActivationResult
 from activeindex.errors import InputError, ShapeError
 from activeindex.extractors.coerce import ImageFeatures
 from activeindex.extractors.feature_files import (
@@ -32,7 +33,7 @@ from activeindex.extractors.feature_files import (
     is_of_activation,
     read_features,
 )
-from activeindex.identity import ExtractorIdentity, same
+from activeindex.identity import same
 from activeindex.indexing.quantiser import Features, Quantiser
 from activeindex.runtime.files import check_file, check_there, file_hash, read_lines
 from activeindex.runtime.reporting import counted, listed
@@ -56,9 +57,8 @@ class NewImages:
         names: Their names.
         features: ``(n, d)`` float32, of the originals; may be mapped from a file.
         activations: Activation records, by name.
-        extractor: The extractor of the features; None where it is not known.
-        descriptor_views: Views that were averaged with each image; None likewise.
-        file: The feature file, whose values have been checked; None for features in memory.
+        source: The feature file, whose values have been checked, or what ``extract`` returned;
+            None for an array.
 
     Raises:
         ShapeError: If there are not as many features as names.
@@ -72,14 +72,12 @@ class NewImages:
     names: Sequence[str]
     features: Features
     activations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    extractor: ExtractorIdentity | None = None
-    descriptor_views: int | None = None
-    file: Path | None = None
+    source: FeatureFile | ImageFeatures | None = None
 
     def __post_init__(self) -> None:
         if self.features.ndim != 2 or len(self.features) != len(self.names):
             raise ShapeError("features", (len(self.names), "d"), self.features.shape)
-        if self.file is None:
+        if not isinstance(self.source, FeatureFile):
             if not np.isfinite(self.features).all():
                 raise InputError("features: expected finite values, found NaN or infinity")
             check_once(self.names)
@@ -87,95 +85,35 @@ class NewImages:
     def __len__(self) -> int:
         return len(self.names)
 
-    def parts(self) -> Iterator["Part"]:
-        """Yield the images in parts of at most :data:`ROWS`."""
-        for start in range(0, len(self), ROWS):
-            rows = range(start, min(start + ROWS, len(self)))
-            yield Part.of(self.names[start : rows.stop], rows, self.activations)
+    def parts(self) -> list["Part"]:
+        """Split the images into parts of at most :data:`ROWS`."""
+        images = [
+            NewImage(row, name, self.activations.get(name)) for row, name in enumerate(self.names)
+        ]
+        return [images[start : start + ROWS] for start in range(0, len(images), ROWS)]
 
 
-@dataclass(frozen=True)
-class Part:
-    """Some rows of :class:`NewImages`; small enough to be sent to a worker.
+class NewImage(NamedTuple):
+    """An image of :class:`NewImages`; small enough to be sent to a worker.
 
     Attributes:
-        names: Their names.
-        rows: The row of each.
-        activations: Activation records, by name, of these images only.
+        row: Its row in the features.
+        name: Its name.
+        record: Its activation record; None without one.
     """
 
-    names: Sequence[str]
-    rows: Sequence[int]
-    activations: Mapping[str, Mapping[str, Any]]
+    row: int
+    name: str
+    record: Mapping[str, Any] | None
 
-    @classmethod
-    def of(
-        cls, names: Sequence[str], rows: Sequence[int], activations: Mapping[str, Mapping[str, Any]]
-    ) -> "Part":
-        """Make a part without the records of other images."""
-        here = {name: activations[name] for name in names if name in activations}
-        return cls(names, rows, here)
 
-    def __len__(self) -> int:
-        return len(self.names)
+Part: TypeAlias = Sequence[NewImage]
+"""Images that are added together, all or none."""
 
-    def without(self, names: Mapping[str, int]) -> "Part":
-        """The images whose name is not one of ``names``."""
-        places = [place for place, name in enumerate(self.names) if name not in names]
-        if len(places) == len(self):
-            return self
-        left = [self.names[place] for place in places]
-        return self.of(left, [self.rows[place] for place in places], self.activations)
-
-    def changed_since(self, generation: "Generation", there: Mapping[str, int]) -> list[str]:
-        """Names that a generation has for another file, or with another code, than recorded here.
-
-        Args:
-            generation: The generation.
-            there: The ids of the names that it has.
-        """
-        ids = sorted(there[name] for name in self.activations if name in there)
-        found = []
-        for record in generation.get(np.array(ids, np.int64)):
-            new = self.activations[record.name]
-            code = np.frombuffer(record.code, np.uint8)
-            hashes = {record.sha256, new.get("sha256")} - {None}
-            if len(hashes) > 1 or not same_code(code, new.get("code"), generation.quantiser):
-                found.append(record.name)
-        return found
-
-    def columns(self, data_dir: Path | None = None) -> dict[str, list[Any]]:
-        """Name, hash, measures and record of each image, as a store keeps them.
-
-        Args:
-            data_dir: Folder of the originals, to hash those without an activation record.
-
-        Raises:
-            InputError: If an original is missing.
-        """
-        records = [self.activations.get(name) for name in self.names]
-        hashes = [None if record is None else record.get("sha256") for record in records]
-        if data_dir is not None:
-            hashes = [
-                file_hash(check_file(data_dir / name, "data_dir")) if record is None else value
-                for name, record, value in zip(self.names, records, hashes, strict=True)
-            ]
-        return {
-            "name": list(self.names),
-            "sha256": [None if value is None else str(value) for value in hashes],
-            **{name: [measure(record, name) for record in records] for name in MEASURES},
-            "activation": [None if record is None else record_json(record) for record in records],
-        }
-
-    def added(self, codes: npt.NDArray[np.uint8], quantiser: Quantiser) -> "Added":
-        """The result of adding these images with codes ``(n, code_size)``."""
-        moved = [
-            name
-            for name, code in zip(self.names, codes, strict=True)
-            if name in self.activations
-            and not same_code(code, self.activations[name].get("code"), quantiser)
-        ]
-        return Added(len(self), sum(map(was_changed, self.activations.values())), moved)
+Addable: TypeAlias = (
+    PathLike | ActivationResult | FeatureFile | ImageFeatures | NewImages | npt.ArrayLike
+)
+"""Images that a user can add; see :meth:`Store.add`."""
 
 
 @dataclass
@@ -198,6 +136,17 @@ class Added:
     there: int = 0
     others: list[str] = field(default_factory=list)
     ids: list[int] = field(default_factory=list, repr=False)
+
+    @classmethod
+    def of(cls, part: Part, codes: npt.NDArray[np.uint8], quantiser: Quantiser) -> "Added":
+        """The result of adding a part with codes ``(n, code_size)``."""
+        activated, moved = 0, []
+        for image, code in zip(part, codes, strict=True):
+            if image.record is not None:
+                activated += was_changed(image.record)
+                if not same_code(code, image.record.get("code"), quantiser):
+                    moved.append(image.name)
+        return cls(len(part), activated, moved)
 
     def __str__(self) -> str:
         text = f"{counted(self.count, 'image')} added, {self.activated} of them activated"
@@ -222,7 +171,7 @@ class CodedPart:
 
     Attributes:
         ids: ``(n,)``.
-        columns: See :meth:`Part.columns`.
+        columns: See :func:`columns_of`.
         features: ``(n, d)``.
         codes: ``(n, code_size)``.
     """
@@ -241,22 +190,68 @@ def code_parts(
 ) -> Iterator[tuple[Added, CodedPart]]:
     """Yield the result of each part, and the part itself; see :meth:`Generation.write`."""
     for first, part in parts:
-        rows: Any = part.rows
-        # A slice is not copied.
-        rows = slice(rows.start, rows.stop) if isinstance(rows, range) else list(rows)
+        rows: Any = [image.row for image in part]
+        if rows[-1] - rows[0] < len(rows):  # A slice is not copied.
+            rows = slice(rows[0], rows[-1] + 1)
         values = features[rows].astype(np.float32, copy=False)
         codes = quantiser.encode(values)
         ids = np.arange(first, first + len(part), dtype=np.int64)
-        coded = CodedPart(ids, part.columns(data_dir), values, codes)
-        yield part.added(codes, quantiser), coded
+        coded = CodedPart(ids, columns_of(part, data_dir), values, codes)
+        yield Added.of(part, codes, quantiser), coded
+
+
+def columns_of(part: Part, data_dir: Path | None = None) -> dict[str, list[Any]]:
+    """Name, hash, measures and record of each image, as a store keeps them.
+
+    Args:
+        part: The images.
+        data_dir: Folder of the originals, to hash those without an activation record.
+
+    Raises:
+        InputError: If an original is missing.
+    """
+    records = [image.record for image in part]
+    return {
+        "name": [image.name for image in part],
+        "sha256": [_hash_of(image, data_dir) for image in part],
+        **{name: [measure(record, name) for record in records] for name in MEASURES},
+        "activation": [None if record is None else record_json(record) for record in records],
+    }
+
+
+def _hash_of(image: NewImage, data_dir: Path | None) -> str | None:
+    if image.record is not None:
+        return image.record.get("sha256")
+    if data_dir is not None:
+        return file_hash(check_file(data_dir / image.name, "data_dir"))
+    return None
+
+
+def changed_since(part: Part, generation: "Generation", there: Mapping[str, int]) -> list[str]:
+    """Names that a generation has for another file, or with another code, than recorded in a part.
+
+    Args:
+        part: The images.
+        generation: The generation.
+        there: Ids of the names that it has.
+    """
+    new = {image.name: image.record for image in part if image.record and image.name in there}
+    found = []
+    for old in generation.get(np.array(sorted(map(there.__getitem__, new)), np.int64)):
+        record = new[old.name]
+        hashes = {old.sha256, record.get("sha256")} - {None}
+        code = np.frombuffer(old.code, np.uint8)
+        if len(hashes) > 1 or not same_code(code, record.get("code"), generation.quantiser):
+            found.append(old.name)
+    return found
 
 
 def read_images(
     store: "Store",
     generation: "Generation",
-    images: Any,
+    images: Addable,
     names: Sequence[str] | PathLike | None,
-    activations: Mapping[str, Mapping[str, Any]] | PathLike | None,
+    activation: Mapping[str, Mapping[str, Any]] | PathLike | None,
     force: bool,
 ) -> NewImages:
     """Make :class:`NewImages` of anything that :meth:`Store.add` takes; see there."""
@@ -264,67 +259,67 @@ def read_images(
         return images
     if isinstance(images, str | os.PathLike):
         path = Path(images)
-        file, names_file = _feature_file(path)
-        if activations is None and path.is_dir():
-            activations = _records_file(path, file)
-        images = read_features(file, "FTS", store.dimension)
+        file, names_file, records = _files_of(path)
         names = names_file if names is None else names
-    if names is None and isinstance(images, ImageFeatures) and None not in images.names:
+        activation = records if activation is None else activation
+        if activation is None and path.is_dir() and is_of_activation(file):
+            raise InputError(
+                f"FTS {path}: expected {RECORDS_FILE} beside the features of activated images, "
+                f"found none; {file} alone is taken without them, or with --activation"
+            )
+        images = read_features(file, "FTS", store.dimension)
+    elif isinstance(images, ActivationResult):
+        names = [image.name or f"{place:05d}{image.suffix}" for place, image in enumerate(images)]
+        named = ({**one.record, "name": name} for name, one in zip(names, images, strict=True))
+        activation = _checked_records(Path("images"), named, store, generation, force)
+        images = _features_of(images)
+    if names is None and isinstance(images, ImageFeatures) and images.names and all(images.names):
         names = [str(name) for name in images.names]
     if names is None:
         raise InputError("names: expected a name for each feature, found none")
-    described = isinstance(images, FeatureFile | ImageFeatures)
-    values = images.values if described else np.asarray(images, np.float32)
+    source = images
+    if not isinstance(source, FeatureFile | ImageFeatures):
+        source = ImageFeatures(np.asarray(source, np.float32))
     if isinstance(names, str | os.PathLike):
-        names = read_names(Path(names), len(values))
-    if isinstance(activations, str | os.PathLike):
-        activations = read_activations(Path(activations), store, generation, force=force)
-    new = NewImages(
-        names,
-        values,
-        activations or {},
-        images.extractor if described else None,
-        images.descriptor_views if described else None,
-        images.path if isinstance(images, FeatureFile) else None,
-    )
-    if not force:
-        store.check_extractor(new.extractor)
-        _check_views(new)
+        names = read_names(Path(names), len(source.values))
+    if isinstance(activation, str | os.PathLike):
+        activation = read_activations(Path(activation), store, generation, force=force)
+    new = NewImages(names, source.values, activation or {}, source)
+    if source.extractor is not None and not force:
+        store.check_extractor(source.extractor)
+        _check_views(new, source)
     return new
 
 
-def _feature_file(path: Path) -> tuple[Path, Path]:
-    """The feature file in a folder, or the file itself, and the file with the names of its rows.
+def _features_of(result: ActivationResult) -> ImageFeatures:
+    if not len(result):
+        raise InputError("images: expected one or more, found none")
+    values = np.stack([image.feature for image in result])
+    record = result[0].record
+    extractor = recorded_extractor(Path("images"), record)
+    views = record.get("settings", {}).get("descriptor_views", 0)
+    return ImageFeatures(values, (), extractor, views)
+
+
+def _files_of(path: Path) -> tuple[Path, Path, Path | None]:
+    """The feature file in a folder, or the file itself, its names and its activation records.
+
+    Records beside a single file are not taken: they may be of other images.
 
     Raises:
         InputError: If there is nothing, or a folder without features.
     """
     check_there(path, "FTS", "features, or the folder of activated images")
     if not path.is_dir():
-        return path, path.with_name(NAMES_FILE)
+        return path, path.with_name(NAMES_FILE), None
     for suffix in SUFFIXES:
         if (file := path / f"fts{suffix}").is_file():
-            return file, path / NAMES_FILE
+            records = path / RECORDS_FILE
+            return file, path / NAMES_FILE, records if records.is_file() else None
     raise InputError(
         f"FTS {path}: expected a folder that activate or extract_fts has finished, with fts.pt, "
         "found none"
     )
-
-
-def _records_file(folder: Path, features: Path) -> Path | None:
-    """The activation records in a folder; those beside a single file may be of other images.
-
-    Raises:
-        InputError: If there are none though the features are of activated images.
-    """
-    if (folder / RECORDS_FILE).is_file():
-        return folder / RECORDS_FILE
-    if is_of_activation(features):
-        raise InputError(
-            f"FTS {folder}: expected {RECORDS_FILE} beside the features of activated images, found "
-            f"none; {features} alone is taken without them, or with --activation"
-        )
-    return None
 
 
 def read_names(path: Path, count: int) -> list[str]:
@@ -344,7 +339,7 @@ def read_names(path: Path, count: int) -> list[str]:
 
 def read_activations(
     path: Path, store: "Store", generation: "Generation", *, force: bool = False
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Mapping[str, Any]]:
     """Read the records of an ``activation.jsonl``, by the names of the originals.
 
     Args:
@@ -357,8 +352,19 @@ def read_activations(
         InputError: If images were activated for another quantiser than the generation's, or
             through another extractor than the store's.
     """
-    records = {}
-    for record in read_records(check_file(path, "activation")):
+    records = read_records(check_file(path, "activation"))
+    return _checked_records(path, records, store, generation, force)
+
+
+def _checked_records(
+    path: Path,
+    records: Iterable[Mapping[str, Any]],
+    store: "Store",
+    generation: "Generation",
+    force: bool,
+) -> dict[str, Mapping[str, Any]]:
+    checked = {}
+    for record in records:
         name = str(record.get("name"))
         outcomes = recorded_outcomes(path, record)
         here = [each.reached for each in outcomes if same(each.quantiser, generation.identity)]
@@ -371,8 +377,8 @@ def read_activations(
                 )
             store.check_extractor(recorded_extractor(path, record))
         # Of several quantisers, the code and distances for this one.
-        records[name] = {**record, **here[0]} if here else record
-    return records
+        checked[name] = {**record, **here[0]} if here else record
+    return checked
 
 
 def check_once(names: Sequence[str]) -> None:
@@ -386,19 +392,17 @@ def check_once(names: Sequence[str]) -> None:
         raise InputError(f"names: expected each once, found {twice!r} twice")
 
 
-def _check_views(new: NewImages) -> None:
+def _check_views(new: NewImages, source: FeatureFile | ImageFeatures) -> None:
     """Refuse features of other views than images were activated for: they have other codes."""
-    if new.descriptor_views is None:
-        return
+    where = f"FTS {source.path}" if isinstance(source, FeatureFile) else "features"
     for name in new.names:
         record = new.activations.get(name)
         views = 0 if record is None else record.get("settings", {}).get("descriptor_views", 0)
-        if views != new.descriptor_views:
+        if views != source.descriptor_views:
             why = f"since {name} has no record of activation"
             if record is not None:
                 why = f"which {name} was activated for"
             raise InputError(
-                f"FTS {new.file}: expected features of extract_fts --descriptor_views {views}, "
-                f"{why}, found --descriptor_views {new.descriptor_views}; --force goes on "
-                "nevertheless"
+                f"{where}: expected features of extract_fts --descriptor_views {views}, {why}, "
+                f"found --descriptor_views {source.descriptor_views}; --force goes on nevertheless"
             )

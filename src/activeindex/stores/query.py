@@ -34,7 +34,7 @@ class Match(NamedTuple):
 
 @dataclass(frozen=True)
 class QueryResult:
-    """What a store has for one query; ``str()`` is a table.
+    """Nearest stored images of one query; ``str()`` is a table.
 
     Attributes:
         query: The image file; ``image N`` for the N-th image, from 0, where it is no file.
@@ -87,7 +87,7 @@ class QueryResults(list[QueryResult]):
         return [result.as_json() for result in self]
 
     def to_pandas(self) -> "pd.DataFrame":
-        """Return a table with a row for each match: query, rank, distance, id, name and so on.
+        """Return a table with a row for each match: rank, distance, id, name, …, query.
 
         Raises:
             MissingExtraError: If pandas is not installed.
@@ -96,14 +96,8 @@ class QueryResults(list[QueryResult]):
             import pandas as pd
         except ModuleNotFoundError:
             raise MissingExtraError("pandas", "pandas", "to_pandas") from None
-        rows = [
-            {"query": result.query, **match, "quantiser": str(matched.record.quantiser)}
-            for result in self
-            for match, matched in zip(
-                result.as_json().get("neighbours", ()), result.matches, strict=True
-            )
-        ]
-        return pd.DataFrame(rows)
+        found = [result for result in self.as_json() if "neighbours" in result]
+        return pd.json_normalize(found, "neighbours", "query")
 
 
 def query_files(given: Sequence[Path]) -> list[Path]:

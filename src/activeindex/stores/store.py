@@ -5,7 +5,6 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
@@ -17,7 +16,6 @@ from activeindex.errors import InputError, ShapeError
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.cards import CARDS
 from activeindex.extractors.coerce import ExtractorLike, ImageFeatures, extract, resolve_extractor
-from activeindex.extractors.feature_files import FeatureFile
 from activeindex.extractors.named import load_extractor
 from activeindex.identity import ExtractorIdentity, check_extractors, same
 from activeindex.images.coerce import Images
@@ -30,34 +28,28 @@ from activeindex.runtime.pool import Engine
 from activeindex.runtime.reporting import SILENT, Reporter
 from activeindex.stores.address import STORE_FILE, Address
 from activeindex.stores.generation import Generation, Ids, ordered
-from activeindex.stores.ingest import Added, NewImages, Part, PathLike, check_once, read_images
+from activeindex.stores.ingest import (
+    Addable,
+    Added,
+    NewImages,
+    Part,
+    PathLike,
+    changed_since,
+    check_once,
+    read_images,
+)
 from activeindex.stores.query import QueryResult, QueryResults, answers
 from activeindex.stores.records import Record
 
 _FORMAT = 1
+_KEYS = {"format", "engine", "extractor", "generations", "next_id"}
+"""Keys of ``store.json``: ``extractor`` of all features, null if the quantiser does not name it;
+``generations``, their folders, oldest first; ``next_id``, of the next image."""
+
 _QUANTISER = "quantiser.faiss"
 
 TrainedLike: TypeAlias = TrainedIndex | PathLike
 """A trained index, or its folder or file."""
-
-
-@dataclass(frozen=True)
-class StoreNote:
-    """Content of ``store.json``.
-
-    Attributes:
-        format: Format of the folder.
-        engine: ``faiss`` or ``lance``.
-        extractor: The extractor of all features; None if the quantiser does not name it.
-        generations: Folders of the generations, oldest first.
-        next_id: Id of the next image.
-    """
-
-    format: int
-    engine: str
-    extractor: ExtractorIdentity | None
-    generations: tuple[str, ...]
-    next_id: int
 
 
 class Store(contextlib.AbstractContextManager["Store"]):
@@ -96,7 +88,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
         self._engine = engine
         self._path = self._address.path
         self._note = self._read_note()
-        self.extractor = self._note.extractor
+        self.extractor = ExtractorIdentity.from_json(self._note["extractor"])
         self._generations: list[Generation] = []
         self._held, self._refreshing = contextlib.ExitStack(), threading.Lock()
         try:
@@ -132,8 +124,14 @@ class Store(contextlib.AbstractContextManager["Store"]):
             name = _write_quantiser(where.path, 1, trained)
             # The generation is complete before the store names it.
             where.generation_class(where.path / name, trained).close()
-            note = StoreNote(_FORMAT, where.engine, trained.extractor, (name,), 0)
-            write_json(where.path / STORE_FILE, asdict(note))
+            note = {
+                "format": _FORMAT,
+                "engine": where.engine,
+                "extractor": trained.extractor and trained.extractor.as_json(),
+                "generations": [name],
+                "next_id": 0,
+            }
+            write_json(where.path / STORE_FILE, note)
         return cls(str(where))
 
     def renew(self, index: TrainedLike) -> None:
@@ -164,7 +162,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
             name = _write_quantiser(self._path, len(self._generations) + 1, trained)
             # Readers open it as soon as it is named.
             self._generations.append(self._open(name))
-            self._write_note(generations=(*self._note.generations, name))
+            self._write_note(generations=[*self._note["generations"], name])
 
     @property
     def generations(self) -> tuple[Generation, ...]:
@@ -208,7 +206,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
 
     def add(
         self,
-        images: PathLike | FeatureFile | ImageFeatures | NewImages | npt.ArrayLike,
+        images: Addable,
         names: Sequence[str] | PathLike | None = None,
         *,
         activation: Mapping[str, Mapping[str, Any]] | PathLike | None = None,
@@ -223,11 +221,11 @@ class Store(contextlib.AbstractContextManager["Store"]):
         the same arguments, it goes on where it was.
 
         Args:
-            images: The folder that ``activate`` or ``extract_fts`` wrote, or a feature file; or
-                features ``(n, d)`` of the *originals*: an array, or what ``extract`` or
-                ``read_features`` returns.
+            images: What ``activate`` returned; the folder that it or ``extract_fts`` wrote, or a
+                feature file; or features ``(n, d)`` of the *originals*: an array, or what
+                ``extract`` or ``read_features`` returned.
             names: Names of the images, or a file with one per line; by default those that lie
-                beside the features, or that ``extract`` returned.
+                beside the features, or that ``activate`` or ``extract`` returned.
             activation: Activation records by name, or their file ``activation.jsonl``; by default
                 those in the folder.
             index: The index that the images were, or will be, activated for, where that is not the
@@ -271,18 +269,19 @@ class Store(contextlib.AbstractContextManager["Store"]):
         self, new: NewImages, generation: Generation
     ) -> tuple[Added, list[tuple[int, Part, int]]]:
         """First id, images that are not there yet, and size before, of each part of new images."""
-        added, ids, first = Added(), dict[str, int](), self._note.next_id
-        parts = []
+        added, ids, first = Added(), dict[str, int](), int(self._note["next_id"])
+        parts: list[tuple[int, Part, int]] = []
         for part in new.parts():
-            check_once(part.names)
-            there = generation.named(part.names)
-            added.others += part.changed_since(generation, there)
+            names = [image.name for image in part]
+            check_once(names)
+            there = generation.named(names)
+            added.others += changed_since(part, generation, there)
             ids.update(there)
-            left = part.without(ids)
-            ids.update(zip(left.names, range(first, first + len(left)), strict=True))
-            added.there += len(part) - len(left)
+            left = [image for image in part if image.name not in ids]
+            ids.update((image.name, first + place) for place, image in enumerate(left))
             parts.append((first, left, len(part)))
             first += len(left)
+        added.there = len(new) - first + self._note["next_id"]
         added.ids = [ids[name] for name in new.names]
         return added, parts
 
@@ -458,31 +457,27 @@ class Store(contextlib.AbstractContextManager["Store"]):
         """Open generations that another process has begun; returns all."""
         with self._refreshing:
             self._note = self._read_note()
-            for name in self._note.generations[len(self._generations) :]:
+            for name in self._note["generations"][len(self._generations) :]:
                 self._generations.append(self._open(name))
             return self._generations
 
-    def _read_note(self) -> StoreNote:
+    def _read_note(self) -> dict[str, Any]:
         path = self._path / STORE_FILE
         if not path.is_file():
             raise InputError(f"{self._address}: expected a store, found no {STORE_FILE} there")
-        value = read_json(path)
-        try:
-            extractor = ExtractorIdentity.from_json(value["extractor"])
-            generations = tuple(value["generations"])
-            note = StoreNote(**{**value, "extractor": extractor, "generations": generations})
-        except (KeyError, TypeError):
-            raise InputError(f"{path}: expected the note of a store") from None
-        if (note.format, note.engine) != (_FORMAT, self._address.engine):
+        note = read_json(path)
+        if note.keys() != _KEYS:
+            raise InputError(f"{path}: expected the note of a store")
+        if (note["format"], note["engine"]) != (_FORMAT, self._address.engine):
             raise InputError(
                 f"{self._address}: expected a store of format {_FORMAT} and engine "
-                f"{self._address.engine}, found format {note.format}, engine {note.engine}"
+                f"{self._address.engine}, found format {note['format']}, engine {note['engine']}"
             )
         return note
 
     def _write_note(self, **changes: Any) -> None:
-        self._note = replace(self._note, **changes)
-        write_json(self._path / STORE_FILE, asdict(self._note))
+        self._note |= changes
+        write_json(self._path / STORE_FILE, self._note)
 
 
 def _as_trained(index: TrainedLike) -> TrainedIndex:

@@ -26,8 +26,10 @@ class CodeIndex:
         self._index = faiss.deserialize_index(faiss.serialize_index(trained.index))
         self._codec: Any = unwrapped(self._index)[1]
         self._lists = isinstance(self._codec, faiss.IndexIVF)
+        self._transforms: list[Any] = []
         outer = self._index
         while isinstance(outer, faiss.IndexPreTransform):
+            self._transforms.append(outer)
             outer = faiss.downcast_index(outer.index)
         codes = isinstance(self._codec, faiss.IndexIVF | faiss.IndexFlatCodes)
         if type(outer) is not type(self._codec) or not codes:
@@ -39,7 +41,7 @@ class CodeIndex:
 
     @property
     def count(self) -> int:
-        """How many codes there are."""
+        """Number of codes."""
         return len(self._ids)
 
     @property
@@ -53,10 +55,8 @@ class CodeIndex:
             return
         rows = np.arange(len(self._ids), len(self._ids) + len(ids))
         self._codec.add_sa_codes(np.ascontiguousarray(codes), *([rows] if self._lists else []))
-        outer: Any = self._index
-        while isinstance(outer, faiss.IndexPreTransform):
-            outer.ntotal = len(rows) + int(rows[0])
-            outer = faiss.downcast_index(outer.index)
+        for transform in self._transforms:
+            transform.ntotal = len(rows) + int(rows[0])
         self._ids = np.concatenate([self._ids, ids])
 
     def search(
@@ -89,10 +89,8 @@ class CodeIndex:
             rows = np.searchsorted(self._ids, allowed)
             parameters.sel = selector = faiss.IDSelectorBatch(rows)
             parameters.referenced_objects = [selector]
-        outer: Any = self._index
-        while isinstance(outer, faiss.IndexPreTransform) and parameters is not None:
+        for _ in self._transforms if parameters is not None else ():
             parameters = _parameters("SearchParametersPreTransform", index_params=parameters)
-            outer = faiss.downcast_index(outer.index)
         distances, rows = self._index.search(
             np.ascontiguousarray(features, dtype=np.float32), k, params=parameters
         )

@@ -3,21 +3,22 @@
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
-from functools import update_wrapper
+from functools import wraps
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from activeindex.errors import ActiveIndexError, InputError
+from activeindex.extractors.feature_files import FeatureFile
 from activeindex.indexing.artefact import TrainedIndex
 from activeindex.indexing.quantiser import Features
 from activeindex.indexing.search import Neighbours
 from activeindex.runtime.pool import Engine, LocalEngine
 from activeindex.runtime.reporting import Progress
 from activeindex.stores.generation import Generation, Ids
-from activeindex.stores.ingest import Added, CodedPart, NewImages, Part
+from activeindex.stores.ingest import Added, CodedPart, NewImages, Part, columns_of
 from activeindex.stores.lance.jobs import (
     COLUMN,
     INDEX,
@@ -38,15 +39,14 @@ that was made by an engine."""
 _VALUES = 1 << 14
 """Values in one filter."""
 
-_Given = ParamSpec("_Given")
-_Result = TypeVar("_Result")
-_Reading = Callable[Concatenate["LanceGeneration", _Given], _Result]
+_Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
-def _up_to_date(method: _Reading[_Given, _Result]) -> _Reading[_Given, _Result]:
+def _up_to_date(method: _Method) -> _Method:
     """Read the newest version; once more if another process compacts that away meanwhile."""
 
-    def read(self: "LanceGeneration", /, *given: _Given.args, **named: _Given.kwargs) -> _Result:
+    @wraps(method)
+    def read(self: "LanceGeneration", *given: Any, **named: Any) -> Any:
         self.refresh()
         try:
             return method(self, *given, **named)
@@ -55,8 +55,7 @@ def _up_to_date(method: _Reading[_Given, _Result]) -> _Reading[_Given, _Result]:
                 raise
         return method(self, *given, **named)
 
-    update_wrapper(read, method)
-    return read
+    return cast(_Method, read)
 
 
 class LanceGeneration(Generation):
@@ -76,13 +75,9 @@ class LanceGeneration(Generation):
         if (folder / _FOLDER).exists():
             self._data = self._lance.dataset(self._uri)
         else:
-            code_size, dimension = self.quantiser.code_size, self.quantiser.dimension
-            empty = CodedPart(
-                np.empty(0, np.int64),
-                Part([], [], {}).columns(),
-                np.empty((0, dimension), np.float32),
-                np.empty((0, code_size), np.uint8),
-            )
+            features = np.empty((0, self.quantiser.dimension), np.float32)
+            codes = np.empty((0, self.quantiser.code_size), np.uint8)
+            empty = CodedPart(np.empty(0, np.int64), columns_of([]), features, codes)
             self._data = self._lance.write_dataset(record_table(empty), self._uri)
 
     @staticmethod
@@ -99,13 +94,13 @@ class LanceGeneration(Generation):
         engine: Engine | None = None,
     ) -> Iterator[tuple[Added, CodedPart | list[Any]]]:
         """Code images; an engine writes the fragments of those of a feature file, too."""
-        if engine is None or images.file is None:
+        if engine is None or not isinstance(images.source, FeatureFile):
             yield from super().write(images, parts, data_dir)
             return
         check_lance_ray()
         job = FragmentJob(
             self._shared,
-            images.file.absolute(),
+            images.source.path.absolute(),
             data_dir and data_dir.absolute(),
             images.features.shape,
             self.quantiser,
