@@ -21,12 +21,12 @@ from activeindex.stores.ingest import Added
 from activeindex.stores.lance.jobs import SegmentJob
 from activeindex.stores.store import Store
 from tests.stores.conftest import batch, queries
-from tests.stores.lance_jobs import (
+from tests.stores.lance.failing_jobs import (
     DyingFragmentJob,
     DyingSegmentJob,
     ForgetfulJob,
 )
-from tests.stores.test_lance import centroids_in
+from tests.stores.lance.test_generation import centroids_in
 
 lance = pytest.importorskip("lance", reason="needs activeindex[lance]")
 pytest.importorskip("lance_ray", reason="needs activeindex[lance-ray]")
