@@ -1,7 +1,7 @@
 """Compare two runs over the same images: paired differences per edit, with a test.
 
-Give two output folders of `activeindex main` (or of the released program). Every query of the one
-is held against the same query of the other.
+Give two output folders of `activeindex main` or `activeindex evaluate` (or of the paper's released
+program). Every query of the one is compared with the same query of the other.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from activeindex.cli.runs import named_runs
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the command's options."""
     parser.add_argument("first", type=Path, metavar="A", help="output folder, or NAME=FOLDER")
-    parser.add_argument("second", type=Path, metavar="B", help="the run that is held against it")
+    parser.add_argument("second", type=Path, metavar="B", help="the run that is compared with it")
     options.add_debug(parser)
 
 

@@ -23,8 +23,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Runs the command."""
-    from activeindex.cli.table import tables_of
     from activeindex.demo.run import run_demo
+    from activeindex.experiment.summary import tables_of
 
     reporter = options.chosen_reporter(args)
     extractor = extractor_options.chosen(args, reporter)

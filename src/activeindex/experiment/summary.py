@@ -1,6 +1,6 @@
 """Summary of a run: its tables, and the distortion of its images."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -14,8 +14,10 @@ from activeindex.activation.records import (
     was_only_encoded,
 )
 from activeindex.errors import InputError
-from activeindex.evaluation.tables import DetectionSummary, RecallTable
+from activeindex.evaluation.rendering import detection_comparison, plain_text, recall_text
+from activeindex.evaluation.tables import MEASURES, DetectionSummary, Measure, RecallTable
 from activeindex.experiment.folder import DETECTION_FILE, RETRIEVAL_FILE, RunFolder
+from activeindex.runtime.reporting import counted
 
 _FIGURES = ("image", "psnr", "ssim", "linf", "distance_before", "distance_after")
 
@@ -127,3 +129,23 @@ class RunSummary:
             Distortion.read(records) if records.exists() else None,
             run.notes,
         )
+
+
+def tables_of(runs: Mapping[str, RunSummary], measures: Sequence[Measure] = MEASURES) -> str:
+    """The tables of some runs as text, at most 100 columns wide.
+
+    Args:
+        runs: Name and summary of each run.
+        measures: The measures shown of several runs; of a single one, all four are shown.
+    """
+    parts = []
+    if recall := {name: run.recall for name, run in runs.items() if run.recall}:
+        parts.append(recall_text(recall, measures))
+    if detection := {name: run.detection for name, run in runs.items() if run.detection}:
+        parts.append(plain_text(detection_comparison(detection)))
+    for name, run in runs.items():
+        if run.distortion:
+            left = counted(run.distortion.unchanged, "image") + " unchanged"
+            more = f"; {left}" if run.distortion.unchanged else ""
+            parts.append(f"{name}:\n  {run.distortion}{more}\n")
+    return "\n".join(parts)
