@@ -121,7 +121,7 @@ class _Reader:
         self._check_output(signature["output_specs"])
         batch = self._check_size(graph["tensor_values"][images], size)
         graph["nodes"] = [
-            {**node, "metadata": {}} for node in graph["nodes"] if self._keeps(node, weights)
+            {**node, "metadata": {}} for node in graph["nodes"] if self._check_call(node, weights)
         ]
         plain = {
             "graph_module": {
@@ -226,7 +226,7 @@ class _Reader:
             )
         return batch
 
-    def _keeps(self, node: Mapping[str, Any], weights: set[str]) -> bool:
+    def _check_call(self, node: Mapping[str, Any], weights: set[str]) -> bool:
         """Check one call; return False if it only checks sizes and can be left out."""
         target = str(node["target"])
         name = target.removeprefix("torch.ops.")
@@ -265,7 +265,9 @@ class _Reader:
         return value
 
     def _name(self, text: str, field: str) -> str:
-        if field == "as_string":  # A constant; :meth:`_keeps` has checked which parameter gets it.
+        if (
+            field == "as_string"
+        ):  # A constant; :meth:`_check_call` has checked which parameter gets it.
             return text
         if field in ("as_float", "as_floats"):  # Infinity and NaN are texts there.
             float(text)
