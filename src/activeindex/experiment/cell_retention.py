@@ -12,9 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from activeindex.activation.objective import choose_targets
-from activeindex.indexing.quantiser import Quantiser
+from activeindex.indexing.quantiser import Features, Quantiser
 
-Features = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
 
 

@@ -33,7 +33,7 @@ from activeindex.evaluation.query_records import PLACES_FILE, PLACES_HEADER, Que
 from activeindex.evaluation.rendering import recall_text
 from activeindex.evaluation.retrieval import RetrievalResult
 from activeindex.evaluation.tables import RecallTable
-from activeindex.experiment.cell_retention import Features, Originals
+from activeindex.experiment.cell_retention import Originals
 from activeindex.experiment.folder import RETRIEVAL_FILE, RUN_FILE
 from activeindex.experiment.pairs import Pair, Source, folder_of, pair_pictures
 from activeindex.experiment.queries import Query, QueryJob, QueryTask, Stages
@@ -56,7 +56,7 @@ from activeindex.images.quality import Quality, measure_quality
 from activeindex.images.resizing import to_square
 from activeindex.indexing.artefact import Manifest, TrainedIndex
 from activeindex.indexing.coerce import IndexLike, as_quantiser
-from activeindex.indexing.quantiser import Quantiser
+from activeindex.indexing.quantiser import Features, Quantiser
 from activeindex.indexing.search import add, set_nprobe, set_search_parameters
 from activeindex.runtime.files import write_json, write_text
 from activeindex.runtime.pool import Engine, LocalEngine
@@ -192,7 +192,7 @@ class EvaluationResult:
     def _records(self) -> list[dict[str, Any]]:
         """A record per released picture, for the distortion in tables and reports.
 
-        None where nothing was changed, which is a passive run, and where the released pictures
+        Empty if nothing was changed, which is a passive run, and if the released pictures
         themselves were not searched for (the edit ``none``) or have other sizes.
         """
         after = {
@@ -451,7 +451,7 @@ def _pixels(source: Source) -> Pixels:
 
 
 def _square(source: Source, size: int) -> Features | ActiveIndexError:
-    """Runs in a worker, which returns a user's error as a value."""
+    """Read a picture in a worker, which returns a user's error as a value."""
     try:
         return to_square(Image.fromarray(_pixels(source)), size).numpy()
     except ActiveIndexError as error:
@@ -459,7 +459,7 @@ def _square(source: Source, size: int) -> Features | ActiveIndexError:
 
 
 def _read(pair: Pair) -> tuple[Pixels, Quality | None] | ActiveIndexError:
-    """Runs in a worker likewise."""
+    """Read and compare two pictures in a worker likewise."""
     try:
         original, released = _pixels(pair.original), _pixels(pair.released)
     except ActiveIndexError as error:

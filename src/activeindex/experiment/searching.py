@@ -1,4 +1,4 @@
-"""From queries to the neighbours that the index returns, and each query's position in it."""
+"""Search for queries: the neighbours that the index returns, and each query's position."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -7,6 +7,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from activeindex.evaluation.statistics import Values
 from activeindex.report.charts.scales import range_of
 from activeindex.report.charts.svg import (
     Frame,
@@ -19,7 +20,6 @@ from activeindex.report.charts.svg import (
     path_of,
 )
 
-Values = NDArray[np.float64]
 _MOST_POINTS = 400
 """Points drawn of a line: more than a chart has pixels only make the file larger."""
 
