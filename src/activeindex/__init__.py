@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from activeindex.extractors.feature_files import read_features
     from activeindex.extractors.named import load_extractor
     from activeindex.images.formats import FileFormat
-    from activeindex.indexing.artefact import TrainedIndex
-    from activeindex.indexing.coerce import as_quantiser, train_index
+    from activeindex.indexing.artefact import TrainedIndex, train_index
+    from activeindex.indexing.coerce import as_quantiser
     from activeindex.stores.store import Store
 
 __version__ = "0.1.0"
@@ -92,7 +92,7 @@ _MODULES = {
     "extract": "extractors.coerce",
     "load_extractor": "extractors.named",
     "read_features": "extractors.feature_files",
-    "train_index": "indexing.coerce",
+    "train_index": "indexing.artefact",
 }
 """Module of each public name; ``module:NAME`` where the name differs there."""
 

@@ -3,7 +3,6 @@ import json
 import platform
 import re
 import shutil
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 
 import activeindex
 from activeindex.errors import InputError
+from activeindex.extractors.coerce import ImageFeatures
 from activeindex.identity import ExtractorIdentity
 from activeindex.indexing.artefact import (
     TrainedIndex,
@@ -27,26 +27,18 @@ SSCD = ExtractorIdentity("sscd_disc_mixup", "86386042eb85" + 52 * "0", 288)
 DINO = ExtractorIdentity("dino_vits", "ba9876543210" + 52 * "0", 224)
 
 
-@dataclass(frozen=True)
-class Training:
+def training(
+    values: Array | None = None, extractor: ExtractorIdentity | None = SSCD
+) -> ImageFeatures:
     """Training features of a known origin."""
-
-    values: Array
-    extractor: ExtractorIdentity | None = SSCD
-
-    def hash(self) -> str:
-        return hashlib.sha256(self.values.tobytes()).hexdigest()
-
-
-def training(dimension: int = 64, **changes: Any) -> Training:
-    return replace(Training(features(800, dimension)), **changes)
+    return ImageFeatures(features(800) if values is None else values, extractor=extractor)
 
 
 def load(
     folder: Path,
     factory: str = "IVF16,PQ8x8np",
     metric: Metric = "L2",
-    made_of: Training | None = None,
+    made_of: ImageFeatures | None = None,
     **options: Any,
 ) -> TrainedIndex:
     path = index_path(folder, factory, metric)
@@ -127,7 +119,7 @@ def test_the_manifest_says_what_the_index_was_made_of(tmp_path: Path) -> None:
 def test_another_dimension_is_refused(tmp_path: Path) -> None:
     load(tmp_path)
     with pytest.raises(InputError, match=r"index: expected .* dimension 512, found dimension 64; "):
-        load(tmp_path, made_of=training(512))
+        load(tmp_path, made_of=training(features(800, 512)))
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -222,7 +214,7 @@ def test_force_is_not_offered_where_dimensions_do_not_fit(tmp_path: Path) -> Non
 def test_other_training_features_are_refused(tmp_path: Path) -> None:
     load(tmp_path)
     with pytest.raises(InputError, match=r"trained with training_sha256 \w+, found \w+; give"):
-        load(tmp_path, made_of=Training(features(800, seed=5)))
+        load(tmp_path, made_of=training(features(800, seed=5)))
 
 
 def test_an_index_of_another_program_has_no_manifest_and_is_taken(tmp_path: Path) -> None:
@@ -285,5 +277,5 @@ def test_a_folder_with_something_missing_is_refused(
 
 def test_nothing_is_left_where_training_fails(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="at least 256 training features"):
-        load_or_train(tmp_path / "out", Training(features(60)), "PQ8x8np", "L2")
+        load_or_train(tmp_path / "out", training(features(60)), "PQ8x8np", "L2")
     assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,7 @@
 """Indexes of any origin are trained, recognised and refused alike."""
 
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -11,12 +12,13 @@ from activeindex.errors import InputError, NoTargetError, ShapeError
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.coerce import FeaturesLike, ImageFeatures
 from activeindex.identity import ExtractorIdentity
+from activeindex.indexing.artefact import train_index
 from activeindex.indexing.coerce import (
     IndexLike,
     as_quantiser,
     resolve_quantisers,
-    train_index,
 )
+from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.training import train_faiss
 from tests.indexing.trained import copy_of, features, trained
 
@@ -88,6 +90,41 @@ def test_an_index_in_memory_is_recognised_whatever_it_holds() -> None:
     other = as_quantiser(trained("OPQ8_32,IVF16,PQ8x8np")).identity
     assert other is not None
     assert other.sha256 != identity.sha256
+
+
+@pytest.mark.parametrize(
+    ("theirs", "codes"),
+    [
+        ("IDMap,PQ8x8np", "PQ8x8np"),
+        ("IDMap2,OPQ8_32,IVF16,PQ8x8np", "OPQ8_32,IVF16,PQ8x8np"),
+        ("IVF16,PQ8x8np,RFlat", "IVF16,PQ8x8np"),
+    ],
+)
+def test_an_index_of_another_program_has_the_codes_of_what_it_wraps(
+    tmp_path: Path, theirs: str, codes: str
+) -> None:
+    index = train_faiss(features(800), theirs, "L2")
+    stored, queries = features(50, seed=3), features(20, seed=1)
+    if theirs.startswith("IDMap"):
+        index.add_with_ids(stored, np.arange(50) + 1000)
+    else:
+        index.add(stored)
+    faiss.write_index(index, str(tmp_path / "theirs"))
+    expected = Quantiser(trained(codes)).reconstruct(queries)
+    for given in (index, tmp_path / "theirs"):
+        np.testing.assert_array_equal(as_quantiser(given).reconstruct(queries), expected)
+
+
+def test_inverted_lists_may_be_on_the_disk(tmp_path: Path) -> None:
+    index: Any = copy_of(trained("IVF16,PQ8x8np"))  # The stubs do not know its lists.
+    lists = faiss.OnDiskInvertedLists(index.nlist, index.code_size, str(tmp_path / "lists"))
+    index.replace_invlists(lists)
+    index.add(features(50, seed=3))
+    faiss.write_index(index, str(tmp_path / "theirs.index"))
+    queries = features(20, seed=1)
+    expected = Quantiser(trained("IVF16,PQ8x8np")).encode(queries)
+    for given in (index, tmp_path / "theirs.index"):
+        np.testing.assert_array_equal(as_quantiser(given).encode(queries), expected)
 
 
 def test_several_indexes_are_several_quantisers(small_sscd: Extractor) -> None:

@@ -1,11 +1,11 @@
 """A small quantiser and images, and a store of each engine."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from activeindex.extractors.coerce import ImageFeatures
 from activeindex.identity import ExtractorIdentity
 from activeindex.indexing.artefact import TrainedIndex, load_or_train
 from activeindex.stores.ingest import NewImages
@@ -16,27 +16,21 @@ EXTRACTOR = ExtractorIdentity("sscd", "0123456789ab" + 52 * "0", 288)
 ENGINES = ("faiss:", "lance://")
 
 
-@dataclass(frozen=True)
-class Training:
+def training(values: Array, extractor: ExtractorIdentity | None = EXTRACTOR) -> ImageFeatures:
     """Features as ``load_or_train`` takes them."""
-
-    values: Array
-    extractor: ExtractorIdentity | None = EXTRACTOR
-
-    def hash(self) -> str:
-        return str(float(self.values.sum()))
+    return ImageFeatures(values, extractor=extractor)
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainedIndex:
     folder = tmp_path_factory.mktemp("quantiser") / "first"
-    return load_or_train(folder, Training(features(800, 64)), "IVF16,PQ8x8np", "L2")
+    return load_or_train(folder, training(features(800, 64)), "IVF16,PQ8x8np", "L2")
 
 
 @pytest.fixture(scope="session")
 def renewed(tmp_path_factory: pytest.TempPathFactory) -> TrainedIndex:
     folder = tmp_path_factory.mktemp("quantiser") / "second"
-    return load_or_train(folder, Training(features(800, 64, seed=7)), "IVF8,PQ8x8np", "L2")
+    return load_or_train(folder, training(features(800, 64, seed=7)), "IVF8,PQ8x8np", "L2")
 
 
 def batch(count: int, seed: int = 0, prefix: str = "image") -> NewImages:

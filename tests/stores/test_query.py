@@ -13,7 +13,7 @@ from activeindex.activation.activate import activate
 from activeindex.errors import InputError, UnreadableImageError
 from activeindex.extractors.coerce import extract
 from activeindex.extractors.feature_files import NAMES_FILE
-from activeindex.indexing.coerce import train_index
+from activeindex.indexing.artefact import train_index
 from activeindex.stores.store import Store
 
 NAMES = ["a.png", "b.png", "c.png"]

@@ -14,7 +14,7 @@ from activeindex.runtime.locking import only_run
 from activeindex.stores.ingest import NewImages
 from activeindex.stores.store import Store
 from tests.indexing.trained import copy_of, features
-from tests.stores.conftest import EXTRACTOR, Training, batch, queries
+from tests.stores.conftest import EXTRACTOR, batch, queries, training
 
 DINO = ExtractorIdentity("dino", "ba9876543210" + 52 * "0", 224)
 
@@ -216,8 +216,8 @@ def test_a_quantiser_for_other_features_begins_no_generation(
     make: Make, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("others")
-    narrow = load_or_train(folder / "a", Training(features(800, 32)), "IVF4,PQ8x8np", "L2")
-    other = load_or_train(folder / "b", Training(features(800, 64), DINO), "IVF4,PQ8x8np", "L2")
+    narrow = load_or_train(folder / "a", training(features(800, 32)), "IVF4,PQ8x8np", "L2")
+    other = load_or_train(folder / "b", training(features(800, 64), DINO), "IVF4,PQ8x8np", "L2")
     with make() as store:
         with pytest.raises(InputError, match=r"expected a quantiser of dimension 64 .* 32"):
             store.renew(narrow)

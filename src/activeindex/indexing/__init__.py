@@ -1,6 +1,6 @@
-"""Indexing: features to codes, and the reconstruction that an index makes of them.
+"""Indexing: from features to codes, and to the reconstructions that an index makes of them.
 
-The third room on the path of an image. An index is a FAISS index; what this room adds is training
-with a cache that is checked on reuse, and :class:`Quantiser`, which tells what an index would
-store for a feature without adding anything to it.
+The third room on the path of an image. Indexes are those of FAISS. This room trains them, keeps
+them with a manifest that is checked on reuse, and gives their codes and reconstructions without
+adding anything to them (:class:`~activeindex.indexing.quantiser.Quantiser`).
 """

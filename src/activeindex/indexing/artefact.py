@@ -11,14 +11,15 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self, TypeAlias
 
 import faiss
 import numpy as np
-import numpy.typing as npt
 
 from activeindex import __version__
 from activeindex.errors import InputError
+from activeindex.extractors.coerce import FeaturesLike, ImageFeatures, as_features
+from activeindex.extractors.feature_files import FeatureFile
 from activeindex.identity import ExtractorIdentity, QuantiserIdentity, check_extractors, same
 from activeindex.indexing.nap import check_wanted
 from activeindex.indexing.quantiser import Quantiser
@@ -44,20 +45,7 @@ _CLASSES_IN_FILES = {
 }
 """FAISS builds some kinds as one class and reads them from a file as another."""
 
-
-class TrainingFeatures(Protocol):
-    """Features that an index is trained on, and their origin."""
-
-    @property
-    def values(self) -> npt.NDArray[np.float32]:
-        """``(n, d)``."""
-
-    @property
-    def extractor(self) -> ExtractorIdentity | None:
-        """Their extractor, if it is known."""
-
-    def hash(self) -> str:
-        """SHA-256 of the values."""
+TrainingFeatures: TypeAlias = FeatureFile | ImageFeatures
 
 
 @dataclass(frozen=True)
@@ -265,42 +253,56 @@ class TrainedIndex:
                 )
 
 
-def train(
-    features: TrainingFeatures,
-    factory: str,
+def train_index(
+    features: FeaturesLike,
+    factory: str = "IVF64,PQ8x8",
     metric: Metric = "L2",
-    edited: Sequence[TrainingFeatures] = (),
+    edited: Sequence[FeaturesLike] = (),
 ) -> TrainedIndex:
-    """Train an index in memory.
+    """Train an empty index on features; ``.save(folder)`` keeps it.
 
     Args:
-        features: Training features.
-        factory: A factory string; see :func:`~activeindex.indexing.training.new_index`.
-        metric: ``"L2"`` or ``"IP"``.
-        edited: Features of edited copies of the same images, for ``NAP``.
+        features: Features of :func:`activeindex.extract`, a matrix ``(n, d)`` of finite numbers, or
+            a feature file; at least as many as the index has centroids.
+        factory: A FAISS factory string, with ``NAP16,`` before it for an index that ignores the
+            directions that edits move features along (:mod:`activeindex.indexing.nap`).
+        metric: ``"L2"`` or ``"IP"`` (inner product).
+        edited: For ``NAP``, features of edited copies of the same images.
 
     Raises:
-        InputError: If training is impossible.
+        InputError: If there is no such index, or the features cannot train it.
+        ShapeError: If the features are not a matrix.
         NoTargetError: If the index has no reconstructions to aim at.
+
+    Example:
+        >>> features = np.random.default_rng(0).normal(size=(300, 16))
+        >>> index = train_index(features, "IVF4,PQ4x4np")
+        >>> index.quantiser.encode(features[:2].astype("float32")).shape
+        (2, 3)
     """
-    for each in edited:
-        if not same(features.extractor, each.extractor):
+    training = as_features(features, "features")
+    copies = [as_features(each, "edited") for each in edited]
+    for each in copies:
+        if not same(training.extractor, each.extractor):
             raise InputError(
-                f"fts_edited_path: expected features of {features.extractor}, as in "
+                f"fts_edited_path: expected features of {training.extractor}, as in "
                 f"fts_training_path, found features of {each.extractor}"
             )
-    copies = [each.values for each in edited]
-    index = train_faiss(features.values, factory, metric, copies)
+    index = train_faiss(training.values, factory, metric, [each.values for each in copies])
     Quantiser(index)  # Refused before anything is written.
     sha256 = hashlib.sha256(faiss.serialize_index(index).tobytes()).hexdigest()
-    manifest = replace(_manifest(features, factory, metric, edited), sha256=sha256)
+    manifest = _manifest(training, factory, metric, copies, sha256)
     return TrainedIndex(None, index, manifest, manifest.identity)
 
 
 def _manifest(
-    features: TrainingFeatures, factory: str, metric: Metric, edited: Sequence[TrainingFeatures]
+    features: TrainingFeatures,
+    factory: str,
+    metric: Metric,
+    edited: Sequence[TrainingFeatures],
+    sha256: str = "",
 ) -> Manifest:
-    """Return the manifest of an index, but for the hash that it has when it is trained."""
+    """Return the manifest of an index; its hash is not known before it is trained."""
     return Manifest(
         idx_factory=factory,
         quant=metric,
@@ -308,7 +310,7 @@ def _manifest(
         extractor=features.extractor,
         training_features=len(features.values),
         training_sha256=features.hash(),
-        sha256="",
+        sha256=sha256,
         libraries=library_versions(),
         edited_sha256=[each.hash() for each in edited],
     )
@@ -330,10 +332,10 @@ def load_or_train(
 
     Args:
         path: Folder or FAISS file of the index; see :func:`index_path` for one in a cache.
-        features: See :func:`train`.
-        factory: See :func:`train`.
-        metric: See :func:`train`.
-        edited: See :func:`train`.
+        features: See :func:`train_index`.
+        factory: See :func:`train_index`.
+        metric: See :func:`train_index`.
+        edited: See :func:`train_index`.
         any_origin: Whether to take an index that was trained on other features.
 
     Raises:
@@ -344,7 +346,7 @@ def load_or_train(
         check_wanted(factory, edited)
     if not path.exists():
         check_writable(path.parent)
-        train(features, factory, metric, edited).save(path)
+        train_index(features, factory, metric, edited).save(path)
         return TrainedIndex.read(path)
     there, place = TrainedIndex.read(path), "folder"
     if there.path == path:

@@ -1,4 +1,4 @@
-"""Indexes of every kind that a Python user has: features, FAISS indexes, files and folders."""
+"""Quantisers of every index that a Python user has: FAISS indexes, files and folders."""
 
 import hashlib
 import os
@@ -10,11 +10,9 @@ import numpy as np
 
 from activeindex.errors import InputError
 from activeindex.extractors.base import Extractor
-from activeindex.extractors.coerce import FeaturesLike, as_features
 from activeindex.identity import QuantiserIdentity
-from activeindex.indexing.artefact import TrainedIndex, train
+from activeindex.indexing.artefact import TrainedIndex
 from activeindex.indexing.quantiser import Quantiser
-from activeindex.indexing.training import Metric
 from activeindex.indexing.unwrap import class_name
 
 IndexLike: TypeAlias = TrainedIndex | Quantiser | faiss.Index | str | os.PathLike[str]
@@ -22,40 +20,6 @@ IndexLike: TypeAlias = TrainedIndex | Quantiser | faiss.Index | str | os.PathLik
 
 _PROBE = 1024
 """Vectors whose codes identify an index in memory."""
-
-
-def train_index(
-    features: FeaturesLike,
-    factory: str = "IVF64,PQ8x8",
-    metric: Metric = "L2",
-    *,
-    edited: Sequence[FeaturesLike] = (),
-) -> TrainedIndex:
-    """Train an empty index on features; ``.save(folder)`` keeps it.
-
-    Args:
-        features: Features of :func:`activeindex.extract`, a matrix ``(n, d)`` of finite numbers, or
-            a feature file; at least as many as the index has centroids.
-        factory: A FAISS factory string (``"IVF64,PQ8x8"``), with ``NAP16,`` before it for an index
-            that ignores the directions that edits move features along
-            (:mod:`activeindex.indexing.nap`).
-        metric: ``"L2"`` or ``"IP"``.
-        edited: For ``NAP``, features of edited copies of the same images.
-
-    Raises:
-        InputError: If there is no such index, or the features cannot train it.
-        ShapeError: If the features are not a matrix.
-        NoTargetError: If the index has no reconstructions to aim at.
-
-    Example:
-        >>> import numpy as np
-        >>> features = np.random.default_rng(0).normal(size=(300, 16))
-        >>> index = train_index(features, "IVF4,PQ4x4np")
-        >>> index.quantiser.encode(features[:2].astype("float32")).shape
-        (2, 3)
-    """
-    copies = [as_features(each, "edited") for each in edited]
-    return train(as_features(features, "features"), factory, metric, copies)
 
 
 def as_quantiser(index: IndexLike) -> Quantiser:

@@ -14,7 +14,7 @@ from activeindex.indexing.artefact import TrainedIndex, load_or_train
 from activeindex.stores.lance.generation import LanceGeneration
 from activeindex.stores.store import Store
 from tests.indexing.trained import Array, features
-from tests.stores.conftest import Training, batch, queries
+from tests.stores.conftest import batch, queries, training
 
 lance = pytest.importorskip("lance", reason="needs activeindex[lance]")
 
@@ -77,7 +77,7 @@ def test_rows_of_a_writer_killed_before_indexing_are_indexed_on_opening(
 
 @pytest.mark.parametrize("factory", ["IVF4,Flat", "PQ8x8np", "PCA32,IVF4,PQ8x8np", "IVF4,PQ8x4np"])
 def test_an_index_that_lance_does_not_have_is_refused(tmp_path: Path, factory: str) -> None:
-    other = load_or_train(tmp_path / "q", Training(features(800, 64)), factory, "L2")
+    other = load_or_train(tmp_path / "q", training(features(800, 64)), factory, "L2")
     with pytest.raises(InputError, match=r"expected IVFn,PQm .* found .*; faiss: takes it"):
         Store.create(f"lance://{tmp_path / 's'}", other)
     assert not (tmp_path / "s").exists()
@@ -87,7 +87,7 @@ def test_an_index_that_lance_does_not_have_is_refused(tmp_path: Path, factory: s
 
 
 def test_an_inner_product_is_for_faiss_only(tmp_path: Path) -> None:
-    other = load_or_train(tmp_path / "q", Training(features(800, 64)), "IVF4,PQ8x8np", "IP")
+    other = load_or_train(tmp_path / "q", training(features(800, 64)), "IVF4,PQ8x8np", "IP")
     with pytest.raises(InputError, match="metric L2"):
         Store.create(f"lance://{tmp_path / 's'}", other)
     images = batch(30)
