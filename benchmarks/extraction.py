@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from activeindex.extractors.named import load_extractor
 from activeindex.images.decoding import read_rgb
 from activeindex.images.folder import list_images
 from activeindex.runtime.pool import LocalEngine, default_workers
+from activeindex.runtime.reporting import Progress, Reporter
 
 SIZE = (4000, 3000)
 
@@ -50,15 +52,20 @@ def make(folder: Path, photographs: list[Path], kind: str, count: int, quality: 
         whole.save(folder / f"{number:03d}.jpg", quality=quality)
 
 
-class Arrivals:
+class Arrivals(Reporter, Progress):
     """When features arrived."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.times: list[tuple[float, int]] = []
 
-    def advance(self, items: int = 1, **shown: float) -> None:
+    def advance(self, items: int = 1, **figures: float) -> None:
         if items:
             self.times.append((time.perf_counter(), items))
+
+    def stage(self, *_: object, **__: object) -> AbstractContextManager[Progress]:
+        """Reports every stage here."""
+        return nullcontext(self)
 
     def pace(self, first: int) -> float:
         """Seconds per image after the ``first`` batches."""
@@ -80,7 +87,7 @@ def throughput(extractor: Extractor, folder: Path, count: int, rounds: int) -> N
                 batch_size=8,
                 decode=how,
                 workers=workers,
-                progress=arrivals,
+                reporter=arrivals,
             )
         return arrivals.pace(default_workers()) * count
 

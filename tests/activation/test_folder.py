@@ -28,7 +28,9 @@ from activeindex.images.quality import measure_quality
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.training import train_faiss
 from activeindex.runtime.pool import Engine, LocalEngine
+from activeindex.runtime.reporting import Progress
 from tests.extractors.linear import LinearExtractor, linear_features, linear_quantiser
+from tests.runtime.reporters import Showing
 
 ROOT = Path(__file__).parents[2]
 FEW = PAPER.replace(iterations=2)
@@ -156,13 +158,13 @@ def test_a_note_that_was_deleted_to_start_over_is_not_in_the_way(
     assert files(tmp_path / "out") == before
 
 
-class Stop:
+class Stop(Progress):
     """Is interrupted before the last image of a second batch is done."""
 
     def __init__(self) -> None:
         self.left = 20
 
-    def advance(self, items: int = 1, **shown: float) -> None:
+    def advance(self, items: int = 1, **figures: float) -> None:
         self.left -= items
         if self.left < 0:
             raise KeyboardInterrupt
@@ -173,7 +175,7 @@ def test_an_unfinished_activation_is_not_overwritten_by_an_extraction(
 ) -> None:
     put(tmp_path / "in", photographs, *[f"{number:02d}.png" for number in range(24)])
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "in", tmp_path / "out", progress=Stop())
+        run(tmp_path / "in", tmp_path / "out", reporter=Showing(Stop()))
     with pytest.raises(InputError, match=r"out: expected one without activated images, found an"):
         extract_folder(LinearExtractor(), tmp_path / "in", tmp_path / "out")
     assert run(tmp_path / "in", tmp_path / "out").before == 20
@@ -198,9 +200,11 @@ VICTIM = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
+from activeindex.runtime.reporting import Progress
 from tests.activation.test_folder import run
+from tests.runtime.reporters import Showing
 
-class KillAt:
+class KillAt(Progress):
     def __init__(self, count):
         self.left = count
     def advance(self, items=1, **shown):
@@ -208,7 +212,7 @@ class KillAt:
         if self.left <= 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-run(Path(sys.argv[2]), Path(sys.argv[3]), progress=KillAt(int(sys.argv[4])))
+run(Path(sys.argv[2]), Path(sys.argv[3]), reporter=Showing(KillAt(int(sys.argv[4]))))
 """
 
 

@@ -13,6 +13,7 @@ from activeindex.indexing.quantiser import Quantiser
 from activeindex.runtime.ray_workers import RayWorkers
 from tests.cli.collection import contents
 from tests.runtime.ray_cluster import Cluster, Killer, one_thread
+from tests.runtime.reporters import Showing
 
 FEW = Preset(PAPER.replace(iterations=2), AS_PNG)
 
@@ -58,7 +59,7 @@ def test_with_a_worker_killed_midway_images_and_records_are_those_of_this_proces
         preset=FEW,
         seed=3,
         workers=ray_two,
-        progress=killer,
+        reporter=Showing(killer),
     )
     assert len(killer.killed) == 1
     assert killer.done == 10

@@ -8,6 +8,7 @@ from activeindex.datasets.disc import PreparedDisc, prepare_disc
 from activeindex.errors import ActiveIndexError, InputError
 from activeindex.runtime.locking import LOCK_FILE
 from activeindex.runtime.reporting import Progress
+from tests.runtime.reporters import Showing
 
 NAMES = ("references_10k", "references_990k", "queries_40k")
 
@@ -161,12 +162,12 @@ def test_progress_counts_every_link(disc: Path, tmp_path: Path) -> None:
     class Counter(Progress):
         done = 0
 
-        def advance(self, items: int = 1, **shown: float | str) -> None:
+        def advance(self, items: int = 1, **figures: float | str) -> None:
             self.done += items
 
     for _ in range(2):  # Made, then kept.
         counter = Counter()
-        prepare_disc(disc, tmp_path, queries=3, progress=counter)
+        prepare_disc(disc, tmp_path, queries=3, reporter=Showing(counter))
         assert counter.done == 2 + 4 + 3
 
 

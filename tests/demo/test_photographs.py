@@ -15,7 +15,7 @@ from activeindex.demo.photographs import (
 )
 from activeindex.errors import MissingExtraError
 from activeindex.images.folder import list_images
-from activeindex.runtime.progress import Silent
+from activeindex.runtime.reporting import Progress
 from tests.cli.collection import contents, python
 
 
@@ -54,7 +54,7 @@ def test_protected_photographs_are_scaled_to_at_most_640_pixels(tmp_path: Path) 
 
 def test_collection_has_the_asked_count_and_depends_on_the_seed_only(tmp_path: Path) -> None:
     for name, count, seed in (("a", 30, 0), ("b", 30, 0), ("more", 35, 0), ("other", 30, 1)):
-        write_references(tmp_path / name, count, seed, Silent())
+        write_references(tmp_path / name, count, seed, Progress())
         assert len(list_images(tmp_path / name)) == count
     first = contents(tmp_path / "a")
     assert contents(tmp_path / "b") == first
@@ -65,17 +65,17 @@ def test_collection_has_the_asked_count_and_depends_on_the_seed_only(tmp_path: P
 
 def test_no_protected_photograph_is_among_the_references(tmp_path: Path) -> None:
     assert not {*PROTECTED} & {*OTHERS}
-    write_references(tmp_path, 20, 0, Silent())
+    write_references(tmp_path, 20, 0, Progress())
     sources = {path.stem.partition("_")[2] for path in list_images(tmp_path)}
     assert sources == {Path(name).stem for name in OTHERS}
 
 
 def test_collection_written_again_leaves_the_files_as_they_are(tmp_path: Path) -> None:
     """Features are extracted again for files that were written to."""
-    write_references(tmp_path, 12, 0, Silent())
+    write_references(tmp_path, 12, 0, Progress())
     before = {path: path.stat().st_mtime_ns for path in list_images(tmp_path)}
     list_images(tmp_path)[3].unlink()
-    write_references(tmp_path, 12, 0, Silent())
+    write_references(tmp_path, 12, 0, Progress())
     after = {path: path.stat().st_mtime_ns for path in list_images(tmp_path)}
     assert after.keys() == before.keys()
     assert [path.name[:5] for path in before if before[path] != after[path]] == ["00003"]

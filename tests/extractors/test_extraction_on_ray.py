@@ -13,6 +13,7 @@ from activeindex.runtime.ray_workers import RayWorkers
 from activeindex.runtime.reporting import Progress
 from tests.cli.collection import contents
 from tests.runtime.ray_cluster import Cluster, Killer, one_thread
+from tests.runtime.reporters import Showing
 
 COUNT = 40
 BATCH = 4
@@ -21,7 +22,7 @@ BATCH = 4
 class Stop(Progress):
     """Ctrl-C after the first batch."""
 
-    def advance(self, items: int = 1, **shown: float | str) -> None:
+    def advance(self, items: int = 1, **figures: float | str) -> None:
         if items:
             raise KeyboardInterrupt
 
@@ -64,7 +65,7 @@ def there(
     out, killer = tmp_path_factory.mktemp("there"), Killer(ray_cluster, 3 * BATCH)
     with one_thread(), pytest.raises(KeyboardInterrupt):
         extract_folder(
-            small_sscd, pieces, out, batch_size=BATCH, unreadable="skip", progress=Stop()
+            small_sscd, pieces, out, batch_size=BATCH, unreadable="skip", reporter=Showing(Stop())
         )
     assert (out / ".fts.journal").read_bytes().count(b"\n") == 2
     done = extract_folder(
@@ -74,7 +75,7 @@ def there(
         batch_size=BATCH,
         unreadable="skip",
         workers=ray_two,
-        progress=killer,
+        reporter=Showing(killer),
     )
     return out, killer, done
 

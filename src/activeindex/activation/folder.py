@@ -27,7 +27,7 @@ from activeindex.runtime.fields import as_json
 from activeindex.runtime.files import check_kept, check_written, read_json
 from activeindex.runtime.journal import Journal, is_begun
 from activeindex.runtime.pool import Engine, LocalEngine
-from activeindex.runtime.progress import Progress, Silent
+from activeindex.runtime.reporting import SILENT, Reporter
 
 _NOISE = "seeded by the SHA-256 of each original, since release 0.2"
 """What a run that was begun before is told apart by; it seeded noise by the number of the image."""
@@ -68,7 +68,7 @@ def activate_folder(
     force: bool = False,
     workers: Engine | None = None,
     unreadable: OnUnreadable = "refuse",
-    progress: Progress | None = None,
+    reporter: Reporter = SILENT,
     **options: Any,
 ) -> FolderActivation:
     """Activates every image below a folder and writes it under the same relative name.
@@ -91,7 +91,7 @@ def activate_folder(
         force: Whether to activate images that were activated for another index before.
         workers: Who computes; this process alone by default.
         unreadable: Whether to refuse or to skip files that cannot be decoded.
-        progress: Told of every image.
+        reporter: Shows the progress.
         options: ``format``, ``quality``, ``psnr``, ``ssim``, ``linf`` and fields of
             :class:`~activeindex.activation.settings.ActivationSettings`, as of
             :func:`~activeindex.activation.activate.activate`.
@@ -109,7 +109,7 @@ def activate_folder(
     if not force:
         for each in quantisers:
             check_released(data_dir, each, loaded)
-    progress, workers = progress or Silent(), workers or LocalEngine()
+    workers = workers or LocalEngine()
     paths = list_images(data_dir)
     suffix = release.format.suffix
     outputs = output_names([path.relative_to(data_dir) for path in paths], suffix)
@@ -135,9 +135,10 @@ def activate_folder(
     files = (RECORDS_FILE, ROWS_FILE, NAMES_FILE)
     # What was not refused so far would not have been skipped, either.
     free = ("unreadable",)
-    with Journal(
+    journal = Journal(
         output_dir, "activation", identity, files, ignored_keys=free, explanations=OTHER_IMAGES
-    ) as journal:
+    )
+    with journal, reporter.stage("activate", len(paths)) as progress:
         if journal.note is not None:
             progress.advance(len(paths))
             if journal.note["count"]:

@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
     names = " and ".join(str(index.identity) for index in indexes)
     reporter.line(f"{counted(total, 'image')}, index {names}, extractor {extractor.identity}")
     options.report_other_files(args.folder, reporter)
-    with options.naming_unreadable(), workers, reporter.stage("activate", total) as progress:
+    with options.naming_unreadable(), workers:
         done = activate_folder(
             args.folder,
             args.out,
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> None:
             force=args.force,
             workers=workers,
             unreadable=args.unreadable,
-            progress=progress,
+            reporter=reporter,
         )
     for line in done.skipped:
         reporter.line(f"skipped {line}")

@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
     total = len(list_images(args.data_dir))
     reporter.line(f"{counted(total, 'image')}, extractor {extractor.identity}")
     options.report_other_files(args.data_dir, reporter)
-    with options.naming_unreadable(), workers, reporter.stage("features", total) as progress:
+    with options.naming_unreadable(), workers:
         extraction = extract_folder(
             extractor,
             args.data_dir,
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> None:
             workers=workers,
             unreadable=args.unreadable,
             suffix=f".{args.format}",
-            progress=progress,
+            reporter=reporter,
             **values_from(args, ExtractionOptions),
         )
     for line in extraction.skipped:

@@ -33,13 +33,9 @@ def run(args: argparse.Namespace) -> None:
     from activeindex.datasets.disc import prepare_disc
 
     reporter = options.chosen_reporter(args)
-    with reporter.stage("links", None) as progress:
-        prepared = prepare_disc(
-            data,
-            args.output_dir or data,
-            queries=args.num_queries,
-            seed=args.seed,
-            progress=progress,
-        )
+    output_dir = args.output_dir or data
+    prepared = prepare_disc(
+        data, output_dir, queries=args.num_queries, seed=args.seed, reporter=reporter
+    )
     for folder in prepared.folders:
         reporter.line(f"{folder.path}: {counted(folder.count, 'image')}")

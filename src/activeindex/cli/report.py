@@ -34,18 +34,13 @@ def run(args: argparse.Namespace) -> None:
     """Runs the command."""
     folders = named_runs(args.runs)
     options.check_folders(args, "data_dir", "references_dir")
-    from activeindex.report.page import SECTIONS, ReportOptions, write_report
+    from activeindex.report.page import ReportOptions, write_report
 
     reporter = options.chosen_reporter(args)
     shown = ReportOptions(
-        args.title,
-        args.data_dir,
-        args.references_dir,
-        args.gallery,
-        args.failures,
+        args.title, args.data_dir, args.references_dir, args.gallery, args.failures
     )
-    with reporter.stage("report", SECTIONS) as progress:
-        path = write_report(folders, args.output_dir, shown, progress)
+    path = write_report(folders, args.output_dir, shown, reporter)
     size = path.stat().st_size / 1e6
     names = ", ".join(folders)
     reporter.line(f"{path}: report of {names}, {size:.1f} MB, after {reporter.seconds:.0f} s")

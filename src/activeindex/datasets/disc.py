@@ -17,7 +17,7 @@ from activeindex.datasets.links import LinkedFolder, check_replaceable, write_li
 from activeindex.errors import ActiveIndexError, InputError
 from activeindex.runtime.files import check_folder
 from activeindex.runtime.locking import only_run
-from activeindex.runtime.progress import Progress, Silent
+from activeindex.runtime.reporting import SILENT, Reporter
 
 _EXTENSIONS = (".jpg", ".jpeg", ".png")
 _GROUND_TRUTH = "dev_queries_groundtruth.csv"
@@ -46,7 +46,7 @@ def prepare_disc(
     *,
     queries: int = 40_000,
     seed: int = 0,
-    progress: Progress | None = None,
+    reporter: Reporter = SILENT,
 ) -> PreparedDisc:
     """Make ``references_10k``, ``references_990k`` and ``queries_40k`` in ``output_dir``.
 
@@ -58,7 +58,7 @@ def prepare_disc(
         output_dir: Where the three folders go; made when missing. May be ``data_dir``.
         queries: How many training images to draw.
         seed: Of the draw, which depends on nothing else but the sorted file names.
-        progress: Told of every link.
+        reporter: Shows the progress.
 
     Returns:
         The folders and their counts.
@@ -92,12 +92,12 @@ def prepare_disc(
         raise ActiveIndexError(
             f"output_dir {output_dir}: the folder could not be made: {error.strerror or error}"
         ) from error
-    report = progress or Silent()
-    with only_run(output_dir, "output_dir"):
+    with reporter.stage("links") as progress, only_run(output_dir, "output_dir"):
         for folder, _, _ in parts:
             check_replaceable(folder)
         matched_folder, other_folder, query_folder = (
-            write_links(folder, source.resolve(), names, report) for folder, source, names in parts
+            write_links(folder, source.resolve(), names, progress)
+            for folder, source, names in parts
         )
     return PreparedDisc(matched_folder, other_folder, query_folder)
 

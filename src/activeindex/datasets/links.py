@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from activeindex.errors import ActiveIndexError, InputError
-from activeindex.runtime.progress import Progress
+from activeindex.runtime.reporting import Progress
 
 _REPORTED_EVERY = 2000
 

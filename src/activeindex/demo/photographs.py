@@ -14,7 +14,7 @@ from activeindex.errors import MissingExtraError
 from activeindex.images.decoding import read_rgb
 from activeindex.images.encoding import write_png
 from activeindex.images.levels import Pixels
-from activeindex.runtime.progress import Progress
+from activeindex.runtime.reporting import Progress
 
 _FOLDERS = {"skimage": "data", "sklearn": "datasets/images"}
 

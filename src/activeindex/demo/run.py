@@ -15,7 +15,7 @@ from activeindex.images.decoding import read_rgb
 from activeindex.images.encoding import write_png
 from activeindex.images.folder import list_images
 from activeindex.report.contact_sheet import SheetRow, contact_sheet
-from activeindex.report.page import SECTIONS, ReportOptions, write_report
+from activeindex.report.page import ReportOptions, write_report
 from activeindex.runtime.pool import Engine
 from activeindex.runtime.reporting import Reporter
 
@@ -64,12 +64,12 @@ def run_demo(
     """
     photographs, references = output_dir / "photographs", output_dir / "references"
     write_protected(photographs)
-    with reporter.stage("reference images", _REFERENCES, 0) as progress:
+    with reporter.stage("reference images", _REFERENCES) as progress:
         write_references(references, _REFERENCES, _SEED, progress)
-    with reporter.stage("reference features", _REFERENCES, 0) as progress:
-        features = extract_folder(
-            extractor, references, output_dir / "fts", workers=workers, progress=progress
-        ).features
+    fts, title = output_dir / "fts", "reference features"
+    features = extract_folder(
+        extractor, references, fts, workers=workers, reporter=reporter, title=title
+    ).features
     passive, active = (
         run_experiment(
             ExperimentSettings(
@@ -94,13 +94,12 @@ def run_demo(
     )
     sheet = output_dir / "contact_sheet.png"
     write_png(sheet, np.asarray(contact_sheet(_comparisons(photographs, output_dir / "active"))))
-    with reporter.stage("report", SECTIONS, 0) as progress:
-        report = write_report(
-            {arm: output_dir / arm for arm in ("passive", "active")},
-            output_dir / "report",
-            ReportOptions("The demo: twelve photographs"),
-            progress,
-        )
+    report = write_report(
+        {arm: output_dir / arm for arm in ("passive", "active")},
+        output_dir / "report",
+        ReportOptions("The demo: twelve photographs"),
+        reporter,
+    )
     return DemoResult(passive, active, sheet, report)
 
 

@@ -112,7 +112,7 @@ def run_experiment(
     if others and not is_begun(settings.output_dir, "run"):
         with reporter.stage("check other queries", len(others)) as progress:
             check_readable(others, workers, progress)
-    with times.stage("originals", len(paths)), reporter.stage("originals", len(paths)) as progress:
+    with times.stage("originals", len(paths)):
         extraction = extract_folder(
             extractor,
             settings.data_dir,
@@ -120,7 +120,8 @@ def run_experiment(
             batch_size=settings.evaluation.batch_size_eval,
             workers=workers,
             descriptor_views=settings.activation.descriptor_views if settings.active else 0,
-            progress=progress,
+            reporter=reporter,
+            title="originals",
         )
     originals = read_features(extraction.features, "originals", extractor.dimension)
     with times.stage("index", len(originals.values)), reporter.stage("index", 1) as progress:

@@ -6,7 +6,7 @@ from pathlib import Path
 from activeindex.errors import UnreadableImageError
 from activeindex.images.decoding import read_rgb
 from activeindex.runtime.pool import Engine, LocalEngine
-from activeindex.runtime.progress import Progress
+from activeindex.runtime.reporting import Progress
 
 _TOGETHER = 64
 

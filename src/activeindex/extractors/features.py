@@ -29,7 +29,7 @@ from activeindex.runtime.devices import sent
 from activeindex.runtime.files import check_kept
 from activeindex.runtime.journal import Journal, is_begun
 from activeindex.runtime.pool import Engine, LocalEngine
-from activeindex.runtime.reporting import Progress
+from activeindex.runtime.reporting import SILENT, Reporter
 
 OnUnreadable = Literal["refuse", "skip"]
 """Treatment of files that cannot be decoded: stop and name one, or leave them out and name them."""
@@ -231,7 +231,8 @@ def extract_folder(
     descriptor_views: int = 0,
     edit_seed: int | None = None,
     suffix: str = ".pt",
-    progress: Progress | None = None,
+    reporter: Reporter = SILENT,
+    title: str = "features",
 ) -> Extraction:
     """Extract the features of every image below a folder.
 
@@ -252,7 +253,8 @@ def extract_folder(
             image, seeded by this and the image's name
             (:func:`~activeindex.edits.differentiable.edited_views`).
         suffix: ``.pt``, ``.pth`` or ``.npy``.
-        progress: Advances with every image.
+        reporter: Shows the progress.
+        title: Title of the progress.
 
     Raises:
         InputError: If the folder is missing or without images, an option is out of range, both
@@ -271,7 +273,6 @@ def extract_folder(
         raise InputError(f"edit_seed: expected 0 or more, found {edit_seed}")
     if descriptor_views and edit_seed is not None:
         raise InputError("edit_seed: expected none with descriptor_views, found both")
-    progress = progress or Progress()
     paths = list_images(data_dir)
     names = [path.relative_to(data_dir).as_posix() for path in paths]
     identity = {
@@ -299,7 +300,7 @@ def extract_folder(
         explanations=OTHER_IMAGES,
     )
     features, filenames = output_dir / f"fts{suffix}", output_dir / NAMES_FILE
-    with journal:
+    with journal, reporter.stage(title, len(paths)) as progress:
         if journal.note is None:
             # Steps may be of other sizes: a run can go on on another device.
             done = sum(step["images"] + len(step["skipped"]) for step in journal.steps)

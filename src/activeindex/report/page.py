@@ -21,7 +21,7 @@ from activeindex.report.pictures import Pictures
 from activeindex.report.provenance import command_of, latency_of, settings_of
 from activeindex.report.runs import ReportedRun, read_runs
 from activeindex.runtime.files import write_text
-from activeindex.runtime.progress import Progress, Silent
+from activeindex.runtime.reporting import SILENT, Progress, Reporter
 
 REPORT_FILE = "report.html"
 
@@ -51,7 +51,7 @@ def write_report(
     runs: Mapping[str, Path],
     output_dir: Path,
     options: ReportOptions | None = None,
-    progress: Progress | None = None,
+    reporter: Reporter = SILENT,
 ) -> Path:
     """Write the report of some runs.
 
@@ -59,7 +59,7 @@ def write_report(
         runs: The folder of each run by its name.
         output_dir: Gets ``report.html``, ``recall.csv``, ``recall.tex`` and the other tables.
         options: Contents of the report.
-        progress: Advanced by every section.
+        reporter: Shows the progress.
 
     Returns:
         The page.
@@ -68,7 +68,14 @@ def write_report(
         InputError: If a folder is not that of a run, or a file in it is malformed.
         OutputError: If a file cannot be written.
     """
-    options, progress = options or ReportOptions(), progress or Silent()
+    options = options or ReportOptions()
+    with reporter.stage("report", len(FIGURES) + 3) as progress:
+        return _write_report(runs, output_dir, options, progress)
+
+
+def _write_report(
+    runs: Mapping[str, Path], output_dir: Path, options: ReportOptions, progress: Progress
+) -> Path:
     opened = read_runs(dict(runs))
     pictures = [Pictures(run, options.data_dir, options.references_dir) for run in opened]
     failures = [Failures(source) for source in pictures]
@@ -136,9 +143,6 @@ FIGURES: dict[str, tuple[Callable[[Sequence[ReportedRun]], Figure], ...]] = {
     "times": (times.time_figure,),
 }
 """The figures of each section of the page."""
-
-SECTIONS = len(FIGURES) + 3
-"""Number of sections, as :func:`write_report` reports its progress."""
 
 
 @cache

@@ -1,7 +1,5 @@
 """``lance://`` written, indexed and compacted elsewhere: what this process would have made."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +13,12 @@ from activeindex.extractors.feature_files import FeatureFile, read_features
 from activeindex.indexing.artefact import TrainedIndex
 from activeindex.runtime.pool import Engine, LocalEngine
 from activeindex.runtime.ray_workers import RayWorkers
-from activeindex.runtime.reporting import Progress, Reporter
+from activeindex.runtime.reporting import Progress
 from activeindex.stores import ingest
 from activeindex.stores.ingest import Added
 from activeindex.stores.lance.jobs import SegmentJob
 from activeindex.stores.store import Store
+from tests.runtime.reporters import Showing
 from tests.stores.conftest import batch, queries
 from tests.stores.lance.failing_jobs import (
     DyingFragmentJob,
@@ -84,18 +83,6 @@ class Stop(Progress):
 
     def advance(self, items: int = 1, **figures: float) -> None:
         raise KeyboardInterrupt
-
-
-class Showing(Reporter):
-    """Reports the progress of every stage to one object."""
-
-    def __init__(self, progress: Progress) -> None:
-        super().__init__()
-        self.progress = progress
-
-    @contextmanager
-    def stage(self, *_: object, **__: object) -> Iterator[Progress]:
-        yield self.progress
 
 
 def add(store: Store, images: Images, parts: int = PARTS, progress: Any = None) -> Added:
