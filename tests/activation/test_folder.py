@@ -262,7 +262,7 @@ def test_a_folder_that_release_0_1_has_begun_is_not_mixed_with_other_noise(
 ) -> None:
     put(tmp_path / "in", photographs, *[f"{number:02d}.png" for number in range(24)])
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "in", tmp_path / "out", progress=Stop())
+        run(tmp_path / "in", tmp_path / "out", reporter=Showing(Stop()))
     journal = tmp_path / "out" / ".activation.journal"
     first, *steps = journal.read_text().splitlines(keepends=True)
     begun = json.loads(first)
