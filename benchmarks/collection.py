@@ -21,7 +21,7 @@ from activeindex.edits.lists import FIXED_LIST
 from activeindex.experiment.queries import QueryTask, make_queries
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.feature_files import read_copies, read_features
-from activeindex.extractors.features import features_of_files
+from activeindex.extractors.features import ExtractionJob
 from activeindex.extractors.named import load_extractor
 from activeindex.images.decoding import read_pixels
 from activeindex.images.folder import list_images
@@ -121,7 +121,11 @@ class Collection:
 
 def features_of_all(paths: Sequence[Path], extractor: Extractor, workers: LocalEngine) -> Array:
     """The features ``(n, d)`` of files."""
-    return np.concatenate(list(features_of_files(extractor, paths, 64, workers)))
+    batches = [paths[start : start + 64] for start in range(0, len(paths), 64)]
+    extracted = list(ExtractionJob(extractor)(batches, workers))
+    for batch in extracted:
+        batch.check("refuse")
+    return np.concatenate([batch.features for batch in extracted])
 
 
 def edited_features(images: Iterable[Pixels], extractor: Extractor, workers: LocalEngine) -> Array:

@@ -14,7 +14,7 @@ import keyword
 import re
 import reprlib
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -117,18 +117,14 @@ class _Reader:
             raise self._other(f"schema version {schema} (known here: {_SCHEMA})")
         graph_module = program["graph_module"]
         graph, signature = graph_module["graph"], graph_module["signature"]
-        weights, images = self._inputs(signature["input_specs"])
-        self._check_output(signature["output_specs"])
+        weights, images = self._check_signature(signature)
         batch = self._check_size(graph["tensor_values"][images], size)
         graph["nodes"] = [
             {**node, "metadata": {}} for node in graph["nodes"] if self._check_call(node, weights)
         ]
+        checked = {"graph": self._plain(graph), "signature": self._plain(signature)}
         plain = {
-            "graph_module": {
-                "graph": self._plain(graph),
-                "signature": self._plain(signature),
-                "module_call_graph": [],
-            },
+            "graph_module": {**checked, "module_call_graph": []},
             "opset_version": {},
             "range_constraints": {},
             "schema_version": {"major": _SCHEMA, "minor": int(program["schema_version"]["minor"])},
@@ -188,11 +184,11 @@ class _Reader:
             raise self._other("a compressed archive")
         return self._archive.read(info)
 
-    def _inputs(self, specs: Sequence[Mapping[str, Any]]) -> tuple[set[str], str]:
+    def _check_signature(self, signature: Mapping[str, Any]) -> tuple[set[str], str]:
         """Return the names of the weights, and that of the images."""
         weights: set[str] = set()
         images: list[str] = []
-        for spec in specs:
+        for spec in signature["input_specs"]:
             ((kind, item),) = spec.items()
             if kind == "user_input" and "as_tensor" in item["arg"]:
                 images.append(item["arg"]["as_tensor"]["name"])
@@ -202,14 +198,13 @@ class _Reader:
                 raise self._refusal(f"an input that is a {kind}")
         if len(images) != 1:
             raise self._refusal(f"one with {len(images)} inputs")
-        return weights, images[0]
-
-    def _check_output(self, specs: Sequence[Mapping[str, Any]]) -> None:
-        kinds = [next(iter(spec), "nothing") for spec in specs]
+        outputs = signature["output_specs"]
+        kinds = [next(iter(spec), "nothing") for spec in outputs]
         if any("mutation" in kind for kind in kinds):
             raise self._refusal("one in training mode; export model.eval()")
-        if kinds != ["user_output"] or "as_tensor" not in specs[0]["user_output"]["arg"]:
+        if kinds != ["user_output"] or "as_tensor" not in outputs[0]["user_output"]["arg"]:
             raise self._refusal(f"one with the outputs {', '.join(kinds)}")
+        return weights, images[0]
 
     def _check_size(self, meta: Mapping[str, Any], size: int) -> int | None:
         """Return the batch size that the program was exported for; None if it is free."""
@@ -218,11 +213,10 @@ class _Reader:
         if len(sizes) != 4 or sizes[1] not in (3, None) or dtype != torch.float32:
             raise self._refusal(f"{dtype} input of shape {tuple(sizes)}")
         batch: int | None = sizes[0]
-        height, width = sizes[2:]
-        if not {height, width} <= {None, size}:
+        if not {*sizes[2:]} <= {None, size}:
             raise InputError(
-                f"{self._path}: the program was exported for images of {height}x{width}, found "
-                f"resize_size {size}"
+                f"{self._path}: the program was exported for images of {sizes[2]}x{sizes[3]}, "
+                f"found resize_size {size}"
             )
         return batch
 

@@ -133,20 +133,6 @@ def match_norms(
     return scaled.astype(np.float32)
 
 
-def features_of_files(
-    extractor: Extractor, paths: Sequence[Path], batch_size: int, workers: LocalEngine
-) -> Iterator[npt.NDArray[np.float32]]:
-    """Yield the features ``(B, d)`` of image files, batch by batch.
-
-    Raises:
-        UnreadableImageError: At the first file that cannot be decoded.
-    """
-    batches = [paths[start : start + batch_size] for start in range(0, len(paths), batch_size)]
-    for batch in ExtractionJob(extractor)(batches, workers):
-        batch.check("refuse")
-        yield batch.features
-
-
 @dataclass(frozen=True)
 class ExtractedBatch:
     """Features and errors of a batch of files.
