@@ -1,4 +1,4 @@
-"""Command line: ``activeindex COMMAND …`` and the seed's ``python -m activeindex.COMMAND …``.
+"""Command line: ``activeindex COMMAND …``, or ``python -m activeindex.COMMAND …``.
 
 Commands read options, call the library and print; they hold no logic. Each is a module with
 ``add_options(parser)`` and ``run(options)``, imported only when it is asked for, so that
@@ -155,7 +155,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Formatter that keeps the paragraphs of descriptions and shows the defaults of options."""
+    """Formatter that keeps paragraphs of descriptions and shows defaults."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=30, width=100)

@@ -66,7 +66,7 @@ def chosen(args: argparse.Namespace, reporter: Reporter) -> "LocalEngine | RayWo
 
 
 def local(args: argparse.Namespace) -> LocalEngine:
-    """The engine of this machine: sharded on a CPU, where every process has one thread.
+    """The engine of this machine: sharded on a CPU, with one thread a process.
 
     Raises:
         InputError: If there is no such device.

@@ -120,7 +120,7 @@ def name_of(value: Callable[..., Any]) -> str:
 
 
 def as_json(settings: Any) -> dict[str, Any]:
-    """The fields of a dataclass as JSON values: callables by :func:`name_of`, paths as text."""
+    """Fields of a dataclass as JSON: callables by :func:`name_of`, paths as text."""
     text = json.dumps(dataclasses.asdict(settings), default=_as_text)
     values: dict[str, Any] = json.loads(text)
     return values

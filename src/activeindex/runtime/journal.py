@@ -157,7 +157,7 @@ class Journal:
         self.close()
 
     def _read_note(self) -> dict[str, Any] | None:
-        """Checks the identity of what is in the folder, and reads the note if there is one."""
+        """Checks the identity of the folder's results, and reads the note if any."""
         check_begun(
             self._folder, self._name, self._identity, self._ignored_keys, self._explanations
         )

@@ -237,7 +237,7 @@ def _check_reachable(address: str) -> None:
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Silences Ray's core on standard error, and keeps this program's handler of SIGTERM.
+    """Silences Ray's core on standard error, and keeps the handler of SIGTERM.
 
     Ray raises its errors besides, and its own handler would leave temporary files behind.
     """

@@ -1,12 +1,12 @@
-"""Reporting: the one way in which a long computation says what is going on.
+"""Reporters: lines of text, progress and events of long computations.
 
-Long functions take a :class:`Reporter` and give it lines of text, stages with progress, and events
-(a gradient step, an activated image). :data:`SILENT`, their default, hands the text to Python's
-logging, where the logger ``activeindex`` has it; a :class:`ConsoleReporter` shows it to the user of
-a command.
+Long functions take a :class:`Reporter`. :data:`SILENT`, their default, sends everything to the
+logger ``activeindex`` of Python's logging, at level INFO; a :class:`ConsoleReporter` shows it to
+the user of a command.
 
->>> import logging
->>> logging.getLogger("activeindex").setLevel(logging.INFO)  # doctest: +SKIP
+Example:
+    >>> ConsoleReporter().line("3 images")
+    3 images
 """
 
 import logging
@@ -44,7 +44,9 @@ class Progress:
 
 
 class Reporter:
-    """Receiver of everything that a long computation reports; this one logs it.
+    """Receiver of the reports of a long computation; this one logs them.
+
+    Events are objects such as a gradient step or a released image.
 
     Args:
         listeners: Called with every event.
