@@ -2,10 +2,9 @@
 
 Example:
     >>> import activeindex as ai
-    >>> from PIL import Image
     >>> features = ai.extract("COLLECTION")  # doctest: +SKIP
     >>> index = ai.train_index(features, "IVF64,PQ8x8")  # doctest: +SKIP
-    >>> result = ai.activate("PICTURES", index)  # doctest: +SKIP
+    >>> result = ai.activate("PICTURES", index, psnr=42.5)  # doctest: +SKIP
     >>> result.save("RELEASED")  # doctest: +SKIP
 
 The names below are all of the public API. Each comes from the module that defines it, which is
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from activeindex.activation.activate import activate
     from activeindex.activation.folder import activate_folder
+    from activeindex.activation.results import ActivatedImage, ActivationResult
     from activeindex.activation.settings import (
         PRESETS,
         ActivationSettings,
@@ -50,6 +50,8 @@ __version__ = "0.1.0"
 __all__ = [
     "EXTRACTORS",
     "PRESETS",
+    "ActivatedImage",
+    "ActivationResult",
     "ActivationSettings",
     "ActiveIndexError",
     "Budget",
@@ -74,6 +76,8 @@ __all__ = [
 _MODULES = {
     "EXTRACTORS": "extractors.cards:CARDS",
     "PRESETS": "activation.settings",
+    "ActivatedImage": "activation.results",
+    "ActivationResult": "activation.results",
     "ActivationSettings": "activation.settings",
     "ActiveIndexError": "errors",
     "Budget": "activation.settings",

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import faiss
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,7 +18,7 @@ PICTURES = {"astronaut": (20, 120), "chelsea": (40, 110)}
 
 COMMANDS = """
 extract_fts --data_dir COLLECTION --output_dir fts/train --workers 0
-train_index QUANTISER --idx_factory IVF64,PQ8x8 --fts_training_path fts/train/fts.pt
+train_index QUANTISER --idx_factory IVF64,PQ8x8np --fts_training_path fts/train/fts.pt
 activate --index QUANTISER PICTURES RELEASED --preset fast --workers 0
 """
 """What the README tells the reader to do first."""
@@ -62,10 +63,9 @@ def reader(after: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict
     """What a block may use without saying so, in a folder of its own that it may write in."""
     folder = tmp_path / "reader"
     shutil.copytree(after, folder)
+    shutil.copytree(after / "RELEASED", folder / "SUSPECTS")
+    filled = ai.TrainedIndex.read(after / "QUANTISER").index
+    filled.add(ai.read_features(after / "fts" / "train" / "fts.pt", "features").values)
+    faiss.write_index(filled, str(folder / "filled.index"))
     monkeypatch.chdir(folder)
-    return {
-        "ai": ai,
-        "extractor": ai.load_extractor(),
-        "features": ai.read_features(Path("fts/train/fts.pt"), "features").values,
-        "index": ai.TrainedIndex.read(Path("QUANTISER")),
-    }
+    return {"ai": ai}

@@ -75,6 +75,12 @@ class ActivatedImage:
     name: str | None = None
     record: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
+    def __array__(
+        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
+    ) -> npt.NDArray[Any]:
+        """The pixels, for NumPy and for all functions that take images."""
+        return np.array(self.pixels, dtype=dtype, copy=copy)
+
     @property
     def image(self) -> Image.Image:
         """The file, opened with Pillow: with its transparency, EXIF and ICC profile."""

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,14 @@ from activeindex.images.folder import list_images
 from activeindex.images.levels import Pixels, to_levels
 from activeindex.images.picture import Picture, picture_of, read_picture
 
-ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | npt.NDArray[Any] | torch.Tensor
+
+class SupportsArray(Protocol):
+    """Anything that NumPy takes for an array, as an activated image."""
+
+    def __array__(self) -> npt.NDArray[Any]: ...
+
+
+ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | SupportsArray | torch.Tensor
 """What stands for an image: the path of a file (or of a folder of images), a Pillow image, an array
 ``(H, W, 3)``, or a tensor ``(3, H, W)``; see :func:`iterate_pictures`."""
 

@@ -1,0 +1,30 @@
+"""Keep released pictures in a store, and find edited copies of them."""
+
+from pathlib import Path
+
+import numpy as np
+from pictures import pictures, trained_index
+from PIL import Image
+
+import activeindex as ai
+
+ai.activate(pictures(), trained_index(), preset="fast").save("released")
+
+# A store on disk; lance://PATH instead of faiss:PATH holds more images than fit into memory.
+with ai.Store.create("faiss:store", trained_index()) as store:
+    store.add("released")
+    print(f"{store.count()} pictures in the store")
+
+# Later, in another program, copies turn up.
+Path("copies").mkdir()
+for path in sorted(Path("released").glob("*.png")):
+    for name, parameter in (("center_crop", 0.5), ("jpeg", 30), ("rotation", 15)):
+        edit = ai.Edit(name, parameter)
+        copy = edit(Image.open(path).convert("RGB"), np.random.default_rng(0)).image
+        copy.save(f"copies/{path.stem}_{name}.png")
+
+with ai.Store("faiss:store") as store:
+    found = store.search("copies", k=1)
+for result in found:
+    distance, record = result.matches[0]
+    print(f"{result.query}: {record.name} at distance {distance:.3f}")
