@@ -357,7 +357,9 @@ def test_what_cannot_be_activated_is_told() -> None:
     with pytest.raises(InputError, match=r"^numbers: expected 2, one per image, found 1$"):
         activate_pictures([torch.rand(3, 40, 40)] * 2, extractor, quantiser, numbers=[0])
     other = Quantiser(train_faiss(linear_features(100)[:, :4], "Flat", "L2"))
-    with pytest.raises(ShapeError, match=r"^features: expected shape \(n, 4\), found \(1, 8\)$"):
+    with pytest.raises(
+        InputError, match=r"^index: .* linear .* dimension 8, found dimension 4$"
+    ):
         activate_pictures([torch.rand(3, 40, 40)], extractor, other)
 
 
@@ -384,7 +386,7 @@ def test_images_move_towards_the_targets_of_all_their_indexes(images: list[torch
 
 def test_indexes_of_other_features_are_refused(images: list[torch.Tensor]) -> None:
     other = Quantiser(train_faiss(linear_features(200)[:, :4].copy(), "PQ2x4np", "L2"))
-    with pytest.raises(InputError, match=r"another quantiser: .* with 8 values, found 4$"):
+    with pytest.raises(InputError, match=r"^index: .* of dimension 8, found dimension 4$"):
         activate_pictures(images, LinearExtractor(), [linear_quantiser(), other], FEW)
-    with pytest.raises(InputError, match=r"^quantiser: expected one or more, found none$"):
+    with pytest.raises(InputError, match=r"^index: expected one or more, found none$"):
         activate_pictures(images, LinearExtractor(), [], FEW)

@@ -67,6 +67,27 @@ def test_codes_of_mean_features_are_what_is_searched_and_aimed_at(
         assert [record["code"] for record in records] == [code.tobytes().hex() for code in codes]
 
 
+def test_edits_of_ones_own_take_the_place_of_the_list(
+    prepared: Prepared, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_edits.py").write_text(
+        "def negative(image, generator):\n    return image.point(lambda level: 255 - level)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    options = prepared.main_options(
+        **{"active": False, "save_imgs": False, "eval_icd": False, "verbose": 0},
+        **{"output_dir": tmp_path / "out", "idx_dir": runs / "indexes"},
+    )
+    assert run(["main", *options, "--edits", "hflip", "jpeg 50", "own_edits:negative"]) == 0
+    with (tmp_path / "out" / "retr_df.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["attack"], row["attack_param"]) for row in rows[:: len(MATCHED)]] == [
+        *(("hflip", ""), ("jpeg", "50"), ("negative", "")),
+    ]
+    noted = json.loads((tmp_path / "out" / "run.json").read_text())["settings"]["evaluation"]
+    assert noted["edits"] == ["hflip", "jpeg 50", "own_edits:negative"]
+
+
 def test_unedited_passive_queries_keep_their_cell(runs: Path) -> None:
     places = read_places(runs / "passive" / "queries.csv")
     assert all(place.cell_kept for place in places if place.attack == "none")

@@ -1,4 +1,4 @@
-"""Activation: moves images' features towards their targets by a distortion that is not seen."""
+"""Activation of images in memory: from pictures to released files."""
 
 import hashlib
 import threading
@@ -57,11 +57,11 @@ four would take a sixth less time, but convolutions of another batch size may di
 bit, and there results are promised not to depend on the batch."""
 
 _AT_ONCE = 2
-"""Groups that are on their way at a time where an accelerator makes the passes: the files of one
-are written, and the next is begun, while another goes through the extractor."""
+"""Groups in flight on an accelerator: the files of one are written, and the next is begun, while
+another goes through the extractor."""
 
 _THREADS = 8
-"""At most so many do what is done picture by picture for a group."""
+"""Largest number of threads that encode and decode the pictures of a group."""
 
 _MOST_PIXELS = 2**24
 """Pixels of the images that are activated together; each takes about 100 bytes of memory."""
@@ -198,7 +198,9 @@ def activate_pictures(
         NoTargetError: If the index has no target of the kind asked for.
         InputError: If there are not as many numbers as images, or no quantiser.
     """
-    activation = Activation(extractor, as_tuple(quantiser), settings, release, seed)
+    activation = Activation(
+        extractor, resolve_quantisers(quantiser, extractor), settings, release, seed
+    )
     numbers = range(len(images)) if numbers is None else numbers
     if len(numbers) != len(images):
         raise InputError(f"numbers: expected {len(images)}, one per image, found {len(numbers)}")
@@ -238,38 +240,20 @@ def _as_picture(image: torch.Tensor | Picture) -> Picture:
     return Picture(to_pixels(image))
 
 
-def as_tuple(quantiser: Quantiser | Sequence[Quantiser]) -> tuple[Quantiser, ...]:
-    """One quantiser or several.
-
-    Raises:
-        InputError: If there is none, or they quantise features of different dimensions.
-    """
-    found = (quantiser,) if isinstance(quantiser, Quantiser) else tuple(quantiser)
-    if not found:
-        raise InputError("quantiser: expected one or more, found none")
-    for other in found[1:]:
-        if other.dimension != found[0].dimension:
-            raise InputError(
-                f"{other.identity or 'another quantiser'}: expected an index of features with "
-                f"{found[0].dimension} values, found {other.dimension}"
-            )
-    return found
-
-
 def together_on(device: torch.device) -> int:
-    """How many images are activated at a time."""
+    """Number of images that are activated together on a device."""
     return 1 if device.type == "cpu" else _TOGETHER_ON_GPU
 
 
 def grouped(
     items: Iterable[_Item], area: Callable[[_Item], int], device: torch.device
 ) -> Iterator[list[_Item]]:
-    """Puts together what is activated together on a device, in order.
+    """Groups what is activated together on a device, in order.
 
     Args:
-        items: Stand for images.
-        area: How many pixels one has.
-        device: Of the extractor.
+        items: Items that stand for images.
+        area: Number of pixels of one.
+        device: Device of the extractor.
     """
     most = together_on(device)
     group: list[_Item] = []
@@ -296,7 +280,7 @@ class Group:
     """Pictures that are activated together.
 
     Attributes:
-        pictures: No more than :func:`grouped` puts together.
+        pictures: The pictures, no more than :func:`grouped` puts together.
         numbers: A number for each, which its steps have.
         on_step: Called for each image before each of its steps.
         sources: A number for each, which seeds its noise together with the activation's seed.
@@ -314,7 +298,7 @@ class Activation:
 
     Attributes:
         extractor: Maps images to features.
-        quantisers: Of the indexes that the images are activated for.
+        quantisers: Quantisers of the indexes that the images are activated for.
         settings: What to optimise and how.
         release: The format of the released files, and the budget that each of them keeps.
         seed: Seeds the noise that the distortions start from.
@@ -341,7 +325,7 @@ class Activation:
         linf: int | None = None,
         **settings: Any,
     ) -> "Activation":
-        """The activation that a user asks for; see :func:`activate`."""
+        """Makes the activation that a user asks for; see :func:`activate`."""
         if isinstance(preset, str):
             if preset not in PRESETS:
                 raise InputError(f"preset: expected one of {', '.join(PRESETS)}, found {preset!r}")
@@ -364,7 +348,7 @@ class Activation:
         return cls(loaded, quantisers, preset.settings.replace(**settings), release, seed)
 
     def run(self, groups: Iterable[Group]) -> Iterator[tuple[list[ActivatedImage], float]]:
-        """Yields the activated images of each group, in order, and the seconds that they took.
+        """Yields the images of each group, in order, and the seconds that they took.
 
         On an accelerator a few groups are on their way at a time, and ``groups`` is asked for the
         next ones in another thread.
@@ -443,7 +427,7 @@ class Activation:
         ]
 
     def _optimised_together(self, originals: Sequence[Original]) -> list[list[int]]:
-        """Rows of those that can be optimised: each alone where the optimiser would mix them."""
+        """Rows of what can be optimised, each alone if the optimiser would mix them."""
         rows = [row for row, original in enumerate(originals) if original.attainable]
         if moves_rows_alone(self.settings.optimizer):
             return [rows] if rows else []
@@ -467,7 +451,7 @@ def _report(
 def _outcomes(
     codes: npt.NDArray[np.uint8], targets: Features, before: Features, after: Features
 ) -> list[IndexOutcome]:
-    """What images came to in one index: a row of each array is one image's."""
+    """Outcomes of images in one index; each row of an array is one image's."""
     far, near = (np.linalg.norm(features - targets, axis=1) for features in (before, after))
     return [
         IndexOutcome(code.tobytes(), float(first), float(last))

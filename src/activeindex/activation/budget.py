@@ -1,4 +1,4 @@
-"""Bounds on released images, and the largest amplitude of a distortion that keeps them."""
+"""Budgets: measuring bounds, and the largest amplitude that keeps them."""
 
 from collections.abc import Callable, Sequence
 
@@ -21,7 +21,9 @@ _PRECISION = 2e-3
 def kept(
     budgets: Sequence[Budget], original: torch.Tensor, changed: torch.Tensor
 ) -> npt.NDArray[np.bool_]:
-    """Whether images keep every bound of their budgets, ``(B,)``; only what is bounded is measured.
+    """Tells which images keep every bound of their budgets, ``(B,)``.
+
+    Only what is bounded is measured.
 
     Args:
         budgets: One for each image; the same bounds are open in all of them.
@@ -43,15 +45,15 @@ def largest_amplitudes(
     attainable: Kept,
     guesses: Sequence[float] | None = None,
 ) -> Amplitudes:
-    """The largest amplitudes, at most 1, with which images keep their budgets, ``(B,)``.
+    """Largest amplitudes, at most 1, with which images keep their budgets, ``(B,)``.
 
-    All images are looked at together, but each is searched for itself. What is returned was
+    All images are measured together, but each has its own search. An amplitude that is returned was
     measured.
 
     Args:
-        keep: Whether some images, by row, keep their budgets at the given amplitudes.
+        keep: Tells whether some images, by row, keep their budgets at the given amplitudes.
         attainable: Whether each image keeps its own at 0; others get 0.
-        guesses: About how much is allowed; 1 by default.
+        guesses: Estimates of what is allowed; 1 by default.
     """
     found = np.zeros(len(attainable))
     rows = np.flatnonzero(attainable)
@@ -73,11 +75,11 @@ def largest_amplitudes(
 
 
 class _Search:
-    """Looks for the amplitude of one image around a guess.
+    """Search for the amplitude of one image around a guess.
 
     Attributes:
-        low: The largest that is known to keep the budget.
-        tried: What to try next.
+        low: The largest amplitude that is known to keep the budget.
+        tried: The amplitude to try next.
     """
 
     def __init__(self, guess: float) -> None:
@@ -86,11 +88,11 @@ class _Search:
 
     @property
     def done(self) -> bool:
-        """Whether it is known well enough."""
+        """The amplitude is known precisely enough."""
         return self._high - self.low < _PRECISION * self._high
 
     def tell(self, kept: bool) -> None:
-        """Takes in whether the budget is kept at what was tried."""
+        """Narrows the search by whether the budget is kept at the last amplitude."""
         if kept:
             self.low = self.tried
         else:

@@ -30,18 +30,18 @@ from activeindex.runtime.pool import Engine, LocalEngine
 from activeindex.runtime.reporting import SILENT, Reporter
 
 _NOISE = "seeded by the SHA-256 of each original, since release 0.2"
-"""What a run that was begun before is told apart by; it seeded noise by the number of the image."""
+"""Value that release 0.1, which seeded noise by the number of an image, did not write."""
 
 
 @dataclass(frozen=True)
 class FolderActivation:
-    """What :func:`activate_folder` wrote.
+    """Outcome of :func:`activate_folder`.
 
     Attributes:
         records: The records' file, one JSON line per activated image.
-        features: What the indexes store the codes of, a row per activated image; the names of the
-            originals are in ``filenames.txt`` beside it. None if there is no image, or the folder
-            was finished by a release that did not write them.
+        features: The features whose codes the indexes store, a row per activated image; the names
+            of the originals are in ``filenames.txt`` beside it. None if there is no image, or the
+            folder was finished by a release that did not write them.
         count: How many images were activated.
         before: How many of them were there when the call began, from an earlier one.
         skipped: One line for each file that was left out, with the reason.
@@ -71,7 +71,7 @@ def activate_folder(
     reporter: Reporter = SILENT,
     **options: Any,
 ) -> FolderActivation:
-    """Activates every image below a folder and writes it under the same relative name.
+    """Activates every image of a folder, and writes it under the same relative name.
 
     Transparency, greyness, EXIF and ICC profile are kept; the pixels are stored upright, and the
     orientation in EXIF says so. Killed at any moment and started again with the same arguments, it
@@ -89,7 +89,7 @@ def activate_folder(
         seed: Seeds the noise that the distortions start from, together with the SHA-256 of each
             file, so that a picture gets the same file whatever lies beside it.
         force: Whether to activate images that were activated for another index before.
-        workers: Who computes; this process alone by default.
+        workers: The engine; this process alone by default.
         unreadable: Whether to refuse or to skip files that cannot be decoded.
         reporter: Shows the progress.
         options: ``format``, ``quality``, ``psnr``, ``ssim``, ``linf`` and fields of

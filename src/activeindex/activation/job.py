@@ -55,11 +55,11 @@ class Released:
 
     Attributes:
         item: As given.
-        pixels: What the reader of the released file sees; None where the job does not keep it.
-        image: What activation gave, without its pixels and bytes; None in a passive arm.
+        pixels: The pixels of the released file ``(H, W, 3)``; None where the job drops them.
+        image: The activated image without its pixels and bytes; None in a passive arm.
         record: The line of ``activation.jsonl``; empty in a passive arm.
         steps: The steps of its optimisation.
-        warnings: What its user should know, a line each.
+        warnings: Warnings for the user, a line each.
         seconds: How long reading, activating and saving it took; for images of one group, its
             share.
     """
@@ -114,7 +114,7 @@ class ReleaseJob:
             yield from self._released(begun.popleft(), images, seconds)
 
     def _read(self, items: Sequence[Item], workers: LocalEngine) -> Iterator["_Group"]:
-        """Reads the images that are activated together; those on their way are not waited for."""
+        """Reads images, and yields those that are activated together."""
         cpu = torch.device("cpu")
         device = cpu if self.activation is None else self.activation.extractor.device
         read = workers.map(_try_read, [item.source for item in items])
@@ -180,7 +180,7 @@ class ReleaseJob:
             yield Released(item, kept, bare, line, steps, warnings, spent)
 
     def _encoded(self, picture: Picture, item: Item) -> tuple[bytes, Pixels]:
-        """The file of a picture that is not activated, and what its reader sees."""
+        """The file of a picture that is not activated, and its pixels."""
         original = Original.of(picture, ReleaseSettings(self.release.format))
         if self.release.format.lossless and item.output is None:
             return b"", original.picture.pixels
@@ -189,7 +189,7 @@ class ReleaseJob:
 
 
 class LiveFigures:
-    """Running loss, PSNR and images per second of activation, for beside a progress bar.
+    """Running loss, PSNR and images per second, shown beside a progress bar.
 
     All are means over the last 64 images; the loss is the last one that each had.
     """
@@ -200,7 +200,7 @@ class LiveFigures:
         self._seconds: deque[float] = deque(maxlen=_WINDOW)
 
     def of(self, released: Released) -> dict[str, float]:
-        """The figures with one more image."""
+        """Takes in one more image, and returns the figures."""
         if released.image is None:
             return {}
         self._psnrs.append(released.image.quality.psnr)
@@ -239,7 +239,7 @@ _Read = tuple[Picture, str]
 
 
 def _try_read(path: Path) -> _Read | UnreadableImageError:
-    """Runs in a worker, where an error must not stop the other images."""
+    """Reads a file in a worker, where an error must not stop the other images."""
     try:
         return read_picture(path), file_hash(path)
     except UnreadableImageError as error:

@@ -1,6 +1,6 @@
-"""The objective: where the features of images should go, and how far they are from there.
+"""The objective: targets of features, and the losses that lead there.
 
-The target of a feature is a point that the index maps it to, its reconstruction by default. The
+The target of a feature is a point of the index, its reconstruction by default. The
 loss of an image is the feature loss to that point, the image loss (how large the distortion is),
 and the margin loss: how near its feature is to the sides of its cell.
 
@@ -57,13 +57,13 @@ def squared_distance(features: torch.Tensor, targets: torch.Tensor) -> torch.Ten
 
 
 def reconstruction(features: Features, quantiser: Quantiser) -> Features:
-    """Reconstructions ``(n, d)`` of the codes that the index gives to features ``(n, d)``."""
+    """Reconstructions ``(n, d)`` that the index makes of features ``(n, d)``."""
     targets = quantiser.reconstruct(features)
     return match_norms(features, targets) if quantiser.direction_only else targets
 
 
 def half_way_to_centroid(features: Features, quantiser: Quantiser) -> Features:
-    """Midpoints ``(n, d)`` between features and the centroids of their inverted lists."""
+    """Midpoints ``(n, d)`` of features and the centroids of their inverted lists."""
     midpoints: Features = (quantiser.coarse_centroids(features) + features) / 2.0
     return midpoints
 
@@ -80,7 +80,7 @@ _TARGETS: dict[str, Target] = {
 def feature_loss(
     kind: str | FeatureLoss, features: torch.Tensor, targets: torch.Tensor
 ) -> torch.Tensor:
-    """The loss ``(B,)`` of features ``(B, d)`` against targets ``(B, d)``.
+    """Feature loss ``(B,)`` of features ``(B, d)`` against targets ``(B, d)``.
 
     Args:
         kind: ``cossim``, minus the cosine; ``mse``, the squared Euclidean distance; or a callable.
@@ -103,7 +103,9 @@ def feature_loss(
 
 
 def choose_targets(target: str | Target, features: Features, quantiser: Quantiser) -> Features:
-    """The targets ``(n, d)`` of original features ``(n, d)``; see ``ActivationSettings.target``.
+    """Targets ``(n, d)`` of original features ``(n, d)``.
+
+    See ``ActivationSettings.target``.
 
     Raises:
         NoTargetError: If the index has no such target.
@@ -120,7 +122,7 @@ def choose_targets(target: str | Target, features: Features, quantiser: Quantise
 
 
 def margin_loss(margin: torch.Tensor, width: torch.Tensor) -> torch.Tensor:
-    """How near features are to leaving their cells, ``(B,)``: 0 deep inside.
+    """Margin loss ``(B,)`` of features in Voronoi cells: 0 with a large margin.
 
     log(1 + sum exp(-margin / width)): the cross-entropy of the own cell against those beyond each
     side. Only sides that are about as near as the nearest count, and none that is many widths away,
@@ -134,10 +136,10 @@ def margin_loss(margin: torch.Tensor, width: torch.Tensor) -> torch.Tensor:
 
 
 def bits_loss(margin: torch.Tensor, width: torch.Tensor) -> torch.Tensor:
-    """How near features are to losing bits of their codes, ``(B,)``: 0 deep inside.
+    """Margin loss ``(B,)`` of features with binary codes: 0 with a large margin.
 
-    The mean over the bits of log(1 + exp(-margin / width)). A copy is as far as it has lost bits,
-    so each counts by itself, where :func:`margin_loss` would leave the others to the nearest.
+    The mean over the bits of log(1 + exp(-margin / width)). The distance of a copy is the number of
+    bits that it has lost, so each bit counts, where :func:`margin_loss` looks at the nearest.
 
     Args:
         margin: ``(B, bits)``; see :class:`~activeindex.indexing.voronoi.HalfSpaces`.
@@ -149,7 +151,7 @@ def bits_loss(margin: torch.Tensor, width: torch.Tensor) -> torch.Tensor:
 def total_loss(
     feature_losses: torch.Tensor, image_losses: torch.Tensor, settings: ActivationSettings
 ) -> torch.Tensor:
-    """``lambda_f`` times the feature loss plus ``lambda_i`` times the image loss, ``(B,)``.
+    """``lambda_f`` times feature loss plus ``lambda_i`` times image loss, ``(B,)``.
 
     Args:
         feature_losses: ``(B,)``; see :func:`feature_loss`.
@@ -230,7 +232,7 @@ class IndexObjective:
 def _cell(
     feature: Features, quantiser: Quantiser, margin_width: float
 ) -> tuple[HalfSpaces, torch.Tensor] | None:
-    """The half-spaces of a feature ``(1, d)`` and the margin that is enough; None without cells."""
+    """Half-spaces of a feature ``(1, d)``, and the margin that is enough."""
     cell = quantiser.half_spaces(feature)
     if cell is None:
         return None
@@ -250,7 +252,7 @@ def _cell(
 
 @dataclass(frozen=True)
 class Objective:
-    """The loss that is made small: for each image, the mean over the indexes it is activated for.
+    """The loss of each image: the mean over the indexes it is activated for.
 
     Attributes:
         indexes: The objective in each index.

@@ -67,7 +67,7 @@ _FOR_SPARSE_GRADIENTS = frozenset({"SparseAdam"})
 
 
 def moves_rows_alone(text: str) -> bool:
-    """Whether an optimiser is known to move each row of a tensor as if it were the only one.
+    """Tells whether an optimiser moves each row of a tensor as if it were alone.
 
     Those with a norm per tensor (LAMB, LARS) or a search along a line (L-BFGS) do not.
     """
@@ -75,7 +75,9 @@ def moves_rows_alone(text: str) -> bool:
 
 
 def parse_call(text: str, option: str) -> tuple[str, dict[str, Any]]:
-    """Splits ``"Name,key=value,..."`` into the name and its arguments (Python literals).
+    """Splits ``"Name,key=value,..."`` into the name and its arguments.
+
+    The values are Python literals.
 
     Commas inside brackets belong to the value: ``"Adam,lr=1e-0,betas=(0.9,0.99)"``.
 

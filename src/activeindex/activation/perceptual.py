@@ -73,7 +73,7 @@ def contrast_masking(luminance: torch.Tensor) -> torch.Tensor:
 
 
 def jnd_map(images: torch.Tensor) -> torch.Tensor:
-    """The smallest visible change of each pixel.
+    """Smallest visible change of each pixel.
 
     Args:
         images: ``(B, 3, H, W)`` in [0, 1], RGB.
@@ -95,14 +95,14 @@ def jnd_map(images: torch.Tensor) -> torch.Tensor:
 
 
 def initial_distortion(shape: torch.Size, generator: torch.Generator) -> torch.Tensor:
-    """The free tensor at the start, ``INITIAL_AMPLITUDE`` times normal noise."""
+    """Free tensor at the start: ``INITIAL_AMPLITUDE`` times normal noise."""
     return torch.randn(shape, generator=generator) * INITIAL_AMPLITUDE
 
 
 def shape_distortion(
     free: torch.Tensor, jnd: torch.Tensor, settings: ActivationSettings
 ) -> torch.Tensor:
-    """The distortion in normalised space that a free tensor stands for.
+    """Shapes a free tensor into a distortion in normalised space.
 
     Args:
         free: ``(B, 3, H, W)``, any value.
@@ -121,5 +121,5 @@ def shape_distortion(
 
 
 def in_pixels(distortion: torch.Tensor) -> torch.Tensor:
-    """A distortion in normalised space in pixel units, where 1 is the whole range of a pixel."""
+    """Converts a distortion from normalised space to pixel units: 1 is a pixel's range."""
     return distortion * distortion.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)

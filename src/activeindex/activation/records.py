@@ -1,4 +1,4 @@
-"""What is noted of every activated image, and what the notes are good for."""
+"""Records of activated images: the lines of ``activation.jsonl``, written and read."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ def record(
     source: tuple[str | None, str],
     output: str | None,
 ) -> dict[str, Any]:
-    """The record of one activated image.
+    """Makes the record of one activated image.
 
     Of several indexes the first one's outcome is in the record itself, the others' in ``also``.
 
@@ -72,35 +72,35 @@ def record(
 
 
 def record_json(record: Mapping[str, Any]) -> str:
-    """A record as JSON, which has no infinity: of an unchanged image the PSNR is null."""
+    """Writes a record as JSON, where the infinite PSNR of an unchanged image is null."""
     return json.dumps(without_infinity(record))
 
 
 def without_infinity(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A record with null for the PSNR of an unchanged image, as JSON has it."""
+    """Copies a record with null for an infinite PSNR, as JSON has it."""
     return {**record, "psnr": None} if record.get("psnr") == math.inf else record
 
 
 def was_changed(record: Mapping[str, Any]) -> bool:
-    """Whether an image was activated: neither only encoded, nor left as it was by its budget.
+    """Tells whether an image was activated: neither only encoded nor left as it was.
 
-    What the codec of a lossy format does to an image counts as a change.
+    The loss of a lossy codec counts as a change.
     """
     return not (was_only_encoded(record) or is_unchanged(record))
 
 
 def was_only_encoded(record: Mapping[str, Any]) -> bool:
-    """Whether an image was not activated, since its format alone breaks the budget."""
+    """Tells whether an image was only encoded, since its format alone breaks the budget."""
     return record.get("budget_met") is False
 
 
 def is_unchanged(record: Mapping[str, Any]) -> bool:
-    """Whether the budget left every pixel as it was."""
+    """Tells whether the budget left every pixel as it was."""
     return record.get("psnr", 0.0) in (None, math.inf)
 
 
 def read_records(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of an ``activation.jsonl``, line by line; a PSNR of null is infinity again.
+    """Reads an ``activation.jsonl`` line by line; a PSNR of null is infinity again.
 
     Raises:
         InputError: If a line is not a JSON object.
@@ -113,7 +113,7 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class RecordedOutcome:
-    """What an image was activated for: one index of those in its record.
+    """Outcome of an activation in one index, as recorded.
 
     Attributes:
         quantiser: The index.
@@ -125,7 +125,7 @@ class RecordedOutcome:
 
 
 def recorded_outcomes(path: Path, record: Mapping[str, Any]) -> list[RecordedOutcome]:
-    """The indexes that an image was activated for; none where they were not known.
+    """Reads the indexes that an image was activated for; none if they were not known.
 
     Args:
         path: Where the record is from, for the message.
@@ -146,7 +146,7 @@ def recorded_outcomes(path: Path, record: Mapping[str, Any]) -> list[RecordedOut
 
 
 def recorded_extractor(path: Path, record: Mapping[str, Any]) -> ExtractorIdentity | None:
-    """The extractor through which an image was activated; see :func:`recorded_outcomes`."""
+    """Reads the extractor of an activation; see :func:`recorded_outcomes`."""
     with _as_recorded(path, record, "extractor"):
         return ExtractorIdentity.from_json(record.get("extractor"))
 
@@ -163,7 +163,7 @@ def _as_recorded(path: Path, record: Mapping[str, Any], part: str) -> Iterator[N
 
 
 def check_released(folder: Path, quantiser: Quantiser, extractor: Extractor) -> None:
-    """Checks that images which are activated already were activated for this index.
+    """Checks that images in a folder are not activated for another index.
 
     Args:
         folder: Images; their records, if there are any, lie beside them (or beside ``imgs``).

@@ -1,4 +1,4 @@
-"""Rendering: from free tensors to the squares an extractor sees, and to the released files.
+"""Rendering: from free tensors to the extractor's squares and to released files.
 
 The optimisation knows squares alone; this module is the one place that goes from them to pictures
 and back. A :class:`Renderer` shapes the free tensors of pictures of any sizes, adds them, lets the
@@ -61,7 +61,7 @@ class ReleasedFile:
 
 @dataclass(frozen=True, eq=False)
 class Original:
-    """A picture to release, and what its file format does to it by itself.
+    """A picture to release, and the loss of its file format by itself.
 
     Attributes:
         picture: The picture, without opacity where the format has none.
@@ -115,31 +115,31 @@ class Original:
         return math.inf if bound is None else 1.0 - bound - self.lost_similarity
 
     def encoded(self, layer: Pixels) -> bytes:
-        """The file with other colours ``(H, W, 3)``."""
+        """Encodes other colours ``(H, W, 3)``."""
         return encode(self.picture, layer, self.release.format)
 
     def read(self, layer: Pixels, data: bytes) -> Pixels:
-        """What a reader sees of the file ``data`` with these colours, both ``(H, W, 3)``.
+        """Reads the file ``data`` of these colours, as pixels ``(H, W, 3)``.
 
         A lossless file is not decoded for that.
         """
         return self.picture.seen(layer) if self.release.format.lossless else decode(data)
 
     def seen(self, layer: Pixels) -> Pixels:
-        """What a reader of the file with other colours sees, both ``(H, W, 3)``."""
+        """Encodes other colours ``(H, W, 3)`` and reads them, as pixels ``(H, W, 3)``."""
         return self.read(layer, b"" if self.release.format.lossless else self.encoded(layer))
 
 
 class Stack:
-    """Originals of one size under distortions, as the readers of their files will see them.
+    """Originals of one size under distortions, as readers of their files see them.
 
     Args:
         originals: Of one size, with the same format and open bounds.
         device: Where distortions are.
-        each: Does what is done picture by picture.
+        each: Maps functions over pictures.
 
     Attributes:
-        original: What readers of the originals see, ``(B, 3, H, W)`` in [0, 1].
+        original: The originals, composed on white, ``(B, 3, H, W)`` in [0, 1].
         amplitude: How much of the distortions the budget allows, ``(B, 1, 1, 1)``, at most 1; as
             of the last call.
     """
@@ -179,11 +179,10 @@ class Stack:
         self._survives = torch.ones_like(self._lost)  # Of the distortion's energy, in the codec.
 
     def __call__(self, distortion: torch.Tensor) -> torch.Tensor:
-        """What readers would see ``(B, 3, H, W)``.
+        """Distorts the pictures as far as the budget allows: ``(B, 3, H, W)``.
 
-        The pictures are distorted as far as the budget allows. They go through the codec if that
-        is lossy, which the gradient passes unchanged; otherwise they are neither clamped nor
-        rounded.
+        They go through the codec if that is lossy, and the gradient passes it unchanged; otherwise
+        they are neither clamped nor rounded.
 
         Args:
             distortion: ``(B, 3, H, W)`` in pixel units, where 1 is the whole range.
@@ -208,9 +207,9 @@ class Stack:
         return shown + (decoded - shown.detach())
 
     def write(self, distortion: torch.Tensor) -> list[ReleasedFile]:
-        """Files with as much of the distortions as the budget allows.
+        """Writes the files with as much of the distortions as the budget allows.
 
-        Where the codec alone breaks the budget, that is the original encoded.
+        Where the codec alone breaks the budget, the original is encoded.
 
         Args:
             distortion: ``(B, 3, H, W)`` in pixel units, where 1 is the whole range.
@@ -245,13 +244,13 @@ class Stack:
         return column.view(-1, 1, 1, 1)
 
     def _confined(self, distortion: torch.Tensor) -> torch.Tensor:
-        """Distortions ``(B, 3, H, W)`` without colours for pictures that are grey."""
+        """Takes the colours out of distortions ``(B, 3, H, W)`` of grey pictures."""
         if self._grey is None:
             return distortion
         return torch.where(self._grey, distortion.mean(dim=1, keepdim=True), distortion)
 
     def _bounded(self, distortion: torch.Tensor) -> torch.Tensor:
-        """Cut at the largest change; the gradient passes, so that a value can come back."""
+        """Cuts at the largest change; the gradient passes, so that a value can come back."""
         largest = self._linf
         if largest is None:
             return distortion
@@ -261,7 +260,7 @@ class Stack:
         return distortion if self._opacity is None else distortion * self._opacity
 
     def _allowed(self, distortion: torch.Tensor) -> torch.Tensor:
-        """About how much of the distortions the budget allows after the codec's loss, at most 1."""
+        """Estimates how much of the distortions the budget allows, at most 1."""
         allowed = torch.ones_like(self.amplitude)
         change = self._through_opacity(distortion)
         if self._error is not None:
@@ -276,24 +275,24 @@ class Stack:
         return allowed.clamp(min=_SMALLEST)
 
     def _learn(self, decoded: torch.Tensor, change: torch.Tensor) -> None:
-        """Learns how much of a distortion the codec takes away, from what it did to these."""
+        """Estimates how much of a distortion's energy survives the codec."""
         put_in = _mean_square(change)
         came_out = _mean_square(decoded - self.original) - self._lost
         survives = (came_out / put_in.clamp(min=1e-30)).clamp(0.1, 2.0)
         self._survives = torch.where(put_in > 1e-3 * self._lost, survives, self._survives)
 
     def _layers(self, rows: Rows, distortion: torch.Tensor) -> torch.Tensor:
-        """The levels of the colours under distortions, both ``(b, 3, H, W)``, of some pictures."""
+        """Levels of the colours of some pictures under distortions, both ``(b, 3, H, W)``."""
         picked = torch.from_numpy(rows)
         change = distortion
         if self._linf is not None:
             change = change.clamp(-self._linf[picked], self._linf[picked])
         if self._opacity is not None:
-            change = change * (self._opacity[picked] > 0)  # What nobody sees keeps its colours.
+            change = change * (self._opacity[picked] > 0)  # Hidden colours stay.
         return to_levels(self._layer[picked] + change)
 
     def _read(self, rows: Rows, layers: torch.Tensor) -> torch.Tensor:
-        """What readers see of the levels of some pictures' colours, both ``(b, 3, H, W)``."""
+        """Levels that readers see of some pictures' colours, both ``(b, 3, H, W)``."""
         if self._lossless and self._opacity is None:
             return layers
         chosen = [self._originals[row] for row in rows]
@@ -301,7 +300,7 @@ class Stack:
 
 
 class Renderer:
-    """Pictures of any sizes under free tensors of their own sizes.
+    """Pictures of any sizes under free tensors, one stack for each size.
 
     Args:
         originals: The pictures.
@@ -309,7 +308,7 @@ class Renderer:
         settings: How a free tensor becomes a distortion.
         size: Side in pixels of the squares.
         device: Where they are.
-        each: Does what is done picture by picture.
+        each: Maps functions over pictures.
 
     Attributes:
         free: The tensors to optimise, ``(b, 3, H, W)`` for each size.
@@ -342,9 +341,9 @@ class Renderer:
         ]
 
     def __call__(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The squares ``(B, 3, S, S)`` under the free tensors as they are, and the image losses.
+        """Renders the squares ``(B, 3, S, S)`` and the image losses ``(B,)``.
 
-        The latter, ``(B,)``, are the mean squared distortions in normalised space.
+        The image loss is the mean squared distortion in normalised space.
         """
         squares, losses = [], []
         for stack, distortion in zip(self._stacks, self._distortions(), strict=True):
@@ -353,7 +352,7 @@ class Renderer:
         return self._in_order(squares), self._in_order(losses)
 
     def write(self) -> list[ReleasedFile]:
-        """The files under the free tensors as they are, within the budget."""
+        """Writes the files of the pictures, within their budget."""
         with torch.no_grad():
             pairs = zip(self._stacks, self._distortions(), strict=True)
             files = [stack.write(in_pixels(distortion)) for stack, distortion in pairs]

@@ -1,4 +1,4 @@
-"""Results of an activation: images with their files, and what they came to."""
+"""Results of an activation: images with their files and outcomes."""
 
 import hashlib
 import io
@@ -34,7 +34,7 @@ _SHOWN = 20
 
 @dataclass(frozen=True)
 class IndexOutcome:
-    """What an image is moved towards in one index.
+    """Outcome of an image in one index.
 
     Attributes:
         code: The code that the index stores, of :attr:`ActivatedImage.feature`.
@@ -53,13 +53,13 @@ class ActivatedImage:
 
     Attributes:
         data: The file that is to be released.
-        pixels: What its reader sees, 8-bit RGB ``(H, W, 3)``, transparency composed on white.
+        pixels: Its 8-bit RGB pixels ``(H, W, 3)``, transparency composed on white.
         quality: PSNR, SSIM and L-infinity of ``pixels`` against the 8-bit original.
-        budget_met: Whether they keep the budget. The only reason why not is that the file format
-            alone breaks it; the image is then not activated, only encoded.
+        budget_met: Whether the file keeps its budget. If not, the file format alone breaks it, and
+            the image is only encoded.
         passes: How often the image went through the extractor and back.
-        aims: One for each index, in their order.
-        feature: ``(d,)``, what the indexes store the code of: the *original*'s feature, or the mean
+        aims: The outcome in each index, in their order.
+        feature: ``(d,)``, the feature whose code the indexes store: the *original*'s, or the mean
             over views of it that the settings ask for.
         name: The name of the original; None where it has none.
         record: The line about it in ``activation.jsonl``; empty where only the core was used.
@@ -124,7 +124,7 @@ class ActivatedImage:
 
 @dataclass(frozen=True)
 class ActivationResult:
-    """Activated images, in the order they came: a sequence that prints as a table.
+    """Activated images, in order: a sequence that prints as a table.
 
     Attributes:
         images: The images.
@@ -167,7 +167,7 @@ class ActivationResult:
         return self._mean("distance_after")
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Writes a folder like that of ``activeindex activate``, for ``activeindex store add``.
+        """Writes a folder as ``activeindex activate`` does, for ``activeindex store add``.
 
         Images get their names, with the suffix of their format, and ``00000.png``, ``00001.png``, …
         where they have none. Beside them lie ``activation.jsonl``, one record per image, and the
@@ -212,7 +212,7 @@ class ActivationResult:
         write_note(path, extractor, features.shape, record["settings"]["descriptor_views"])
 
     def to_pandas(self) -> Any:
-        """The images as a pandas table: names, quality and distances, a row per image.
+        """Makes a pandas table of names, quality and distances, a row per image.
 
         Raises:
             MissingExtraError: If pandas is not installed.
@@ -251,7 +251,10 @@ class ActivationResult:
 
 
 def output_names(names: Sequence[Path], suffix: str) -> list[Path]:
-    """``a.jpg`` becomes ``a.png``; ``a.jpg.png`` where another image would become ``a.png`` too."""
+    """Names of released files: ``a.png`` for ``a.jpg``.
+
+    It is ``a.jpg.png`` where another image would become ``a.png``, too.
+    """
     chosen = [name.with_suffix(suffix) for name in names]
     while max((taken := Counter(chosen)).values(), default=0) > 1:
         # A long name can be another image's short one: ``a.jpg``, ``a.png`` and ``a.jpg.png``.

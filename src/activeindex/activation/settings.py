@@ -1,4 +1,4 @@
-"""Settings of an activation and of its released files, and presets; imports no PyTorch."""
+"""Settings of an activation and of its released files, and presets; no PyTorch."""
 
 import dataclasses
 import math
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from activeindex.images.quality import Quality
 
 _NEARLY_NOTHING = 1e-6
-"""An SSIM that every image has."""
+"""SSIM that every image has."""
 
 TARGETS = ("pq_recons", "ori_ft", "ivf_cluster", "ivf_cluster_half")
 FEATURE_LOSSES = ("cossim", "mse")
@@ -62,7 +62,7 @@ class Budget:
         return (self.psnr, self.ssim, self.linf) != (None, None, None)
 
     def beyond(self, lost: "Quality") -> "Budget":
-        """The bounds on both together, for a file that loses ``lost`` by itself."""
+        """Bounds on codec and distortion together, if the codec alone loses ``lost``."""
         psnr, ssim, linf = self.psnr, self.ssim, self.linf
         if psnr is not None:
             psnr = -10.0 * math.log10(10.0 ** (-psnr / 10.0) + 10.0 ** (-lost.psnr / 10.0))
@@ -83,11 +83,11 @@ NO_BUDGET = Budget()
 
 @dataclass(frozen=True)
 class ReleaseSettings:
-    """What is written of an activated image.
+    """Settings of released files.
 
     Attributes:
         format: The file format.
-        budget: What every file keeps to.
+        budget: The bounds that every file keeps.
     """
 
     format: FileFormat = PNG
@@ -114,17 +114,17 @@ class ActivationSettings:
         scale_channels: Whether the channels are weighted by how little the eye sees them.
         use_attenuation: Whether the distortion is scaled by ``scaling`` times the JND map.
         scaling: Strength of the distortion, in units of the JND map.
-        margin_weight: Weight of the margin loss: how deep the feature lies in the cell of its code,
-            and how far on the code's side of the middle of its inverted list
+        margin_weight: Weight of the margin loss, which keeps the feature away from the sides of its
+            Voronoi cell and on its code's side of the centroid
             (:mod:`activeindex.indexing.voronoi`); 0 for none. It has no effect on an index without
             cells.
-        margin_width: How deep is deep enough, as a share of the original's mean depth.
+        margin_width: Margin that is enough, as a share of the original's mean margin.
         edited_views: Views of each image after a random edit that go through the extractor and
             back in each step beside the image itself; the loss is the mean over all of them.
         descriptor_views: Views of the original, after edits that are the same for every image,
             whose features are averaged with its own before the code is taken: the index must store
             the code of that mean (:func:`activeindex.extractors.code_features`); 0 for its own.
-        precision: What the passes through the extractor and back compute in. ``bfloat16`` is
+        precision: Number format of the passes through the extractor and back. ``bfloat16`` is
             several times faster where the device has instructions for it. The features that the
             index codes, and those that are measured, are computed in ``float32``.
     """
@@ -150,11 +150,9 @@ class ActivationSettings:
     scale_channels: bool = option(True, "weight the channels by what the eye sees")
     use_attenuation: bool = option(True, "mask the distortion by the JND map")
     scaling: float = option(3.0, "strength, in JND units", minimum=0)
-    margin_weight: float = option(0.0, "weight of the margin to the faces of the cell", minimum=0)
-    margin_width: float = option(0.1, "how deep is deep enough, as a share of the mean depth")
-    edited_views: int = option(
-        0, "views after a random edit that each step looks at besides", minimum=0
-    )
+    margin_weight: float = option(0.0, "weight of the margin loss", minimum=0)
+    margin_width: float = option(0.1, "margin that is enough, as a share of the mean margin")
+    edited_views: int = option(0, "views after random edits in each step", minimum=0)
     descriptor_views: int = option(
         0,
         "views of the original, 16 at most, whose mean feature the code is taken of; the index "
@@ -182,7 +180,7 @@ class ActivationSettings:
             raise InputError(f"margin_width: expected more than 0, found {self.margin_width}")
 
     def replace(self, **changes: object) -> Self:
-        """The same settings with some fields changed, checked again."""
+        """Copies the settings with some fields changed, and checks them again."""
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
 
@@ -192,18 +190,18 @@ AS_PNG = ReleaseSettings()
 
 @dataclass(frozen=True)
 class Preset:
-    """What an activation optimises, and what its files keep to.
+    """Settings that belong together.
 
     Attributes:
-        settings: Of the optimisation.
-        release: The format and the budget of the released files.
+        settings: Settings of the optimisation.
+        release: Format and budget of the released files.
     """
 
     settings: ActivationSettings
     release: ReleaseSettings
 
     def released_as(self, form: FileFormat, budget: Budget = NO_BUDGET) -> ReleaseSettings:
-        """Files of a format within a budget, or within the preset's own where that has no bound."""
+        """Files of a format within a budget; the preset's own if that has no bound."""
         if not budget:
             # A preset's bounds are for its distortion: a codec may lose more than they allow.
             own = self.release.budget
@@ -225,13 +223,13 @@ DEEP = Preset(
     ),
     ReleaseSettings(budget=Budget(psnr=42.5)),
 )
-"""Deep in the cell of the code, through edits too, at 42.5 dB or more: docs/presets.md."""
+"""A large margin in the cell of the code, through edits too, at 42.5 dB: docs/presets.md."""
 
 _THOROUGH = Preset(DEEP.settings.replace(edited_views=3), DEEP.release)
 """Three views a step: copies are found a little more often, at twice the passes of `deep`."""
 
 _FAST = Preset(DEEP.settings.replace(edited_views=0), DEEP.release)
-"""Half the passes of `deep`, which it is without edited views."""
+"""`deep` without edited views: half the passes."""
 
 PRESETS = MappingProxyType({"paper": _PAPER, "thorough": _THOROUGH, "deep": DEEP, "fast": _FAST})
 """Presets by name."""

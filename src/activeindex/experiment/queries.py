@@ -18,7 +18,7 @@ from PIL import Image
 from activeindex.activation.job import Item, Released, ReleaseJob
 from activeindex.edits.edited import EditedImage, edit_generator
 from activeindex.edits.lists import FIXED_LIST, LONG_LIST
-from activeindex.edits.named import Edit
+from activeindex.edits.named import Edit, as_edit
 from activeindex.errors import ActiveIndexError
 from activeindex.experiment.settings import EvaluationSettings
 from activeindex.experiment.times import Stopwatch
@@ -79,7 +79,7 @@ class _Edited:
 
 
 def _edit(task: QueryTask, seed: int, size: int) -> _Edited | ActiveIndexError:
-    """Runs in a worker, which hands a user's error back as a value."""
+    """Edits an image in a worker, which hands a user's error back as a value."""
     try:
         image = task.image
         picture = read_rgb(image) if isinstance(image, Path) else Image.fromarray(image)
@@ -182,7 +182,7 @@ class BatchJob:
     Attributes:
         release: Releases the images.
         query: Makes the queries.
-        evaluation: Which queries.
+        evaluation: The queries that are asked for.
     """
 
     release: ReleaseJob
@@ -212,12 +212,23 @@ class BatchJob:
             ]
             watch, edits, copies = Stopwatch(stages), list[Query](), list[Query]()
             if self.evaluation.eval_retrieval:
-                chosen = LONG_LIST if self.evaluation.use_attacks_2 else FIXED_LIST
+                chosen = chosen_edits(self.evaluation)
                 tasks = [QueryTask(pixels[n], edit, n) for edit in chosen for n in pixels]
                 edits = self.query.queries(tasks, workers, watch)
             if self.evaluation.eval_icd:
                 copies = self.query.queries(auto_tasks(pixels), workers, watch)
             yield ReleasedBatch(images, edits, copies, watch.stages)
+
+
+def chosen_edits(settings: EvaluationSettings) -> tuple[Edit, ...]:
+    """The edits of the retrieval test: the user's own, or those of a list.
+
+    Raises:
+        InputError: If there is no edit of a name.
+    """
+    if settings.edits:
+        return tuple(as_edit(edit) for edit in settings.edits)
+    return LONG_LIST if settings.use_attacks_2 else FIXED_LIST
 
 
 def auto_tasks(images: Mapping[int, Pixels | Path]) -> list[QueryTask]:

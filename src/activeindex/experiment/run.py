@@ -18,7 +18,7 @@ from activeindex.evaluation.retrieval import RetrievalResult
 from activeindex.experiment.build_index import FilledIndex, build_index
 from activeindex.experiment.cell_retention import Originals
 from activeindex.experiment.folder import DETECTION_FILE, RETRIEVAL_FILE, RUN_FILE
-from activeindex.experiment.queries import BatchJob, Query, QueryJob, auto_tasks
+from activeindex.experiment.queries import BatchJob, Query, QueryJob, auto_tasks, chosen_edits
 from activeindex.experiment.searching import Searcher
 from activeindex.experiment.settings import ExperimentSettings
 from activeindex.experiment.summary import RunSummary
@@ -53,7 +53,7 @@ _OTHER_QUERIES = {
 
 @dataclass(frozen=True)
 class _Run:
-    """What every step of a run uses."""
+    """Everything that the steps of a run use."""
 
     settings: ExperimentSettings
     extractor: Extractor
@@ -87,10 +87,10 @@ def run_experiment(
     Args:
         settings: The arm.
         extractor: The extractor that the feature files come from.
-        workers: Who computes; this process alone by default.
+        workers: The engine; this process alone by default.
         reporter: Gets stages, warnings, and as events every step of activation and every released
             image.
-        command: What was typed, for ``times.jsonl``.
+        command: The command line, for ``times.jsonl``.
 
     Returns:
         The tables of the run, computed from its files: ``retr_df.csv``, ``icd_df.csv``,
@@ -134,7 +134,7 @@ def run_experiment(
     if settings.active:
         # A target that the index does not have is refused before the run claims output_dir.
         choose_targets(settings.activation.target, originals.values[:1], arm.quantiser)
-    notes = {**asked, **arm.identity}  # What the results depend on.
+    notes = {**asked, **arm.identity}  # Everything that the results depend on.
     journal = Journal(settings.output_dir, "run", notes, _files(settings), _FREE, _OTHER_QUERIES)
     with journal:
         if journal.finished:
@@ -165,10 +165,11 @@ def run_experiment(
 def _check_possible(
     settings: ExperimentSettings, extractor: Extractor, asked: Mapping[str, Any]
 ) -> None:
-    """Refuses what cannot be, before hours of work are in vain."""
+    """Checks settings before computing."""
     for folder in (settings.data_dir, settings.evaluation.query_nonmatch_dir):
         if folder is not None:
             check_outside(settings.output_dir, folder)
+    chosen_edits(settings.evaluation)
     new_index(settings.index.idx_factory, extractor.dimension, settings.index.quant)
     check_begun(settings.output_dir, "run", asked, _FREE, _OTHER_QUERIES)
 
@@ -198,10 +199,13 @@ def _files(settings: ExperimentSettings) -> tuple[str, ...]:
 
 
 def _asked(settings: ExperimentSettings, others: list[Path]) -> dict[str, Any]:
-    """What is known of a run's notes before anything is read."""
+    """The part of a run's notes that is known before anything is read."""
     folder = settings.evaluation.query_nonmatch_dir
     images = fingerprint(folder, others) if folder and others else None
-    return {"settings": as_json(settings), "other_images": images, "version": __version__}
+    noted = as_json(settings)
+    if not settings.evaluation.edits:
+        del noted["evaluation"]["edits"]  # As release 0.1 noted it.
+    return {"settings": noted, "other_images": images, "version": __version__}
 
 
 def _images_done(journal: Journal, kind: str) -> int:
@@ -209,7 +213,7 @@ def _images_done(journal: Journal, kind: str) -> int:
 
 
 def _release_and_search(run: _Run, paths: list[Path], done: int, progress: Progress) -> None:
-    """Batch by batch: release the images, then look for their edits."""
+    """Releases the images and searches for their edits, batch by batch."""
     settings, journal = run.settings, run.journal
     activation = None
     if settings.active:
@@ -259,7 +263,7 @@ def _release_and_search(run: _Run, paths: list[Path], done: int, progress: Progr
 def _search_others(
     run: _Run, paths: list[Path], matching: int, done: int, progress: Progress
 ) -> None:
-    """Copy detection of images that are not in the index; their numbers follow the matching."""
+    """Copy detection of images that are not in the index."""
     size = run.settings.evaluation.batch_size_eval
     numbered = [(matching + number, paths[number]) for number in range(done, len(paths))]
     batches = [auto_tasks(dict(batch)) for batch in _batches(numbered, size)]
@@ -288,7 +292,7 @@ def _write_headers(run: _Run) -> None:
 def _search(
     run: _Run, batch: int, test: Test, queries: list[Query], *, matching: bool = True
 ) -> None:
-    """Searches for queries and writes a row of results, and where it landed, for each."""
+    """Searches for queries, and writes a row of results and of its position for each."""
     for found in run.searcher.find(queries):
         query, neighbours = found.query, (found.distances, found.ids)
         original = run.arm.references + query.number if matching else NO_MATCH

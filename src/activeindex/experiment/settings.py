@@ -1,8 +1,9 @@
-"""What an experiment is made of, each part with the settings that it uses."""
+"""Settings of an experiment, a class for each of its parts; no PyTorch."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from activeindex.activation.settings import ActivationSettings, ReleaseSettings
 from activeindex.runtime.fields import check_fields, option
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class IndexSettings:
-    """Which index is searched, and what it is trained on and holds.
+    """Settings of the index: what it is trained on and holds.
 
     Attributes:
         idx_factory: FAISS factory string.
@@ -56,12 +57,14 @@ class IndexSettings:
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How the released images are looked for.
+    """Settings of the queries and searches.
 
     Attributes:
         kneighbors: Neighbours retrieved per query.
         batch_size_eval: Queries that go through the extractor together.
         use_attacks_2: Whether to use the long list of edits instead of the fixed one.
+        edits: Edits in place of both: names, or functions of an RGB Pillow image and a NumPy
+            generator; see :func:`~activeindex.edits.named.as_edit`.
         eval_retrieval: Whether to write ``retr_df.csv``.
         eval_icd: Whether to write ``icd_df.csv``.
         query_nonmatch_dir: Images that are not in the index, for copy detection; None for none.
@@ -70,6 +73,13 @@ class EvaluationSettings:
     kneighbors: int = option(100, "neighbours per query", minimum=1)
     batch_size_eval: int = option(128, "queries together", minimum=1)
     use_attacks_2: bool = option(False, "the long list of edits, not the fixed one")
+    edits: tuple[str | Callable[..., Any], ...] = option(
+        (),
+        "edits in place of the list: names such as hflip or 'jpeg 50', or your own as "
+        "package.module:name",
+        importable=True,
+        metavar="EDIT",
+    )
     eval_retrieval: bool = option(True, "write retr_df.csv")
     eval_icd: bool = option(True, "write icd_df.csv")
     query_nonmatch_dir: Path | None = option(None, "images that are not in the index, as queries")
@@ -85,9 +95,9 @@ class ExperimentSettings:
     Attributes:
         data_dir: The images of the set, those to be released.
         output_dir: Where the results go.
-        index: The index that is searched.
-        evaluation: How the released images are looked for.
-        activation: How images are activated; not used in the passive arm.
+        index: The index.
+        evaluation: Queries and searches.
+        activation: Settings of the activation; not used in the passive arm.
         release: Format and budget of the released images; passive ones have the format, too.
         active: Whether the images are activated.
         save_imgs: Whether the released images are kept in ``imgs/``.
