@@ -357,9 +357,7 @@ def test_what_cannot_be_activated_is_told() -> None:
     with pytest.raises(InputError, match=r"^numbers: expected 2, one per image, found 1$"):
         activate_pictures([torch.rand(3, 40, 40)] * 2, extractor, quantiser, numbers=[0])
     other = Quantiser(train_faiss(linear_features(100)[:, :4], "Flat", "L2"))
-    with pytest.raises(
-        InputError, match=r"^index: .* linear .* dimension 8, found dimension 4$"
-    ):
+    with pytest.raises(InputError, match=r"^index: .* linear .* dimension 8, found dimension 4$"):
         activate_pictures([torch.rand(3, 40, 40)], extractor, other)
 
 

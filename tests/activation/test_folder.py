@@ -257,7 +257,7 @@ def test_a_folder_that_release_0_1_finished_is_done(
     assert run(tmp_path / "in", tmp_path / "out") == replace(first, before=2)
 
 
-def test_a_folder_that_release_0_1_has_begun_is_not_mixed_with_other_noise(
+def test_a_folder_that_release_0_1_has_begun_goes_on_with_noise_seeded_by_number(
     tmp_path: Path, photographs: dict[str, Pixels]
 ) -> None:
     put(tmp_path / "in", photographs, *[f"{number:02d}.png" for number in range(24)])
@@ -268,8 +268,11 @@ def test_a_folder_that_release_0_1_has_begun_is_not_mixed_with_other_noise(
     begun = json.loads(first)
     as_release_0_1_left(begun["identity"])
     journal.write_text(json.dumps(begun) + "\n" + "".join(steps))
-    with pytest.raises(InputError, match=r"out: holds results with noise=None, this comm"):
-        run(tmp_path / "in", tmp_path / "out")
+    assert run(tmp_path / "in", tmp_path / "out").before == 20
+    image = to_tensor(read_pixels(tmp_path / "in" / "23.png"))
+    asked = (LinearExtractor(), linear_quantiser(), FEW)
+    expected = activate_pictures([image], *asked, numbers=[23]).images[0].data
+    assert (tmp_path / "out" / "23.png").read_bytes() == expected
 
 
 def test_a_picture_gets_the_same_file_whatever_lies_beside_it(

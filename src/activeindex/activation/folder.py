@@ -24,13 +24,10 @@ from activeindex.extractors.features import OnUnreadable
 from activeindex.images.folder import OTHER_IMAGES, check_outside, fingerprint, list_images
 from activeindex.indexing.coerce import IndexLike
 from activeindex.runtime.fields import as_json
-from activeindex.runtime.files import check_kept, check_written, read_json
-from activeindex.runtime.journal import Journal, is_begun
+from activeindex.runtime.files import check_kept, check_written
+from activeindex.runtime.journal import Journal, begun_identity, is_begun
 from activeindex.runtime.pool import Engine, LocalEngine
 from activeindex.runtime.reporting import SILENT, Reporter
-
-_NOISE = "seeded by the SHA-256 of each original, since release 0.2"
-"""Value that release 0.1, which seeded noise by the number of an image, did not write."""
 
 
 @dataclass(frozen=True)
@@ -121,11 +118,12 @@ def activate_folder(
         "release": asdict(release),
         "seed": seed,
         "unreadable": unreadable,
-        "noise": _NOISE,
+        "noise": "sha256",
     }
-    finished = output_dir / "activation.json"
-    if finished.is_file() and "noise" not in read_json(finished):
-        del identity["noise"]  # Finished by release 0.1: its files are as good.
+    begun = begun_identity(output_dir, "activation")
+    by_number = begun is not None and "noise" not in begun[1]
+    if by_number:
+        del identity["noise"]  # Release 0.1 has begun it, and seeded noise by number.
     own = is_begun(output_dir, "activation") or is_of_activation(output_dir / FEATURES_FILE)
     if is_begun(output_dir, "fts") and not own:
         raise InputError(
@@ -153,7 +151,8 @@ def activate_folder(
             Item(number, path, path.relative_to(data_dir).as_posix(), output.as_posix())
             for number, (path, output) in enumerate(zip(paths, outputs, strict=True))
         ][done:]
-        results = workers.run(ReleaseJob(activation, release, output_dir.absolute()), items)
+        job = ReleaseJob(activation, release, output_dir.absolute(), noise_by_number=by_number)
+        results = workers.run(job, items)
         size = together_on(loaded.device)  # A killed run loses no more than what goes together.
         for first in range(0, len(items), size):
             batch = items[first : first + size]

@@ -81,15 +81,17 @@ class ReleaseJob:
         activation: How images are activated; None for a passive arm.
         release: The format of the files.
         output_dir: Where they go; absolute, as workers may have been started in another folder.
-        as_published: Whether to do as the published program: noise is seeded by the image's number
-            rather than by the hash of its file, and grey images may get colours.
+        noise_by_number: Whether an image's noise is seeded by its number, as in the published
+            program, rather than by the SHA-256 of its file.
+        keep_grey: Whether grey images stay grey, which those of the published program do not.
         keep_pixels: Whether the results have the released pixels.
     """
 
     activation: Activation | None
     release: ReleaseSettings
     output_dir: Path
-    as_published: bool = False
+    noise_by_number: bool = False
+    keep_grey: bool = True
     keep_pixels: bool = False
 
     def __call__(
@@ -107,7 +109,7 @@ class ReleaseJob:
             for group in groups:
                 begun.append(group)
                 numbers = [item.number for item in group.items]
-                sources = numbers if self.as_published else [int(h, 16) for h in group.hashes]
+                sources = numbers if self.noise_by_number else [int(h, 16) for h in group.hashes]
                 yield Group(group.pictures, numbers, group.steps.append, sources)
 
         for images, seconds in self.activation.run(requests()):
@@ -138,7 +140,7 @@ class ReleaseJob:
             check_encodable(picture, self.release.format)
         except UnencodableError as error:
             raise UnencodableError(f"{item.source}: {error}") from None
-        if self.as_published:
+        if not self.keep_grey:
             icc = b"" if picture.one_channel else picture.icc  # One of greys fits no colours.
             return replace(picture, grey=False, one_channel=False, icc=icc)
         return picture

@@ -224,7 +224,12 @@ def _release_and_search(run: _Run, paths: list[Path], done: int, progress: Progr
     # Workers may have been started in another folder.
     output_dir = settings.output_dir.absolute()
     release = ReleaseJob(
-        activation, settings.release, output_dir, as_published=True, keep_pixels=True
+        activation,
+        settings.release,
+        output_dir,
+        noise_by_number=True,
+        keep_grey=False,
+        keep_pixels=True,
     )
     items = [
         Item(

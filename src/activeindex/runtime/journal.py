@@ -224,6 +224,23 @@ class Journal:
             os.fsync(self._file.fileno())
 
 
+def begun_identity(folder: Path, name: str) -> tuple[Path, dict[str, Any]] | None:
+    """Reads the note of a finished command, or the identity of an unfinished one.
+
+    Returns:
+        The file and what is in it; None if nothing was done.
+    """
+    note, begun = folder / f"{name}.json", folder / f".{name}.journal"
+    if note.exists():
+        return note, read_json(note)
+    if not begun.exists():
+        return None
+    try:
+        return begun, parse_json(begun.read_bytes().partition(b"\n")[0])["identity"]
+    except (ValueError, LookupError, TypeError):
+        return None  # Killed while it was written: nothing was done.
+
+
 def check_begun(
     folder: Path,
     name: str,
@@ -243,17 +260,10 @@ def check_begun(
     Raises:
         InputError: If the folder holds the results of a command with another identity.
     """
-    note, begun = folder / f"{name}.json", folder / f".{name}.journal"
-    if note.exists():
-        left, found = note, read_json(note)
-    elif begun.exists():
-        left = begun
-        try:
-            found = parse_json(begun.read_bytes().partition(b"\n")[0])["identity"]
-        except (ValueError, LookupError, TypeError):
-            return  # Killed while it was written: nothing was done.
-    else:
+    noted = begun_identity(folder, name)
+    if noted is None:
         return
+    left, found = noted
     expected = json.loads(json.dumps(known))
     compared = {key: found.get(key) for key in expected}
     if (difference := _first_difference("", expected, compared, ignored_keys)) is None:
