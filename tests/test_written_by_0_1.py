@@ -198,7 +198,8 @@ def test_runs_are_tabled_and_reported(say: Callable[..., Answer], tiny: Extracto
     assert code == 0, err
     page = Path("new/report.html").read_text()
     assert str(tiny.identity) in page
-    assert "IVF2,PQ4x8np L2 (8424dcd931a7)" in page
+    noted = json.loads(Path("index_pq/manifest.json").read_text())["sha256"]
+    assert f"IVF2,PQ4x8np L2 ({noted[:12]})" in page
 
 
 @pytest.mark.parametrize("address", STORES)
