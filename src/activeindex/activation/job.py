@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -119,7 +120,8 @@ class ReleaseJob:
         """Reads images, and yields those that are activated together."""
         cpu = torch.device("cpu")
         device = cpu if self.activation is None else self.activation.extractor.device
-        read = workers.map(_try_read, [item.source for item in items])
+        hashed = partial(_try_read, hashed=self.activation is not None)
+        read = workers.map(hashed, [item.source for item in items])
         start = time.perf_counter()
         for pairs in grouped(zip(items, read, strict=True), _area, device):
             group = _Group()
@@ -240,10 +242,10 @@ class _Group:
 _Read = tuple[Picture, str]
 
 
-def _try_read(path: Path) -> _Read | UnreadableImageError:
+def _try_read(path: Path, *, hashed: bool) -> _Read | UnreadableImageError:
     """Reads a file in a worker, where an error must not stop the other images."""
     try:
-        return read_picture(path), file_hash(path)
+        return read_picture(path), file_hash(path) if hashed else ""
     except UnreadableImageError as error:
         return error
 

@@ -135,7 +135,9 @@ def run_experiment(
         # A target that the index does not have is refused before the run claims output_dir.
         choose_targets(settings.activation.target, originals.values[:1], arm.quantiser)
     notes = {**asked, **arm.identity}  # Everything that the results depend on.
-    journal = Journal(settings.output_dir, "run", notes, _files(settings), _FREE, _OTHER_QUERIES)
+    journal = Journal(
+        settings.output_dir, "run", notes, tuple(_files(settings)), _FREE, _OTHER_QUERIES
+    )
     with journal:
         if journal.finished:
             _check_kept(settings, len(paths))
@@ -188,14 +190,16 @@ def _other_images(settings: ExperimentSettings) -> list[Path]:
     return list_images(folder, "query_nonmatch_dir")
 
 
-def _files(settings: ExperimentSettings) -> tuple[str, ...]:
-    evaluation = settings.evaluation
-    return (
-        *([RETRIEVAL_FILE] if evaluation.eval_retrieval else []),
-        *([DETECTION_FILE] if evaluation.eval_icd else []),
-        *([PLACES_FILE] if evaluation.eval_retrieval or evaluation.eval_icd else []),
-        *([RECORDS_FILE, _LOG_FILE] if settings.active else []),
-    )
+def _files(settings: ExperimentSettings) -> dict[str, str]:
+    """The files that grow batch by batch, and the header of each."""
+    evaluation, files = settings.evaluation, {}
+    if evaluation.eval_retrieval:
+        files[RETRIEVAL_FILE] = RETRIEVAL_HEADER
+    if evaluation.eval_icd:
+        files[DETECTION_FILE] = DETECTION_HEADER
+    if files:
+        files[PLACES_FILE] = PLACES_HEADER
+    return files | (dict.fromkeys((RECORDS_FILE, _LOG_FILE), "") if settings.active else {})
 
 
 def _asked(settings: ExperimentSettings, others: list[Path]) -> dict[str, Any]:
@@ -245,7 +249,8 @@ def _release_and_search(run: _Run, paths: list[Path], done: int, progress: Progr
     for batch in run.workers.run(job, batches):
         number = batch.images[0].item.number // settings.batch_size
         if number == 0:
-            _write_headers(run)
+            for name, header in _files(settings).items():
+                journal.write(name, header.encode())
         for image in batch.images:
             for step in image.steps:
                 run.reporter.event(step)
@@ -283,15 +288,6 @@ def _search_others(
 
 def _batches(items: list[_Item], size: int) -> list[list[_Item]]:
     return [items[first : first + size] for first in range(0, len(items), size)]
-
-
-def _write_headers(run: _Run) -> None:
-    if run.settings.evaluation.eval_retrieval:
-        run.journal.write(RETRIEVAL_FILE, RETRIEVAL_HEADER.encode())
-    if run.settings.evaluation.eval_icd:
-        run.journal.write(DETECTION_FILE, DETECTION_HEADER.encode())
-    if PLACES_FILE in _files(run.settings):
-        run.journal.write(PLACES_FILE, PLACES_HEADER.encode())
 
 
 def _search(
