@@ -20,6 +20,7 @@ from activeindex.extractors.named import load_extractor
 from activeindex.extractors.whitening import WhitenedExtractor, Whitening
 from activeindex.identity import ExtractorIdentity
 from activeindex.indexing.artefact import TrainedIndex
+from activeindex.runtime.files import file_hash
 from activeindex.stores.store import Store
 
 WRITTEN = Path(__file__).parent / "fixtures" / "v0_1"
@@ -138,13 +139,20 @@ def test_a_finished_activation_is_recognised(say: Callable[..., Answer]) -> None
     assert "holds results with seed=0, this command has seed=1; give another output" in err
 
 
-def test_an_unfinished_activation_is_refused_for_its_noise(say: Callable[..., Answer]) -> None:
-    before = contents("released_unfinished")
-    code, _, err = say(*ACTIVATE, "released_unfinished")
-    assert code == 2
-    assert "released_unfinished: holds results with noise=None, this command has noise=" in err
-    assert "give another output folder, or delete" in err
-    assert contents("released_unfinished") == before
+def test_an_unfinished_activation_goes_on(say: Callable[..., Answer]) -> None:
+    folder = Path("released_unfinished")
+    begun = contents(str(folder))
+    first = begun[str(folder / ".activation.jsonl.partial")]
+    code, _, err = say(*ACTIVATE, str(folder))
+    assert (code, err) == (0, "")
+    assert (folder / "activation.jsonl").read_bytes().startswith(first)
+    for name in ("astronaut.png", "chelsea.png"):
+        assert (folder / name).read_bytes() == begun[str(folder / name)]
+    for record in read_records(folder / "activation.jsonl"):
+        assert file_hash(folder / record["output"]) == record["output_sha256"]
+    names = ["astronaut.jpg", "chelsea.jpg", "coffee.jpg", "rocket.jpg"]
+    assert (folder / "filenames.txt").read_text().split() == names
+    assert read_features(folder / "fts.pt", "fts").values.shape == (4, 32)
 
 
 def test_released_images_are_not_activated_for_another_index(say: Callable[..., Answer]) -> None:
