@@ -120,6 +120,7 @@ def test_released_files_are_paired_by_name_whatever_their_suffix(
         world.root / "released",
         index=world.index,
         extractor=world.extractor,
+        references=world.references,
         edits=["none", "jpeg 50"],
         output_dir=tmp_path / "run",
     )
@@ -129,7 +130,7 @@ def test_released_files_are_paired_by_name_whatever_their_suffix(
         original = world.photographs[Path(name).stem]
         assert quality == measure_quality(original, noisy(original))
     folder = RunFolder.open(tmp_path / "run")
-    assert (folder.references, folder.setting("active")) == (0, True)
+    assert (folder.references, folder.setting("active")) == (84, True)
     summary = RunSummary.read(tmp_path / "run")
     assert summary.recall == result.recall
     assert summary.distortion is not None
@@ -138,6 +139,7 @@ def test_released_files_are_paired_by_name_whatever_their_suffix(
     page = write_report({"run": tmp_path / "run"}, tmp_path / "report").read_text()
     assert "astronaut.png" in page
     assert "not kept" not in page
+    assert "images were not found" not in page
 
 
 def test_released_files_of_other_names_are_paired_in_order(world: World) -> None:

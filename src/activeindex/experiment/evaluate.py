@@ -43,9 +43,11 @@ from activeindex.extractors.base import Extractor
 from activeindex.extractors.coerce import (
     ExtractorLike,
     FeaturesLike,
+    ImageFeatures,
     as_features,
     resolve_extractor,
 )
+from activeindex.extractors.feature_files import FeatureFile
 from activeindex.extractors.features import code_features, features_of
 from activeindex.identity import check_extractors
 from activeindex.images.coerce import Images
@@ -285,7 +287,8 @@ def evaluate(
     if output_dir is not None:
         _check_new(Path(output_dir), folder_of(originals), folder_of(released))
     extractor = resolve_extractor(extractor)
-    filled, quantiser, manifest = _filled(index, references, extractor, force)
+    others = None if references is None else as_features(references, "references")
+    filled, quantiser, manifest = _filled(index, others, extractor, force)
     set_nprobe(filled, nprobe)
     if search_params is not None:
         set_search_parameters(filled, search_params)
@@ -345,6 +348,9 @@ def evaluate(
                         "quant": "IP" if filled.metric_type == faiss.METRIC_INNER_PRODUCT else "L2",
                         "nprobe": nprobe,
                         "search_params": search_params,
+                        "fts_reference_path": (
+                            str(others.path) if isinstance(others, FeatureFile) else None
+                        ),
                     },
                     "evaluation": {"kneighbors": kneighbors, "edits": [str(e) for e in chosen]},
                     "descriptor_views": descriptor_views,
@@ -370,7 +376,10 @@ def _check_new(output_dir: Path, *folders: str | None) -> None:
 
 
 def _filled(
-    index: IndexLike, references: FeaturesLike | None, extractor: Extractor, force: bool
+    index: IndexLike,
+    references: FeatureFile | ImageFeatures | None,
+    extractor: Extractor,
+    force: bool,
 ) -> tuple[faiss.Index, Quantiser, Manifest | None]:
     """A copy of an index with the references in it, its quantiser, its manifest if it has one."""
     if isinstance(index, str | os.PathLike):
@@ -379,9 +388,8 @@ def _filled(
     quantiser = as_quantiser(index)
     trained_on = manifest.extractor if manifest is not None else None
     known = [("index", quantiser.dimension, trained_on)]
-    features = None if references is None else as_features(references, "references")
-    if features is not None:
-        known.append(("references", features.values.shape[1], features.extractor))
+    if references is not None:
+        known.append(("references", references.values.shape[1], references.extractor))
     for name, dimension, origin in known:
         if dimension != extractor.dimension:
             raise InputError(
@@ -396,8 +404,8 @@ def _filled(
             f"index: expected an id map without images, found {filled.ntotal}; give their features "
             "as references"
         )
-    if features is not None:
-        add(filled, features.values)
+    if references is not None:
+        add(filled, references.values)
     return filled, quantiser, manifest
 
 
