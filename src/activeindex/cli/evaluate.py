@@ -1,4 +1,4 @@
-"""Evaluate released pictures: how often are their edited copies found by the originals' codes?
+"""Evaluate released pictures: how often the index finds their edited copies.
 
 ORIGINALS and RELEASED are folders; pictures are paired by their names, or in sorted order where no
 names agree. The pictures may have been activated by this program or by any other. With ORIGINALS
