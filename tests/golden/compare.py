@@ -31,14 +31,20 @@ IGNORED = (
 RENAMED_FILES: dict[str, str] = {}
 """Files of OLD that NEW calls otherwise: a regular expression to a replacement."""
 
-RENAMED: dict[str, str] = {}
+RENAMED: dict[str, str] = {
+    "code_views": "descriptor_views",
+    "generation": "quantiser",  # In what `store get` and `search --json` print.
+}
 """JSON keys of OLD that NEW calls otherwise, at any depth of any file."""
 
-DROPPED: frozenset[str] = frozenset()
+DROPPED: frozenset[str] = frozenset({"extractor_sha256"})  # Now extractor.sha256.
 """JSON keys of OLD that NEW has no more, at any depth."""
 
-ADDED: frozenset[str] = frozenset()
+ADDED: frozenset[str] = frozenset({"noise"})
 """JSON keys of NEW that OLD did not have, at any depth."""
+
+IDENTITIES = frozenset({"extractor", "quantiser"})
+"""JSON keys whose values are identities: texts in 0.1, fields since 0.2 (docs/files.md)."""
 
 REWORDED: tuple[tuple[str, str], ...] = ()
 """What NEW says in other words, in said/ and in texts of JSON: regular expressions for OLD."""
@@ -95,15 +101,16 @@ class Tree:
         if isinstance(value, dict):
             gone = DROPPED if self._old else ADDED
             pairs = ((k, v) for k, v in value.items() if k not in gone)
-            return {
-                (RENAMED.get(k, k) if self._old else k): (
-                    "<version>" if k in VARYING_KEYS and isinstance(v, str) else self.mapped(v)
-                )
-                for k, v in pairs
-            }
+            renamed = ((RENAMED.get(k, k) if self._old else k, v) for k, v in pairs)
+            return {k: self._mapped_value(k, v) for k, v in renamed}
         if isinstance(value, list):
             return [self.mapped(each) for each in value]
         return self.text(value) if isinstance(value, str) else value
+
+    def _mapped_value(self, key: str, value: Any) -> Any:
+        if key in VARYING_KEYS and isinstance(value, str):
+            return "<version>"
+        return _identity(value) if key in IDENTITIES else self.mapped(value)
 
     def text(self, text: str) -> str:
         """A text with the mapping applied."""
@@ -126,6 +133,18 @@ class Tree:
         for pattern, replacement in RENAMED_FILES.items() if self._old else ():
             name = re.sub(pattern, replacement, name)
         return name
+
+
+def _identity(value: Any) -> Any:
+    """The text that 0.1 wrote for an identity, or for several."""
+    if isinstance(value, list):
+        return " and ".join(_identity(each) or "" for each in value)
+    if not isinstance(value, dict):
+        return value
+    whitening = value.get("whitening")
+    parts = (value["name"], value.get("pooling"), whitening and f"whitening:{whitening[:12]}")
+    text = f"{'+'.join(filter(None, parts))} ({value['sha256'][:12]})"
+    return f"{text} at {value['input_size']} px" if "input_size" in value else text
 
 
 # Readers: a file to the lines that are compared.
