@@ -15,6 +15,10 @@ NAMES = (
     *("lite0_copy", "sscd_disc_advanced", "sscd_disc_mixup", "sscd_disc_large"),
     *("dino_r50", "dino_vits", "isc_dt1"),
 )
+PROGRAM = (
+    "model_path net.pt2: expected TorchScript, ONNX or .safetensors, found a torch.export program; "
+    'in Python, as_extractor(torch.export.load("net.pt2").module(), input_size)\n'
+)
 
 
 def test_models_lists_what_there_is_and_what_is_here(
@@ -40,7 +44,7 @@ def test_models_lists_what_there_is_and_what_is_here(
     assert listed["lite0_copy"]["default_place"] is None  # It comes with the package or not at all.
     assert [name for name, row in listed.items() if row["default"]] == ["lite0_copy"]
     assert answer.out.count("the default") == 1
-    assert answer.out.endswith("TorchScript, ONNX, .pt2 and .safetensors files.\n")
+    assert answer.out.endswith("TorchScript, ONNX and .safetensors files.\n")
     assert listed["isc_dt1"]["address"].startswith("https://")
 
 
@@ -70,6 +74,12 @@ def test_a_whitened_extractor_goes_through_extraction_and_index(
     [
         (("--model_name", "onnx"), "model_path: expected an ONNX file, found nothing"),
         (("--model_name", "pt2", "--model_path", "no.pt2"), "model_path no.pt2: expected a file"),
+        (("--model_name", "pt2", "--model_path", "net.pt2"), PROGRAM),
+        (("--model_path", "net.pt2"), PROGRAM),
+        (
+            ("--model_name", "pt2"),
+            "model_name: expected torchscript, onnx, lite0_copy, sscd_disc_advanced, ",
+        ),
         (("--pooling", "max"), "pooling: expected mean, gem or gem:P, found 'max'"),
         (("--pooling", "gem"), "pooling: expected a network that gives feature maps"),
         (("--whitening", "no.npz"), "whitening no.npz: expected a file, found nothing"),
@@ -83,6 +93,7 @@ def test_wrong_options_are_named(
     say: Say, tmp_path: Path, options: tuple[str, ...], message: str
 ) -> None:
     (tmp_path / "images").mkdir()
+    (tmp_path / "net.pt2").touch()
     answer = say("extract_fts", "--data_dir", "images", "--output_dir", "fts", *options)
     assert answer.code == 2
     assert len(answer.err.splitlines()) == 1

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +9,6 @@ from torch import nn
 from torch.export import Dim
 
 SIDE = 32
-BATCH = ({0: Dim("batch")},)
 
 
 class Convolutions(nn.Module):
@@ -48,20 +46,6 @@ class MergedViews(nn.Module):
         maps: torch.Tensor = self.convolution(images)
         count, channels, height, width = maps.shape
         return maps.view(count * channels, height, width).amax((1, 2)).view(count, channels)
-
-
-class Strides(nn.Module):
-    """Every other pixel of a map, told by its place in memory."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.convolution, self.pool = nn.Conv2d(3, 8, 4, stride=4), nn.AdaptiveAvgPool2d(1)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        maps: torch.Tensor = self.convolution(images)
-        every_other = maps.as_strided((maps.shape[0], 8, 4, 4), (512, 64, 16, 2), 1)
-        pooled: torch.Tensor = self.pool(every_other)
-        return pooled.flatten(1)
 
 
 class Attention(nn.Module):
@@ -111,14 +95,7 @@ def seeded(make: Callable[[], nn.Module]) -> nn.Module:
         return make().eval()
 
 
-def save(
-    path: Path,
-    network: nn.Module,
-    shapes: Any = BATCH,
-    *,
-    example: tuple[torch.Tensor, ...] = (images(2),),
-    decomposed: bool = False,
-) -> Path:
-    program = torch.export.export(network, example, dynamic_shapes=shapes)
-    torch.export.save(program.run_decompositions() if decomposed else program, path)
+def save(path: Path, network: nn.Module) -> Path:
+    batch = ({0: Dim("batch")},)
+    torch.export.save(torch.export.export(network, (images(2),), dynamic_shapes=batch), path)
     return path

@@ -20,7 +20,17 @@ from activeindex.extractors.pooling import Pooling
 from activeindex.images.levels import to_pixels
 from activeindex.runtime.pool import LocalEngine
 from tests.extractors.onnx.graphs import write
-from tests.extractors.programs import SIDE, Convolutions, Pooled, images, save, seeded
+from tests.extractors.programs import (
+    SIDE,
+    Attention,
+    Convolutions,
+    MergedViews,
+    Pooled,
+    Views,
+    images,
+    save,
+    seeded,
+)
 
 HALVES = (0.5, 0.5, 0.5)
 CUT_OFF = r": expected a network with a gradient to its images, found one that is (cut off|zero) \("
@@ -57,6 +67,36 @@ def test_a_module_gives_its_features_of_normalised_images() -> None:
     assert extractor.dimension == 16
     expected = network((images() - 0.5) / 0.5)
     assert torch.allclose(extractor(images()), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("make", [Convolutions, Views, MergedViews, Attention, Pooled])
+def test_an_exported_program_gives_the_features_and_gradients_of_its_network(
+    make: Callable[[], nn.Module], tmp_path: Path
+) -> None:
+    network = seeded(make)
+    program = torch.export.load(save(tmp_path / "network.pt2", network))
+    extractor = as_extractor(program.module(), SIDE, mean=HALVES, std=HALVES, name="network")
+    found, expected = images().requires_grad_(), images().requires_grad_()
+    features, wanted = extractor(found), network((expected - 0.5) / 0.5)
+    assert torch.allclose(features, wanted, rtol=1e-4, atol=1e-5)
+    weights = torch.linspace(-1, 1, features.shape[1])
+    (features @ weights).sum().backward()
+    (wanted @ weights).sum().backward()
+    assert found.grad is not None
+    assert expected.grad is not None
+    scale = expected.grad.abs().max().item()
+    assert torch.allclose(found.grad, expected.grad, rtol=1e-4, atol=1e-5 * scale)
+
+
+def test_a_file_of_a_program_is_refused_and_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "network.pt2"
+    path.write_bytes(b"anything")
+    with pytest.raises(InputError) as caught:
+        load_extractor(path, SIDE)
+    assert str(caught.value) == (
+        f"model_path {path}: expected TorchScript, ONNX or .safetensors, found a torch.export "
+        f'program; in Python, as_extractor(torch.export.load("{path}").module(), input_size)'
+    )
 
 
 def test_the_module_stays_as_it_was() -> None:
@@ -127,9 +167,9 @@ def test_a_network_without_a_gradient_is_refused(
 
 @pytest.mark.parametrize("network", [Detached(), Rounded()])
 def test_a_program_without_a_gradient_is_refused(network: nn.Module, tmp_path: Path) -> None:
-    path = save(tmp_path / "network.pt2", network)
-    with pytest.raises(InputError, match=f"^network.pt2{CUT_OFF}"):
-        load_extractor(path, SIDE)
+    program = torch.export.load(save(tmp_path / "network.pt2", network))
+    with pytest.raises(InputError, match=f"^network{CUT_OFF}"):
+        as_extractor(program.module(), SIDE, name="network")
 
 
 def test_a_graph_without_a_gradient_is_refused(tmp_path: Path) -> None:

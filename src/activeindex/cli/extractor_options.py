@@ -13,7 +13,7 @@ from activeindex.runtime.reporting import Reporter
 if TYPE_CHECKING:
     from activeindex.extractors.base import Extractor
 
-_FILES = {"torchscript": "a TorchScript", "onnx": "an ONNX", "pt2": "a torch.export"}
+_FILES = ("torchscript", "onnx")
 """Values of ``--model_name`` where ``--model_path`` is the extractor itself."""
 
 
@@ -23,14 +23,14 @@ class ExtractorOptions:
 
     model_name: str = option(
         "torchscript",
-        "torchscript, onnx or pt2 for the file at --model_path, torchscript for .safetensors too "
+        "torchscript or onnx for the file at --model_path, torchscript for .safetensors too "
         "(without a file, it stands for lite0_copy); a name that `activeindex models` lists; "
         "timm:NAME or torchvision:NAME",
         metavar="NAME",
     )
     model_path: str | None = option(
         None,
-        "TorchScript, ONNX or torch.export file, .safetensors of this project's own training, or "
+        "TorchScript or ONNX file, .safetensors of this project's own training, or "
         "the checkpoint of a timm or torchvision network; the one that extracted the features",
         metavar="FILE",
     )
@@ -87,9 +87,9 @@ def _name_and_checkpoint(name: str, path: str | None) -> tuple[str | Path, Path 
     """File or name of the extractor, and the checkpoint of a named one."""
     from activeindex.extractors.cards import CARDS, DEFAULT_EXTRACTOR
 
-    if name in _FILES:
-        if path is None and name != "torchscript":
-            raise InputError(f"model_path: expected {_FILES[name]} file, found nothing")
+    if name in _FILES or (name == "pt2" and path):  # Loading says what to do with a .pt2 file.
+        if path is None and name == "onnx":
+            raise InputError("model_path: expected an ONNX file, found nothing")
         return (DEFAULT_EXTRACTOR if path is None else Path(path)), None
     if name in CARDS:
         if path is not None:

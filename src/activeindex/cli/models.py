@@ -46,6 +46,6 @@ def run(args: argparse.Namespace) -> None:
         else:
             print(f"    here: {row['here']}")
     print(
-        "\nBesides these: timm:NAME, torchvision:NAME, and TorchScript, ONNX, .pt2 and "
-        ".safetensors files."
+        "\nBesides these: timm:NAME, torchvision:NAME, and TorchScript, ONNX and .safetensors "
+        "files."
     )

@@ -5,10 +5,9 @@ from functools import partial
 from pathlib import Path
 
 from activeindex.errors import InputError
-from activeindex.extractors.adapt import NetworkExtractor, load_torchscript
+from activeindex.extractors.adapt import load_torchscript
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.cards import CARDS, DEFAULT_EXTRACTOR, DEFAULT_INPUT_SIZE
-from activeindex.extractors.exported import load_program
 from activeindex.extractors.lite0.files import load_lite0
 from activeindex.extractors.pooling import Pooling
 from activeindex.extractors.weights import cached_path, checked_hash, find_weights
@@ -33,7 +32,7 @@ def load_extractor(
     Args:
         name_or_path: Name of a model (see :data:`~activeindex.extractors.cards.CARDS`), which is
             downloaded at its first use; ``timm:NAME`` or ``torchvision:NAME``; or a file:
-            TorchScript, torch.export (.pt2), ONNX, or a descriptor of ``training/`` (.safetensors).
+            TorchScript, ONNX, or a descriptor of ``training/`` (.safetensors).
         input_size: Side in pixels of the square that images are resized to; by default the model's
             own, 288 for files that do not say.
         model_path: Checkpoint for a timm or torchvision model.
@@ -97,6 +96,11 @@ def _load_file(
     card = CARDS.get(name)
     path = check_file(Path(name), "model_path") if card is None else find_weights(card, reporter)
     kind = path.suffix.lower()
+    if kind == ".pt2":  # torch.export.load runs code that the file contains.
+        raise InputError(
+            f"model_path {path}: expected TorchScript, ONNX or .safetensors, found a torch.export "
+            f'program; in Python, as_extractor(torch.export.load("{path}").module(), input_size)'
+        )
     if pooling is not None and kind in (".safetensors", ".onnx"):
         raise InputError(f"pooling: expected a network that gives feature maps, found {path}")
     if kind == ".safetensors":
@@ -113,8 +117,6 @@ def _load_file(
         from activeindex.extractors.onnx.extractor import load_onnx  # Imports onnx.
 
         return load_onnx(path, identity)
-    if kind == ".pt2":
-        return NetworkExtractor(load_program(path, identity.input_size), identity, pooling=pooling)
     if card is None:
         return load_torchscript(path, identity, pooling=pooling)
     return load_torchscript(path, identity, card.mean, card.std, pooling)
