@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import activeindex as ai
+from activeindex.activation.records import read_records
 from activeindex.images.levels import Pixels
 
 TOGETHER = """
@@ -25,13 +26,19 @@ def halve(image, generator):
     return image.resize((image.width // 2, image.height // 2))
 
 
+def distance(features, targets):
+    return (features - targets).norm(dim=1)
+
+
 features = ai.extract("pictures")
 index = ai.train_index(np.tile(features, (20, 1)), "IVF2,PQ4x4np")
-found = ai.evaluate("pictures", "pictures", index=index, edits=[halve], workers=WORKERS)
+result = ai.activate("pictures", index, preset="fast", iterations=1, loss_f=distance)
+found = ai.evaluate("pictures", result, index=index, edits=[halve], workers=WORKERS)
 np.save("features.npy", features)
+result.save("released")
 print(found.recall.average.r_at_1)
 """
-"""Extracts, trains and evaluates with an edit that only this program knows."""
+"""Extracts, trains, activates and evaluates with functions that only this program knows."""
 
 WITH_PROCESSES = TOGETHER.replace("workers=WORKERS", "workers=LocalEngine(2)").replace(
     "import torch\n", "import torch\nfrom activeindex.runtime.pool import LocalEngine\n"
@@ -47,21 +54,31 @@ NOTEBOOK = {
 ALONE = TOGETHER.replace("WORKERS", "None")
 
 
+PICTURES = ("astronaut", "chelsea", "coffee")
+
+
 @pytest.fixture
 def folder(tmp_path: Path, photographs: dict[str, Pixels], monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to run in, with three pictures in ``pictures``."""
     (tmp_path / "pictures").mkdir()
-    for name in ("astronaut", "chelsea", "coffee"):
+    for name in PICTURES:
         Image.fromarray(photographs[name][50:200, 80:240]).save(tmp_path / f"pictures/{name}.png")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def check(folder: Path, printed: str) -> None:
-    """Features are those of this process, and every copy is found."""
+    """Features are those of this process, files keep the budget, and every copy is found."""
     assert printed.strip() == "1.0"
     expected = ai.extract(folder / "pictures").values
     np.testing.assert_array_equal(np.load(folder / "features.npy"), expected)
+    records = list(read_records(folder / "released" / "activation.jsonl"))
+    assert [record["output"] for record in records] == [
+        "astronaut.png",
+        "chelsea.png",
+        "coffee.png",
+    ]
+    assert min(record["psnr"] for record in records) >= 42.5
 
 
 @pytest.mark.parametrize("script", [ALONE, WITH_PROCESSES], ids=["alone", "with processes"])

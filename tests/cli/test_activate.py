@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+import activeindex as ai
 from activeindex.activation.records import read_records
 from activeindex.cli import run
 from tests.cli.collection import FACTORY, SIZE, Prepared, contents
@@ -55,6 +56,16 @@ def test_every_image_is_written_as_png_under_its_name(released: Path, album: Pat
     }
     for name, original in (("beach.png", "beach.jpg"), ("summer/hill.png", "summer/hill.png")):
         assert Image.open(released / name).size == Image.open(album / original).size
+
+
+def test_python_gives_the_same_files(
+    released: Path, album: Path, index: Path, tmp_path: Path
+) -> None:
+    result = ai.activate(album, index, ai.load_extractor(input_size=SIZE))
+    result.save(tmp_path / "saved")
+    here, there = contents(tmp_path / "saved"), contents(released)
+    assert {*here} >= {"beach.png", "summer/hill.png", "activation.jsonl", "fts.pt"}
+    assert here == {name: there[name] for name in here}
 
 
 def test_record_says_how_much_the_written_file_differs(released: Path, album: Path) -> None:

@@ -1,6 +1,7 @@
 """Feature files: a matrix in ``.pt``, ``.pth`` or ``.npy``, and a note beside it."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,11 @@ def note_path(path: Path) -> Path:
 
 
 def read_features(
-    path: Path, option: str, dimension: int | None = None, *, edited: bool = False
+    path: str | os.PathLike[str],
+    option: str = "features",
+    dimension: int | None = None,
+    *,
+    edited: bool = False,
 ) -> FeatureFile:
     """Open a feature file and check every value.
 
@@ -76,7 +81,14 @@ def read_features(
         InputError: If the file is missing, of another format, not a matrix of numbers, empty, of
             another dimension, holds NaN or infinite values, or notes features of edited copies
             where others are expected, or the other way round.
+
+    Example:
+        >>> import numpy as np
+        >>> np.save("features.npy", np.eye(4, dtype=np.float32))
+        >>> read_features("features.npy").values.shape
+        (4, 4)
     """
+    path = Path(path)
     values = _read(path, option)
     if values.ndim != 2 or values.dtype.kind != "f" or len(values) == 0:
         raise InputError(
