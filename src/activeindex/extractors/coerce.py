@@ -1,4 +1,4 @@
-"""Extractors and features from whatever a Python user has."""
+"""Conversion of names, files and images to extractors and features."""
 
 import os
 from dataclasses import dataclass
@@ -77,7 +77,7 @@ FeaturesLike: TypeAlias = ImageFeatures | FeatureFile | npt.ArrayLike | str | os
 
 
 def resolve_extractor(extractor: ExtractorLike = None) -> Extractor:
-    """The extractor that a user means.
+    """Return the extractor that a name, a file or None stands for.
 
     Args:
         extractor: An extractor; a name or file for
@@ -85,7 +85,7 @@ def resolve_extractor(extractor: ExtractorLike = None) -> Extractor:
 
     Raises:
         InputError: If it is a network, whose input size and normalisation are not known, or
-            nothing of the kind.
+            something else.
     """
     if isinstance(extractor, Extractor):
         return extractor
@@ -107,7 +107,7 @@ def _refusal(extractor: object) -> InputError:
 def extract(
     images: Images, extractor: ExtractorLike = None, *, descriptor_views: int = 0
 ) -> ImageFeatures:
-    """Features of images of any kind, those that ``activeindex extract_fts`` gives for files.
+    """Extract features of images of any kind, as ``activeindex extract_fts`` does of files.
 
     Args:
         images: Paths, folders, Pillow images, arrays or tensors, one or any number of them; see

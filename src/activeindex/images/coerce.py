@@ -1,4 +1,4 @@
-"""Pictures from whatever a Python user has: files, folders, Pillow images, arrays, tensors.
+"""Conversion of files, folders, Pillow images, arrays and tensors to pictures.
 
 Every function of the public API that takes images takes them through :func:`iterate_pictures`, so
 all of them accept the same things and refuse the others with the same words.
@@ -38,7 +38,7 @@ Images: TypeAlias = "ImageLike | Picture | Iterable[ImageLike | Picture]"
 _KINDS = "a path, a Pillow image, an array (H, W, 3) or a tensor (3, H, W)"
 
 _ROUNDING = 1e-5
-"""How far outside [0, 1] arithmetic in float32 may carry a value; a level is 400 times as much."""
+"""Distance outside [0, 1] that rounding in float32 explains; a level is 400 times as much."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ class NamedPicture:
 
 
 def as_pictures(images: Images) -> list[NamedPicture]:
-    """Images of any kind as pictures, all in memory; see :func:`iterate_pictures`.
+    """Read images of any kind, all into memory; see :func:`iterate_pictures`.
 
     Example:
         >>> import numpy as np
@@ -72,7 +72,7 @@ def as_pictures(images: Images) -> list[NamedPicture]:
 
 
 def iterate_pictures(images: Images) -> Iterator[NamedPicture]:
-    """Yields images of any kind as pictures, one at a time; files are decoded when they are due.
+    """Read images of any kind one at a time; a file is decoded when its turn comes.
 
     Args:
         images: One image, or an iterable of images in any mix. An image is
@@ -110,7 +110,7 @@ def iterate_pictures(images: Images) -> Iterator[NamedPicture]:
 
 
 def _flat(images: Images) -> Iterator[ImageLike | Picture]:
-    """The images one by one, stacks of them taken apart."""
+    """Yield the images one by one; an array of four dimensions is several."""
     if isinstance(images, str | os.PathLike | Image.Image | Picture):
         yield images
     elif isinstance(images, np.ndarray | torch.Tensor):
@@ -156,7 +156,7 @@ def _as_picture(image: object, name: str) -> Picture:
 
 
 def _from_channels_last(values: torch.Tensor, name: str) -> Picture:
-    """The picture of values ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)``."""
+    """Make a picture of values ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)``."""
     height, width, channels = values.shape
     _check_sides(name, height, width)
     pixels = _as_pixels(values, name)
