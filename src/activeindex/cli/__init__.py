@@ -48,7 +48,7 @@ so that an approximate index finds their edited copies far more often."""
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Runs the console command ``activeindex``; returns the exit code."""
+    """Run the console command ``activeindex``; return the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     name = given[0].replace("-", "_") if given else ""
     if name in COMMANDS:
@@ -68,7 +68,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_command(name: str, arguments: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Runs one command; returns the exit code.
+    """Run one command; return the exit code.
 
     Args:
         name: One of ``COMMANDS``.
@@ -117,7 +117,7 @@ def run_command(name: str, arguments: Sequence[str] | None = None, prog: str | N
 
 
 def _open_standard_streams() -> None:
-    """Opens closed standard streams, as daemons have them, on the null device."""
+    """Open closed standard streams, as daemons have them, on the null device."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
@@ -137,7 +137,7 @@ def _nobody_reads() -> bool:
 
 
 def with_underscores(arguments: Sequence[str]) -> list[str]:
-    """Spells ``--data-dir`` as ``--data_dir``; values stay as they are."""
+    """Spell ``--data-dir`` as ``--data_dir``; values stay as they are."""
     spelled = []
     for argument in arguments:
         option, equals, value = argument.partition("=")

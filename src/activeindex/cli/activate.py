@@ -27,7 +27,7 @@ RESUMES = True
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's options."""
+    """Add the command's options."""
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="images to be released")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the activated images")
     parser.add_argument(
@@ -47,7 +47,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Runs the command."""
+    """Run the command."""
     check_folder(args.folder, "FOLDER")
     for path in args.index:
         check_there(path, "index", "a trained index, folder or file")

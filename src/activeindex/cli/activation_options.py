@@ -8,7 +8,7 @@ from activeindex.images.formats import FileFormat
 
 
 def add(parser: argparse.ArgumentParser, preset: str) -> None:
-    """Adds the options of an activation and of the released files.
+    """Add the options of an activation and of the released files.
 
     Args:
         parser: Parser that gets the args.
@@ -29,7 +29,7 @@ def add(parser: argparse.ArgumentParser, preset: str) -> None:
 
 
 def chosen(args: argparse.Namespace) -> ActivationSettings:
-    """Builds the settings of the activation that the options ask for.
+    """Build the settings of the activation that the options ask for.
 
     Raises:
         InputError: If one of them is out of range, or there is no such optimiser or scheduler.
@@ -48,7 +48,7 @@ def chosen(args: argparse.Namespace) -> ActivationSettings:
 
 
 def chosen_release(args: argparse.Namespace) -> ReleaseSettings:
-    """Builds the settings of the released files that the options ask for.
+    """Build the settings of the released files that the options ask for.
 
     Raises:
         InputError: If one of them is out of range.

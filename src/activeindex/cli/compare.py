@@ -14,14 +14,14 @@ from activeindex.cli.runs import named_runs
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's options."""
+    """Add the command's options."""
     parser.add_argument("first", type=Path, metavar="A", help="output folder, or NAME=FOLDER")
     parser.add_argument("second", type=Path, metavar="B", help="the run that is compared with it")
     options.add_debug(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Runs the command."""
+    """Run the command."""
     folders = named_runs([args.first, args.second])
     from activeindex.evaluation.comparison import PairedComparison
     from activeindex.evaluation.rendering import (

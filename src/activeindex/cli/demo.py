@@ -15,14 +15,14 @@ RESUMES = True
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's options."""
+    """Add the command's options."""
     add_option(parser, "output_dir", Path, "folder of the results", Path("demo_output"))
     extractor_options.add(parser)
     options.add_run(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Runs the command."""
+    """Run the command."""
     from activeindex.demo.run import run_demo
     from activeindex.experiment.summary import tables_of
 

@@ -44,7 +44,7 @@ class EngineOptions:
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of :class:`EngineOptions`."""
+    """Add the options of :class:`EngineOptions`."""
     add_settings(parser.add_argument_group("engine"), EngineOptions)
 
 

@@ -17,7 +17,7 @@ from activeindex.runtime.reporting import SILENT
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's options."""
+    """Add the command's options."""
     parser.add_argument("originals", type=Path, metavar="ORIGINALS", help="the original pictures")
     parser.add_argument("released", type=Path, metavar="RELEASED", help="the released pictures")
     add_option(parser, "index", Path, "trained index: a folder, or a FAISS file", required=True)
@@ -36,7 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Runs the command."""
+    """Run the command."""
     options.check_folders(args, "originals", "released")
     from activeindex.edits.lists import FIXED_LIST
     from activeindex.experiment.evaluate import evaluate

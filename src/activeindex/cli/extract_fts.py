@@ -44,7 +44,7 @@ class ExtractionOptions:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's options."""
+    """Add the command's options."""
     add_option(parser, "data_dir", Path, "folder of images", required=True)
     add_option(parser, "output_dir", Path, "folder of the features", required=True)
     text = "format of the feature file"
@@ -57,7 +57,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Runs the command."""
+    """Run the command."""
     options.check_folders(args, "data_dir")
     from activeindex.edits.differentiable import check_fixed_views
     from activeindex.extractors.features import extract_folder

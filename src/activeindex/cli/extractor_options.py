@@ -53,7 +53,7 @@ class ExtractorOptions:
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of :class:`ExtractorOptions`."""
+    """Add the options of :class:`ExtractorOptions`."""
     add_settings(parser.add_argument_group("extractor"), ExtractorOptions)
 
 

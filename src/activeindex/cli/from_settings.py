@@ -30,7 +30,7 @@ def add_settings(
     defaults: Mapping[str, Any] = MappingProxyType({}),
     shown: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
-    """Adds an option for every field of a dataclass that has a help text.
+    """Add an option for every field of a dataclass that has a help text.
 
     Args:
         parser: Parser or group that gets the options.
@@ -55,7 +55,7 @@ def add_settings(
 def settings_from(
     options: argparse.Namespace, settings: type[_Settings], **others: Any
 ) -> _Settings:
-    """Builds a settings dataclass from its options.
+    """Build a settings dataclass from its options.
 
     Args:
         options: Parsed options.
@@ -83,7 +83,7 @@ def add_option(
     metavar: str | None = None,
     **rules: Any,
 ) -> None:
-    """Adds one option.
+    """Add one option.
 
     Args:
         parser: Parser or group that gets the option.

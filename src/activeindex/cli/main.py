@@ -21,7 +21,7 @@ RESUMES = True
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's options; names and defaults are the seed's."""
+    """Add the command's options; names and defaults are the seed's."""
     group = parser.add_argument_group("experiment")
     add_settings(group, ExperimentSettings, defaults={"output_dir": Path("output/")})
     text = "also write losses and image quality here, for tensorboard --logdir"
@@ -35,7 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Runs the command."""
+    """Run the command."""
     options.check_folders(args, "data_dir", "query_nonmatch_dir")
     options.check_files(args, "fts_training_path", "fts_reference_path", "fts_edited_path")
     from activeindex.experiment.run import run_experiment

@@ -9,12 +9,12 @@ import argparse
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's options."""
+    """Add the command's options."""
     parser.add_argument("--json", action="store_true", help="print a JSON array instead")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Runs the command."""
+    """Run the command."""
     import json
     from dataclasses import asdict
 

@@ -30,29 +30,29 @@ class RunOptions:
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
-    """Adds all of :class:`RunOptions`."""
+    """Add all of :class:`RunOptions`."""
     add_settings(parser.add_argument_group("running"), RunOptions)
 
 
 def add_verbose(parser: argparse._ActionsContainer) -> None:
-    """Adds ``--verbose`` and ``--debug``."""
+    """Add ``--verbose`` and ``--debug``."""
     add_settings(parser, RunOptions, "verbose", "debug")
 
 
 def add_debug(parser: argparse._ActionsContainer) -> None:
-    """Adds ``--debug``."""
+    """Add ``--debug``."""
     add_settings(parser, RunOptions, "debug")
 
 
 def add_unreadable(parser: argparse._ActionsContainer) -> None:
-    """Adds ``--unreadable``; :func:`naming_unreadable` goes with it."""
+    """Add ``--unreadable``; :func:`naming_unreadable` goes with it."""
     text = "stop at a file that cannot be decoded, or skip it and name it"
     add_option(parser, "unreadable", str, text, "refuse", choices=("refuse", "skip"))
 
 
 @contextmanager
 def naming_unreadable() -> Iterator[None]:
-    """Names ``--unreadable skip`` in the error where a file cannot be decoded."""
+    """Name ``--unreadable skip`` in the error where a file cannot be decoded."""
     try:
         yield
     except UnreadableImageError as error:
@@ -65,7 +65,7 @@ def chosen_reporter(args: argparse.Namespace) -> Reporter:
 
 
 def report_other_files(folder: Path, reporter: Reporter) -> None:
-    """Reports the files of a folder that are not taken for images."""
+    """Report the files of a folder that are not taken for images."""
     from activeindex.images.folder import other_files
 
     if names := other_files(folder):
@@ -74,7 +74,7 @@ def report_other_files(folder: Path, reporter: Reporter) -> None:
 
 
 def check_folders(args: argparse.Namespace, *names: str) -> None:
-    """Checks folders before the slow imports, for an immediate answer.
+    """Check folders before the slow imports, for an immediate answer.
 
     Args:
         args: Parsed options.
@@ -89,7 +89,7 @@ def check_folders(args: argparse.Namespace, *names: str) -> None:
 
 
 def check_files(args: argparse.Namespace, *names: str) -> None:
-    """Checks files, as :func:`check_folders` does folders."""
+    """Check files, as :func:`check_folders` does folders."""
     for name in names:
         value = getattr(args, name)
         for path in value if isinstance(value, list) else [value]:

@@ -14,7 +14,7 @@ from activeindex.runtime.reporting import counted
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's options."""
+    """Add the command's options."""
     data = parser.add_mutually_exclusive_group(required=True)
     text = "folder with train/, references/ and dev_queries_groundtruth.csv"
     add_option(data, "data_path", Path, text)
@@ -27,7 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Runs the command."""
+    """Run the command."""
     options.check_folders(args, "data_path", "data_dir")
     data = args.data_path or args.data_dir
     from activeindex.datasets.disc import prepare_disc

@@ -14,7 +14,7 @@ from activeindex.cli.runs import named_runs
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's options."""
+    """Add the command's options."""
     parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUN", help="output folder of a run, or NAME=FOLDER"
     )
@@ -31,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Runs the command."""
+    """Run the command."""
     folders = named_runs(args.runs)
     options.check_folders(args, "data_dir", "references_dir")
     from activeindex.report.page import ReportOptions, write_report

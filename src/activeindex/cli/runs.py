@@ -24,7 +24,7 @@ def named_runs(given: Iterable[Path]) -> dict[str, Path]:
 
 
 def _named(given: Path) -> tuple[str, Path]:
-    """Splits ``NAME=FOLDER``, unless a folder has that very name."""
+    """Split ``NAME=FOLDER``, unless a folder has that very name."""
     name, equals, folder = str(given).partition("=")
     if equals and name and folder and not given.is_dir():
         return name, Path(folder)

@@ -17,7 +17,7 @@ from activeindex.runtime.reporting import SILENT, counted
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's options."""
+    """Add the command's options."""
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGES", help="images to look for")
     add_option(parser, "store", str, "lance://PATH or faiss:PATH", required=True)
     text = "refuse a store that has no generation searched through this quantiser"
@@ -36,7 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Runs the command."""
+    """Run the command."""
     from activeindex.runtime.pool import LocalEngine
     from activeindex.stores.query import query_files, search_files
     from activeindex.stores.store import Store

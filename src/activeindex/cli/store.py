@@ -26,7 +26,7 @@ _ADD_OPTIONS = ("names", "activation", "index", "data_dir", "force")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's actions and their options."""
+    """Add the command's actions and their options."""
     actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
 
     def action(name: str, text: str) -> argparse.ArgumentParser:
@@ -75,7 +75,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Runs the command."""
+    """Run the command."""
     from activeindex.indexing.artefact import TrainedIndex
     from activeindex.stores.store import Store
 

@@ -12,7 +12,7 @@ from activeindex.cli.runs import named_runs
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's options."""
+    """Add the command's options."""
     parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUN", help="output folder of a run, or NAME=FOLDER"
     )
@@ -21,7 +21,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Runs the command."""
+    """Run the command."""
     folders = named_runs(args.runs)
     from activeindex.evaluation.rendering import write_detection, write_recall
     from activeindex.experiment.summary import RunSummary, tables_of

@@ -18,7 +18,7 @@ from activeindex.experiment.settings import IndexSettings
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's options."""
+    """Add the command's options."""
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the trained index")
     names = ("fts_training_path", "fts_edited_path", "idx_factory", "quant")
     add_settings(parser, IndexSettings, *names)
@@ -26,7 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Runs the command."""
+    """Run the command."""
     options.check_files(args, "fts_training_path", "fts_edited_path")
     from activeindex.extractors.feature_files import read_copies, read_features
     from activeindex.indexing.artefact import load_or_train

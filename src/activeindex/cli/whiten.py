@@ -14,7 +14,7 @@ from activeindex.experiment.settings import IndexSettings
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's options."""
+    """Add the command's options."""
     parser.add_argument("out", type=Path, metavar="OUT", help="the file to write, .npz")
     add_settings(parser, IndexSettings, "fts_training_path")
     text = "principal directions that are kept; all by default"
@@ -23,7 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Runs the command."""
+    """Run the command."""
     options.check_files(args, "fts_training_path")
     from activeindex.extractors.feature_files import read_features
     from activeindex.extractors.whitening import Whitening

@@ -12,7 +12,7 @@ _Result = TypeVar("_Result")
 
 
 def on_device(name: str, put: Callable[[torch.device], _Result]) -> _Result:
-    """Calls ``put`` with a device, which shows whether it can be used.
+    """Call ``put`` with a device, which shows whether it can be used.
 
     Args:
         name: ``cpu``, ``cuda``, ``cuda:1``, …; ``auto`` takes a GPU if there is one.
@@ -32,7 +32,7 @@ def on_device(name: str, put: Callable[[torch.device], _Result]) -> _Result:
 
 @contextmanager
 def own_stream(device: torch.device) -> Iterator[Callable[[], None]]:
-    """Runs this thread's work on a GPU concurrently with that of other threads.
+    """Run this thread's work on a GPU concurrently with that of other threads.
 
     Yields:
         A function by which another thread joins the same stream; does nothing on a CPU.
@@ -48,7 +48,7 @@ def own_stream(device: torch.device) -> Iterator[Callable[[], None]]:
 
 
 def sent(parts: Iterable[torch.Tensor], device: torch.device) -> Iterator[torch.Tensor]:
-    """Yields tensors on a device; a GPU receives the next one while it computes."""
+    """Yield tensors on a device; a GPU receives the next one while it computes."""
     if device.type != "cuda":
         yield from (part.to(device) for part in parts)
         return

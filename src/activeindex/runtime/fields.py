@@ -28,12 +28,12 @@ from activeindex.errors import InputError, reason_of
 
 
 def option(default: Any, help: str, **rules: Any) -> Any:
-    """Declares a dataclass field with a help text and rules; see the module."""
+    """Declare a dataclass field with a help text and rules; see the module."""
     return dataclasses.field(default=default, metadata={"help": help, **rules})
 
 
 def check_fields(settings: Any) -> None:
-    """Checks the fields of a dataclass against their choices and bounds.
+    """Check the fields of a dataclass against their choices and bounds.
 
     None is always allowed.
 
@@ -46,7 +46,7 @@ def check_fields(settings: Any) -> None:
 
 
 def problem_with(value: Any, rules: Mapping[str, Any]) -> str | None:
-    """Checks a value against the choices and bounds of a field.
+    """Check a value against the choices and bounds of a field.
 
     Args:
         value: The value; None is always allowed.

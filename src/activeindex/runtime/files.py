@@ -12,7 +12,7 @@ from activeindex.errors import InputError, OutputError, reason_of
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Writes a file atomically.
+    """Write a file atomically.
 
     The content is on the disk before the name is (fsync, then rename), so a reader or a crash
     sees the old file or the new one, never a part. When the block raises, nothing is left.
@@ -63,13 +63,13 @@ def output_error(path: Path, error: Exception) -> OutputError:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes ``text`` as UTF-8, whole or not at all."""
+    """Write ``text`` as UTF-8, whole or not at all."""
     with whole_file(path) as beside:
         beside.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Writes ``value`` as indented JSON, whole or not at all."""
+    """Write ``value`` as indented JSON, whole or not at all."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -78,7 +78,7 @@ _RENAMED = {"code_views": "descriptor_views"}
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parses JSON; renamed keys of release 0.1 get their present names."""
+    """Parse JSON; renamed keys of release 0.1 get their present names."""
     return json.loads(text, object_hook=_with_new_names)
 
 
@@ -87,7 +87,7 @@ def _with_new_names(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object.
+    """Read a JSON object.
 
     Raises:
         InputError: If the file does not hold one.
@@ -104,7 +104,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """Reads the lines of a UTF-8 file, without their ends; only LF and CRLF end one.
+    """Read the lines of a UTF-8 file, without their ends; only LF and CRLF end one.
 
     Raises:
         InputError: If the file is not UTF-8.
@@ -120,7 +120,7 @@ def read_lines(path: Path) -> Iterator[str]:
 
 
 def read_json_lines(path: Path, expected: str) -> Iterator[dict[str, Any]]:
-    """Reads a file of JSON objects, one on each line.
+    """Read a file of JSON objects, one on each line.
 
     Args:
         path: The file.
@@ -148,7 +148,7 @@ def file_hash(path: Path) -> str:
 
 
 def check_folder(path: Path, option: str) -> Path:
-    """Returns ``path`` if it is a folder.
+    """Return ``path`` if it is a folder.
 
     Args:
         path: Folder that should exist.
@@ -164,14 +164,14 @@ def check_folder(path: Path, option: str) -> Path:
 
 
 def check_there(path: Path, option: str, expected: str) -> Path:
-    """Returns ``path`` if it is a file or a folder; see :func:`check_folder`."""
+    """Return ``path`` if it is a file or a folder; see :func:`check_folder`."""
     if not path.exists():
         raise InputError(f"{option} {path}: expected {expected}, found nothing")
     return path
 
 
 def check_file(path: Path, option: str) -> Path:
-    """Returns ``path`` if it is a file; see :func:`check_folder`."""
+    """Return ``path`` if it is a file; see :func:`check_folder`."""
     if not path.is_file():
         found = "a folder" if path.is_dir() else "nothing"
         raise InputError(f"{option} {path}: expected a file, found {found}")
@@ -179,7 +179,7 @@ def check_file(path: Path, option: str) -> Path:
 
 
 def check_written(path: Path) -> None:
-    """Checks that a file of a worker is visible in this process.
+    """Check that a file of a worker is visible in this process.
 
     Raises:
         InputError: If it is not, because the worker's machine has another disk under that path.
@@ -191,7 +191,7 @@ def check_written(path: Path) -> None:
 
 
 def check_kept(path: Path, note: Path) -> None:
-    """Checks that a file of a finished command still exists.
+    """Check that a file of a finished command still exists.
 
     Args:
         path: The file.
@@ -210,7 +210,7 @@ def check_kept(path: Path, note: Path) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Makes a missing folder, and checks that files can be written in it.
+    """Make a missing folder, and check that files can be written in it.
 
     Raises:
         OutputError: If they cannot.

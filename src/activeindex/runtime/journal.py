@@ -91,12 +91,12 @@ class Journal:
         return self.note is not None
 
     def write(self, file: str, data: bytes) -> None:
-        """Appends ``data`` to ``file``, for the next :meth:`commit`."""
+        """Append ``data`` to ``file``, for the next :meth:`commit`."""
         with _writing(self._partial(file)):
             self._streams[file].write(data)
 
     def commit(self, step: Mapping[str, Any]) -> None:
-        """Commits everything written since the last commit, and notes ``step``."""
+        """Commit everything written since the last commit, and note ``step``."""
         sizes = {}
         for file, stream in self._streams.items():
             with _writing(self._partial(file)):
@@ -111,7 +111,7 @@ class Journal:
         return self._partial(file)
 
     def finish(self, result: Mapping[str, Any], drop: tuple[str, ...] = ()) -> None:
-        """Gives the files their final names and writes the note: identity and ``result``.
+        """Give the files their final names and write the note: identity and ``result``.
 
         Args:
             result: Further entries of the note.
@@ -129,7 +129,7 @@ class Journal:
         self.close()
 
     def close(self) -> None:
-        """Closes the files; an unfinished journal stays and can be opened again."""
+        """Close the files; an unfinished journal stays and can be opened again."""
         self._close_files()
         self._held.close()
 
@@ -157,14 +157,14 @@ class Journal:
         self.close()
 
     def _read_note(self) -> dict[str, Any] | None:
-        """Checks the identity of the folder's results, and reads the note if any."""
+        """Check the identity of the folder's results, and read the note if any."""
         check_begun(
             self._folder, self._name, self._identity, self._ignored_keys, self._explanations
         )
         return read_json(self._note_path) if self._note_path.exists() else None
 
     def _clean(self, files: tuple[str, ...]) -> None:
-        """Removes the files of an unfinished command."""
+        """Remove the files of an unfinished command."""
         for file in files:
             self._partial(file).unlink(missing_ok=True)
         self._path.unlink(missing_ok=True)
@@ -173,7 +173,7 @@ class Journal:
         return self._folder / f".{file}.partial"
 
     def _open(self, files: tuple[str, ...]) -> None:
-        """Opens the files at their sizes after the last committed step."""
+        """Open the files at their sizes after the last committed step."""
         size, sizes = 0, dict.fromkeys(files, 0)
         lines = self._path.read_bytes().splitlines(keepends=True) if self._path.exists() else []
         for line in lines:
@@ -225,7 +225,7 @@ class Journal:
 
 
 def begun_identity(folder: Path, name: str) -> tuple[Path, dict[str, Any]] | None:
-    """Reads the note of a finished command, or the identity of an unfinished one.
+    """Read the note of a finished command, or the identity of an unfinished one.
 
     Returns:
         The file and what is in it; None if nothing was done.
@@ -248,7 +248,7 @@ def check_begun(
     ignored_keys: Collection[str] = (),
     explanations: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Checks the known part of an identity, before work that a refusal would waste.
+    """Check the known part of an identity, before work that a refusal would waste.
 
     Args:
         folder: See :class:`Journal`.

@@ -18,7 +18,7 @@ class BusyError(InputError):
 
 @contextlib.contextmanager
 def only_run(folder: Path, option: str = "") -> Iterator[None]:
-    """Holds ``folder`` for this run; file systems without locks are not held.
+    """Hold ``folder`` for this run; file systems without locks are not held.
 
     Args:
         folder: An existing folder.

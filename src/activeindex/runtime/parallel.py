@@ -17,11 +17,11 @@ class Mapper(Protocol):
     """Function with the signature of ``map``."""
 
     def __call__(self, function: Callable[..., _Made], *arguments: Sequence[Any]) -> list[_Made]:
-        """Returns the results in order."""
+        """Return the results in order."""
 
 
 def one_by_one(function: Callable[..., _Made], *arguments: Sequence[Any]) -> list[_Made]:
-    """Maps in sequence."""
+    """Map in sequence."""
     return list(map(function, *arguments))
 
 
@@ -40,7 +40,7 @@ class ThreadMapper:
     begin: Callable[[], None]
 
     def __call__(self, function: Callable[..., _Made], *arguments: Sequence[Any]) -> list[_Made]:
-        """Returns the results in order."""
+        """Return the results in order."""
         return list(iterate_in_thread(self._called(function, *arguments)))
 
     def _called(
@@ -56,7 +56,7 @@ class ThreadMapper:
 
 @contextmanager
 def threads_kept() -> Iterator[None]:
-    """Restores PyTorch's number of threads at the end of the block."""
+    """Restore PyTorch's number of threads at the end of the block."""
     threads = torch.get_num_threads()
     try:
         yield

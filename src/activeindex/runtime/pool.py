@@ -59,7 +59,7 @@ class Job(Protocol[_Given, _Gives]):
     """
 
     def __call__(self, items: Sequence[_Given], workers: "LocalEngine") -> Iterator[_Gives]:
-        """Yields the result of each item, in order.
+        """Yield the result of each item, in order.
 
         Args:
             items: The items, some of which may be begun ahead.
@@ -71,7 +71,7 @@ class Engine(Protocol):
     """Executor of jobs."""
 
     def run(self, job: Job[_Item, _Result], items: Sequence[_Item]) -> Iterator[_Result]:
-        """Yields the result of each item, in order, a bounded number ahead.
+        """Yield the result of each item, in order, a bounded number ahead.
 
         An :class:`ActiveIndexError` of the job is raised here, after the results before it.
         """
@@ -110,7 +110,7 @@ class LocalEngine(contextlib.AbstractContextManager["LocalEngine"]):
         self._idle: list[_Worker] = []
 
     def run(self, job: Job[_Item, _Result], items: Sequence[_Item]) -> Iterator[_Result]:
-        """Runs a job; see :class:`Engine`. The workers of a sharded engine end with it.
+        """Run a job; see :class:`Engine`. The workers of a sharded engine end with it.
 
         Raises:
             ActiveIndexError: If a worker process dies.
@@ -123,7 +123,7 @@ class LocalEngine(contextlib.AbstractContextManager["LocalEngine"]):
     def map(
         self, function: Callable[[_Item], _Result], items: Iterable[_Item], *, ahead: int = 0
     ) -> Iterator[_Result]:
-        """Yields ``function(item)`` in the order of ``items``, a bounded number ahead.
+        """Yield ``function(item)`` in the order of ``items``, a bounded number ahead.
 
         Args:
             function: A module-level function or a ``functools.partial`` of one.
@@ -155,7 +155,7 @@ class LocalEngine(contextlib.AbstractContextManager["LocalEngine"]):
                 future.cancel()
 
     def _call(self, function: "_Function", item: Any) -> Any:
-        """Has an idle worker compute one result; runs in a thread per worker."""
+        """Have an idle worker compute one result, in a thread per worker."""
         try:
             worker = self._idle.pop()
         except IndexError:
@@ -172,7 +172,7 @@ class LocalEngine(contextlib.AbstractContextManager["LocalEngine"]):
         return answer
 
     def close(self) -> None:
-        """Ends the workers, whatever they are doing; a later call starts new ones."""
+        """End the workers, whatever they are doing; a later call starts new ones."""
         threads, self._threads = self._threads, None
         if threads is not None:
             threads.shutdown(wait=False, cancel_futures=True)
@@ -203,7 +203,7 @@ class _Function:
 
     @classmethod
     def of(cls, function: Callable[[Any], Any], named: Any) -> "_Function | None":
-        """Pickles a function; None, with a warning, where no worker could load it."""
+        """Pickle a function; None, with a warning, where no worker could load it."""
         named = getattr(named, "func", named)
         module = getattr(named, "__module__", None) or ""
         reason = "it is defined in a script or notebook"
@@ -231,7 +231,7 @@ class _Worker:
             _request_worker(there, module)
 
     def call(self, function: _Function, item: Any) -> tuple[bool, Any]:
-        """Returns True and the result of an item, or False and the error."""
+        """Return True and the result of an item, or False and the error."""
         pickled = pickle.dumps(item)
         self._connection.send_bytes(b"" if function is self._function else function.setup)
         self._connection.send_bytes(pickled)
@@ -240,7 +240,7 @@ class _Worker:
         return answer
 
     def end(self) -> None:
-        """Ends the process, and a call that waits for it."""
+        """End the process, and a call that waits for it."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
@@ -250,7 +250,7 @@ _server_lock = threading.Lock()
 
 
 def _request_worker(connection: socket.socket, module: str) -> None:
-    """Sends the server the connection of a new worker.
+    """Send the server the connection of a new worker.
 
     The server is started where there is none; one that is killed meanwhile closes the connection.
     """

@@ -55,7 +55,7 @@ class Worker:
         _limit_threads(cpus)
 
     def __call__(self, block: dict[str, Any]) -> Iterator[dict[str, list[bytes]]]:
-        """Yields the pickled result of each item, or the error that ends the job."""
+        """Yield the pickled result of each item, or the error that ends the job."""
         try:
             if self._refusal is not None:
                 raise self._refusal
@@ -67,7 +67,7 @@ class Worker:
 
 
 def _limit_threads(count: int) -> None:
-    """Limits the threads of the libraries that the job has imported."""
+    """Limit the threads of the libraries that the job has imported."""
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(count)
     if faiss := sys.modules.get("faiss"):

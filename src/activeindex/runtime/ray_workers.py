@@ -92,7 +92,7 @@ class RayWorkers(contextlib.AbstractContextManager["RayWorkers"]):
         self._running: weakref.ref[Generator[Any]] | None = None
 
     def run(self, job: Job[_Item, _Result], items: Sequence[_Item]) -> Iterator[_Result]:
-        """Runs a job; see :class:`~activeindex.runtime.pool.Engine`.
+        """Run a job; see :class:`~activeindex.runtime.pool.Engine`.
 
         The job and its items are pickled: paths in them lead to the same files on every machine.
         One job at a time: the next one ends the one before it.
@@ -107,7 +107,7 @@ class RayWorkers(contextlib.AbstractContextManager["RayWorkers"]):
         return results
 
     def _end_job(self) -> None:
-        """Frees the workers of a job that its caller abandoned, as after an error.
+        """Free the workers of a job that its caller abandoned, as after an error.
 
         The traceback of that error may keep the iterator alive, and that its workers.
         """
@@ -206,7 +206,7 @@ class RayWorkers(contextlib.AbstractContextManager["RayWorkers"]):
         return cpus, int(bool(with_gpus)), min(self._count or room, items)
 
     def close(self) -> None:
-        """Leaves the cluster; one that was started here ends."""
+        """Leave the cluster; one that was started here ends."""
         self._end_job()
         if self._started:
             _import_ray().shutdown()
@@ -229,7 +229,7 @@ def _import_ray() -> Any:
 
 
 def _check_reachable(address: str) -> None:
-    """Connects to a cluster once; Ray itself would try for a quarter of an hour."""
+    """Connect to a cluster once; Ray itself would try for a quarter of an hour."""
     host, _, port = address.rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host, int(port)), _CONNECT).close()
@@ -237,7 +237,7 @@ def _check_reachable(address: str) -> None:
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Silences Ray's core on standard error, and keeps the handler of SIGTERM.
+    """Silence Ray's core on standard error, and keep the handler of SIGTERM.
 
     Ray raises its errors besides, and its own handler would leave temporary files behind.
     """
@@ -256,7 +256,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _start_here(ray: Any, **quiet: Any) -> None:
-    """Starts a cluster here; Ray gives up after 30 s, too early on a busy machine."""
+    """Start a cluster here; Ray gives up after 30 s, too early on a busy machine."""
     for left in reversed(range(_TRIES)):
         try:
             ray.init(
@@ -274,7 +274,7 @@ def _start_here(ray: Any, **quiet: Any) -> None:
 
 
 def _dataset(ray: Any, items: Sequence[Any]) -> Any:
-    """Makes a dataset with a row for each item, in blocks as small as Ray can track."""
+    """Make a dataset with a row for each item, in blocks as small as Ray can track."""
     # Ray's own bars and messages would run through this program's.
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False

@@ -40,7 +40,7 @@ class Progress:
     """Progress of one stage; this one is not shown."""
 
     def advance(self, items: int = 1, **figures: float) -> None:
-        """Counts ``items`` as done; ``figures``, such as the loss, are shown beside."""
+        """Count ``items`` as done; ``figures``, such as the loss, are shown beside."""
 
 
 class Reporter:
@@ -63,11 +63,11 @@ class Reporter:
         self._start = clock()
 
     def line(self, text: object = "") -> None:
-        """Reports a line of text."""
+        """Report a line of text."""
         _log.info("%s", text)
 
     def event(self, event: object) -> None:
-        """Reports an event to the listeners."""
+        """Report an event to the listeners."""
         for listener in self.listeners:
             listener(event)
 
@@ -75,7 +75,7 @@ class Reporter:
     def stage(
         self, title: str, total: int | None = None, done: int = 0, unit: str = "image"
     ) -> Iterator[Progress]:
-        """Reports a stage of a computation: its beginning, progress and end.
+        """Report a stage of a computation: its beginning, progress and end.
 
         Args:
             title: What is being done, e.g. ``"features"``.
@@ -109,14 +109,14 @@ class ConsoleReporter(Reporter):
     """
 
     def line(self, text: object = "") -> None:
-        """Prints a line."""
+        """Print a line."""
         print(text, flush=True)
 
     @contextmanager
     def stage(
         self, title: str, total: int | None = None, done: int = 0, unit: str = "image"
     ) -> Iterator[Progress]:
-        """Shows a bar with rate and time left; see :meth:`Reporter.stage`."""
+        """Show a bar with rate and time left; see :meth:`Reporter.stage`."""
         if not sys.stderr.isatty():
             with super().stage(title, total, done, unit) as lines:
                 yield lines
@@ -141,7 +141,7 @@ class _Lines(Progress):
             self.report("going on")
 
     def report(self, state: str) -> None:
-        """Reports a line."""
+        """Report a line."""
         self._reported = self._reporter.clock()
         of = "" if self._total is None else f" of {self._total}"
         figures = "".join(f", {name} {value:.3g}" for name, value in self._figures.items())

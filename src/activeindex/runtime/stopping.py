@@ -13,7 +13,7 @@ class Terminated(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """Makes SIGTERM raise :class:`Terminated` inside the block, once.
+    """Make SIGTERM raise :class:`Terminated` inside the block, once.
 
     A second SIGTERM ends the process. Outside the main thread, or where SIGTERM is ignored or
     handled already, nothing changes.

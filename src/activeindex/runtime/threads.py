@@ -28,7 +28,7 @@ class _Ended:
 def iterate_in_thread(
     results: Generator[_Result], leave: Callable[[], object] = lambda: None
 ) -> Iterator[_Result]:
-    """Runs a generator in another thread, one step per request.
+    """Run a generator in another thread, one step per request.
 
     Interrupted or closed early, it closes the generator and waits for its end.
 

@@ -25,7 +25,7 @@ _LIBRARIES = ("torch", "faiss", "PIL.Image")
 
 
 def serve(handle: int) -> None:
-    """Forks a worker for every connection that arrives, until the main process ends.
+    """Fork a worker for every connection that arrives, until the main process ends.
 
     Args:
         handle: File descriptor of the socket that connections arrive on, each with the name of a
@@ -52,7 +52,7 @@ def serve(handle: int) -> None:
 
 
 def _work(connection: "Connection[Any, Any]") -> None:
-    """Answers every item with its result or with the error."""
+    """Answer every item with its result or with the error."""
     import faiss
     import torch
 
@@ -83,7 +83,7 @@ def _work(connection: "Connection[Any, Any]") -> None:
 
 
 def _receive(connection: "Connection[Any, Any]", messages: "SimpleQueue[bytes]") -> None:
-    """Receives messages, and ends the worker when the main process ends or closes it."""
+    """Receive messages, and end the worker when the main process ends or closes it."""
     try:
         while True:
             messages.put(connection.recv_bytes())
