@@ -102,7 +102,7 @@ class Tree:
             gone = DROPPED if self._old else ADDED
             pairs = ((k, v) for k, v in value.items() if k not in gone)
             renamed = ((RENAMED.get(k, k) if self._old else k, v) for k, v in pairs)
-            return {k: self._mapped_value(k, v) for k, v in renamed}
+            return {k: self._mapped_value(str(k), v) for k, v in renamed}
         if isinstance(value, list):
             return [self.mapped(each) for each in value]
         return self.text(value) if isinstance(value, str) else value
