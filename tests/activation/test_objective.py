@@ -7,13 +7,15 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from activeindex.activation import objective
 from activeindex.activation.objective import (
     IndexObjective,
     choose_targets,
     feature_loss,
     total_loss,
 )
-from activeindex.activation.settings import DEEP, ActivationSettings
+from activeindex.activation.settings import DEEP, FEATURE_LOSSES, ActivationSettings
+from activeindex.activation.settings import TARGETS as TARGET_NAMES
 from activeindex.errors import NoTargetError
 from activeindex.indexing.quantiser import Quantiser
 from tests.indexing.trained import features, trained
@@ -156,3 +158,8 @@ def test_binary_codes_give_directions_at_the_features_length(factory: str) -> No
 def test_centroids_need_inverted_lists(target: str) -> None:
     with pytest.raises(NoTargetError, match="no inverted lists"):
         choose_targets(target, ORIGINALS, Quantiser(trained("PQ8x8np")))
+
+
+def test_settings_know_the_losses_and_targets_by_their_names() -> None:
+    assert tuple(objective._FEATURE_LOSSES) == FEATURE_LOSSES
+    assert tuple(objective._TARGETS) == TARGET_NAMES

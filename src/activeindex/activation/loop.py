@@ -73,19 +73,23 @@ def optimise(
         def compute_gradients(iteration: int = iteration) -> torch.Tensor:
             nonlocal passes
             optimizer.zero_grad()
-            squares, image_loss = render()  # a. and b.
+            # a. Shape the free tensors by the perceptual constraints, b. add them to the images.
+            squares, image_loss = render()
             seen = [squares, *(edited_views(squares, generators) for _ in range(views - 1))]
-            features = _extract(extractor, torch.cat(seen), settings.precision)  # c.
-            losses = Losses.mean(  # d.
-                [objective(each, image_loss) for each in torch.split(features, len(squares))]
-            )
+            # c. Extract features.
+            features = _extract(extractor, torch.cat(seen), settings.precision)
+            # d. Compare them with their targets; the loss is the mean over the views.
+            of_views = torch.split(features, len(squares))
+            losses = Losses.mean([objective(of_view, image_loss) for of_view in of_views])
+            # e. Compute the gradients.
             loss = losses.total.sum()
-            loss.backward()  # type: ignore[no-untyped-call]  # e.
+            loss.backward()  # type: ignore[no-untyped-call]
             passes += views
             on_step(iteration, losses)
             return loss
 
-        optimizer.step(compute_gradients)  # type: ignore[arg-type]  # f.
+        # f. Update the free tensors.
+        optimizer.step(compute_gradients)  # type: ignore[arg-type]
         advance_scheduler(iteration + 1)
     return passes
 

@@ -68,7 +68,7 @@ class Original:
         release: Format and budget of the file; the budget includes the codec's own loss.
         attainable: Whether that budget leaves anything to a distortion.
         lost_error: Mean squared error that the codec alone makes.
-        lost_similarity: How far SSIM falls by the codec alone.
+        lost_similarity: Loss of SSIM by the codec alone.
     """
 
     picture: Picture
@@ -110,7 +110,7 @@ class Original:
 
     @property
     def dissimilarity_left(self) -> float:
-        """How far a distortion may lower SSIM by its bound."""
+        """Loss of SSIM that its bound leaves to a distortion."""
         bound = self.release.budget.ssim
         return math.inf if bound is None else 1.0 - bound - self.lost_similarity
 
