@@ -1,9 +1,11 @@
 """A real HTTP server of one file that can cut connections, redirect, stall and lie."""
 
 import contextlib
+import io
 import random
 import ssl
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,8 +13,16 @@ from pathlib import Path
 
 import pytest
 
-BODY = random.Random(0).randbytes(200_000)
-NEW_BODY = random.Random(1).randbytes(150_000)
+
+def archive(seed: int, size: int) -> bytes:
+    """A zip archive of ``size`` bytes, 100 of which are the archive's own."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as file:
+        file.writestr("x", random.Random(seed).randbytes(size - 100))
+    return content.getvalue()
+
+
+BODY, NEW_BODY = archive(0, 200_000), archive(1, 150_000)
 
 
 @dataclass
@@ -21,9 +31,6 @@ class FileServer:
 
     Attributes:
         body: The file.
-        validators: The headers that tell this version of it from another.
-        takes_ranges: Whether it answers a Range with the rest of the file.
-        minds_if_range: Whether it does so only for the version that is meant.
         cuts: For each of the next requests, the bytes after which the connection is closed.
         stalls: Likewise, the bytes after which nothing comes until :attr:`go_on` is set.
         framing: Says how long the answer is: by ``length``, ``chunked``, or not at all (``none``).
@@ -33,9 +40,6 @@ class FileServer:
     """
 
     body: bytes
-    validators: dict[str, str] = field(default_factory=lambda: {"ETag": '"one"'})
-    takes_ranges: bool = True
-    minds_if_range: bool = True
     cuts: list[int] = field(default_factory=list)
     stalls: list[int] = field(default_factory=list)
     framing: str = "length"
@@ -46,27 +50,13 @@ class FileServer:
     stalled: threading.Event = field(default_factory=threading.Event)
     address: str = ""
 
-    @property
-    def ranges(self) -> list[str | None]:
-        """What part each request asked for."""
-        return [request.get("Range") for request in self.requests]
-
     def respond(self, request: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
         if self.answer is not None:
             return self.answer(request)
         target = self.redirects.get(request["path"])
         if target is not None:
             return 302, {"Location": target}, b""
-        wanted, condition = request.get("Range"), request.get("If-Range")
-        same = condition in self.validators.values() or not self.minds_if_range
-        if not (self.takes_ranges and wanted and same):
-            return 200, self.validators, self.body
-        first = int(wanted.removeprefix("bytes=").removesuffix("-"))
-        length = len(self.body)
-        if first >= length:
-            return 416, {"Content-Range": f"bytes */{length}"}, b""
-        part = {"Content-Range": f"bytes {first}-{length - 1}/{length}"}
-        return 206, part | self.validators, self.body[first:]
+        return 200, {}, self.body
 
 
 @contextlib.contextmanager

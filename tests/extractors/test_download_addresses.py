@@ -106,17 +106,6 @@ def test_an_answer_that_is_no_file_is_refused_with_its_status(
     assert left_in(tmp_path) == []
 
 
-@pytest.mark.parametrize(("framing", "found"), [("length", "200,000"), ("chunked", "more")])
-def test_more_than_the_most_bytes_is_refused(
-    framing: str, found: str, server: FileServer, tmp_path: Path
-) -> None:
-    server.framing = framing
-    with pytest.raises(InputError, match=f"expected at most 199,999 bytes, found {found}$"):
-        download(server.address, tmp_path / "file", max_bytes=199_999)
-    assert left_in(tmp_path) == []
-    download(server.address, tmp_path / "file", max_bytes=200_000)
-
-
 def test_a_full_disk_is_an_error_with_its_reason(server: FileServer, tiny_disk: Path) -> None:
     with pytest.raises(OutputError, match=r"file: cannot be written \(No space left on device\)$"):
         download(server.address, tiny_disk / "file")
