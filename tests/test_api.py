@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -67,3 +68,9 @@ def test_type_checkers_see_the_same_names() -> None:
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'activeindex' has no attribute 'activte'"):
         _ = ai.activte  # type: ignore[attr-defined]
+
+
+def test_the_page_of_python_has_every_name() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "python.md").read_text()
+    table = page[page.index("## Names") : page.index("## Images")]
+    assert set(re.findall(r"`ai\.(\w+)", table)) == {*ai.__all__}
