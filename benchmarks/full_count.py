@@ -52,7 +52,7 @@ def prepare_disc(options: argparse.Namespace) -> str:
 
     drawn = options.queries - options.matching
     made = prepare_disc(options.work / "disc21", options.work / "disc", queries=drawn)
-    return ", ".join(f"{folder.count:,}" for folder in made.folders) + " links"
+    return ", ".join(f"{folder.count:,}" for folder in made) + " links"
 
 
 def list_names(options: argparse.Namespace) -> str:

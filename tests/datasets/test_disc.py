@@ -38,8 +38,8 @@ def test_references_are_split_by_the_ground_truth(disc: Path, tmp_path: Path) ->
     prepared = prepare_disc(disc, out, queries=4)
     assert names(out / "references_10k") == ["R000001.jpg", "R000004.jpg"]
     assert names(out / "references_990k") == [f"R00000{i}.jpg" for i in (0, 2, 3, 5)]
-    assert [folder.count for folder in prepared.folders] == [2, 4, 4]
-    assert [folder.path for folder in prepared.folders] == [out / name for name in NAMES]
+    assert [folder.count for folder in prepared] == [2, 4, 4]
+    assert [folder.path for folder in prepared] == [out / name for name in NAMES]
 
 
 def test_links_lead_to_the_images_from_anywhere(
@@ -82,7 +82,7 @@ def test_a_second_run_keeps_everything(disc: Path) -> None:
     prepare_disc(disc, disc, queries=4)
     before = {link: link.lstat().st_ino for name in NAMES for link in (disc / name).iterdir()}
     prepared = prepare_disc(disc, disc, queries=4)
-    assert all(folder.kept for folder in prepared.folders)
+    assert all(folder.kept for folder in prepared)
     assert before == {
         link: link.lstat().st_ino for name in NAMES for link in (disc / name).iterdir()
     }
@@ -92,7 +92,7 @@ def test_links_of_another_number_are_replaced(disc: Path, tmp_path: Path) -> Non
     prepare_disc(disc, tmp_path, queries=8)
     prepared = prepare_disc(disc, tmp_path, queries=3)
     assert len(names(tmp_path / "queries_40k")) == 3
-    assert [folder.kept for folder in prepared.folders] == [True, True, False]
+    assert [folder.kept for folder in prepared] == [True, True, False]
     assert names(tmp_path) == sorted([*NAMES, "disc"])
 
 

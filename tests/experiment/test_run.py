@@ -59,7 +59,7 @@ def link(folder: Path, paths: list[Path]) -> None:
 @pytest.fixture(scope="module")
 def collection(disc: Path, tmp_path_factory: pytest.TempPathFactory) -> Collection:
     root = tmp_path_factory.mktemp("collection")
-    parts = prepare_disc(disc, root, queries=NON_MATCHING).folders
+    parts = prepare_disc(disc, root, queries=NON_MATCHING)
     matched, other, unmatched = (sorted(part.path.iterdir()) for part in parts)
     link(root / "images", matched[:IMAGES])
     link(root / "others", unmatched)

@@ -2,8 +2,11 @@
 
 import os
 import signal
+import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -76,3 +79,21 @@ def test_more_cpus_than_a_machine_has_are_refused(ray_two: RayWorkers, tmp_path:
 def test_numbers_below_one_are_refused(name: str) -> None:
     with pytest.raises(InputError, match=rf"^{name}: expected 1 or more, found 0$"):
         RayWorkers(count=0) if name == "ray_workers" else RayWorkers(cpus=0)
+
+
+def test_a_job_that_cannot_be_pickled_is_refused_before_anything_starts() -> None:
+    def job(items: Sequence[int], workers: LocalEngine) -> Iterator[int]:
+        yield from items
+
+    with pytest.raises(InputError, match=r"^engine ray: .* can be pickled \(.*job"):
+        list(RayWorkers(address="127.0.0.1:1").run(job, [1]))
+
+
+def test_a_job_that_no_worker_can_import_is_refused(
+    ray_two: RayWorkers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "only_here", ModuleType("only_here"))
+    monkeypatch.setattr(sys.modules["only_here"], "Errors", Errors, raising=False)
+    monkeypatch.setattr(Errors, "__module__", "only_here")
+    with pytest.raises(InputError, match=r"^engine ray: .* workers can import \(.*only_here"):
+        list(ray_two.run(Errors(), [1]))

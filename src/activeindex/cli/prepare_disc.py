@@ -37,5 +37,5 @@ def run(args: argparse.Namespace) -> None:
     prepared = prepare_disc(
         data, output_dir, queries=args.num_queries, seed=args.seed, reporter=reporter
     )
-    for folder in prepared.folders:
+    for folder in prepared:
         reporter.line(f"{folder.path}: {counted(folder.count, 'image')}")

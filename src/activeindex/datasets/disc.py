@@ -7,37 +7,37 @@ that have a copy among the queries, the other references, and training images in
 queries without a match.
 """
 
+import csv
 import os
 import random
-from dataclasses import dataclass
+import re
 from pathlib import Path
+from typing import NamedTuple
 
-from activeindex.datasets.ground_truth import read_ground_truth
 from activeindex.datasets.links import LinkedFolder, check_replaceable, write_links
-from activeindex.errors import ActiveIndexError, InputError
-from activeindex.runtime.files import check_folder
+from activeindex.errors import InputError
+from activeindex.runtime.files import check_file, check_folder, check_writable
 from activeindex.runtime.locking import only_run
 from activeindex.runtime.reporting import SILENT, Reporter
 
 _EXTENSIONS = (".jpg", ".jpeg", ".png")
-_GROUND_TRUTH = "dev_queries_groundtruth.csv"
+_HEADER = "query_id,reference_id"
+_ROW = re.compile(r"Q\d+,(R\d+)?")
+_SHOWN = 40  # Characters of a malformed row in an error.
 
 
-@dataclass(frozen=True)
-class PreparedDisc:
-    """The three parts; their names are those of the full data set, whatever the counts."""
+class PreparedDisc(NamedTuple):
+    """The three parts; their names are those of the full data set, whatever the counts.
+
+    Attributes:
+        matched_references: ``references_10k``: the references that the ground truth names.
+        other_references: ``references_990k``: the others.
+        unmatched_queries: ``queries_40k``: training images, the queries that have no match.
+    """
 
     matched_references: LinkedFolder
-    """``references_10k``: the references that the ground truth names."""
     other_references: LinkedFolder
-    """``references_990k``: the others."""
     unmatched_queries: LinkedFolder
-    """``queries_40k``: training images, the queries that have no match."""
-
-    @property
-    def folders(self) -> tuple[LinkedFolder, LinkedFolder, LinkedFolder]:
-        """The three parts in the order above."""
-        return self.matched_references, self.other_references, self.unmatched_queries
 
 
 def prepare_disc(
@@ -67,7 +67,7 @@ def prepare_disc(
         InputError: If an input is missing or malformed, a reference of the ground truth has no
             image, there are fewer training images than ``queries``, something other than links is
             in the way, or another run is writing to ``output_dir``.
-        ActiveIndexError: If the links cannot be written.
+        OutputError: If the links cannot be written.
     """
     if queries < 0:
         raise InputError(f"num_queries: expected 0 or more, found {queries}")
@@ -75,31 +75,69 @@ def prepare_disc(
     train, references = data_dir / "train", data_dir / "references"
     check_folder(train, "DISC21's training images")
     check_folder(references, "DISC21's reference images")
-    ground_truth = data_dir / _GROUND_TRUTH
+    ground_truth = data_dir / "dev_queries_groundtruth.csv"
     wanted = read_ground_truth(ground_truth)
-
     matched, others = _split(_image_names(references), wanted, ground_truth, references)
-    drawn = _draw(_image_names(train), queries, seed, train)
-
+    candidates = _image_names(train)
+    if queries > len(candidates):
+        raise InputError(
+            f"{train}: expected at least {queries} training images to draw queries from, found "
+            f"{len(candidates)}; ask for fewer with --num_queries"
+        )
+    drawn = sorted(random.Random(seed).sample(candidates, queries))
     parts = [
         (output_dir / "references_10k", references, matched),
         (output_dir / "references_990k", references, others),
         (output_dir / "queries_40k", train, drawn),
     ]
-    try:
-        output_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ActiveIndexError(
-            f"output_dir {output_dir}: the folder could not be made: {error.strerror or error}"
-        ) from error
+    check_writable(output_dir)
     with reporter.stage("links") as progress, only_run(output_dir, "output_dir"):
         for folder, _, _ in parts:
             check_replaceable(folder)
-        matched_folder, other_folder, query_folder = (
-            write_links(folder, source.resolve(), names, progress)
-            for folder, source, names in parts
+        return PreparedDisc(
+            *(
+                write_links(folder, source.resolve(), chosen, progress)
+                for folder, source, chosen in parts
+            )
         )
-    return PreparedDisc(matched_folder, other_folder, query_folder)
+
+
+def read_ground_truth(path: Path) -> dict[str, int]:
+    """Read the rows ``Q#####,R######``; the reference side is empty for a query without a match.
+
+    Args:
+        path: ``dev_queries_groundtruth.csv``; a first line ``query_id,reference_id`` is skipped.
+
+    Returns:
+        Each reference that occurs, with the number of the line where it first does.
+
+    Raises:
+        InputError: If the file is missing, a row is malformed or no row names a reference.
+    """
+    check_file(path, "ground truth")
+    references: dict[str, int] = {}
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, strict=True)
+        try:
+            for row in reader:
+                text, line = ",".join(cell.strip() for cell in row), reader.line_num
+                if not text or (line == 1 and text == _HEADER):
+                    continue
+                if (found := _ROW.fullmatch(text)) is None:
+                    shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+                    raise InputError(
+                        f"{path}, line {line}: expected Q#####,R###### or Q#####, found {shown!r}"
+                    )
+                if found[1]:
+                    references.setdefault(found[1], line)
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise InputError(
+                f"{path}, line {reader.line_num + 1}: expected CSV in UTF-8, found something else "
+                f"({error})"
+            ) from None
+    if not references:
+        raise InputError(f"{path}: expected rows Q#####,R######, found none that names a reference")
+    return references
 
 
 def _image_names(folder: Path) -> list[str]:
@@ -141,12 +179,3 @@ def _split(
                 f"found {reference}, which is not"
             )
     return list(matched.values()), others
-
-
-def _draw(names: list[str], count: int, seed: int, folder: Path) -> list[str]:
-    if count > len(names):
-        raise InputError(
-            f"{folder}: expected at least {count} training images to draw queries from, found "
-            f"{len(names)}; ask for fewer with --num_queries"
-        )
-    return sorted(random.Random(seed).sample(names, count))

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from activeindex.errors import ActiveIndexError, InputError
+from activeindex.errors import InputError
+from activeindex.runtime.files import output_error
 from activeindex.runtime.reporting import Progress
 
 _REPORTED_EVERY = 2000
@@ -18,14 +19,17 @@ _REPORTED_EVERY = 2000
 
 @dataclass(frozen=True)
 class LinkedFolder:
-    """A finished folder of links."""
+    """A finished folder of links.
+
+    Attributes:
+        path: The folder.
+        count: Number of links in it.
+        kept: True if it was there already, with exactly these links.
+    """
 
     path: Path
-    """The folder."""
     count: int
-    """How many links it holds."""
     kept: bool
-    """Whether it was there already, with exactly these links."""
 
 
 def check_replaceable(folder: Path) -> None:
@@ -34,17 +38,16 @@ def check_replaceable(folder: Path) -> None:
     Raises:
         InputError: If something other than a folder of links is there.
     """
-    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        found = "a link" if folder.is_symlink() else "a file"
-        raise InputError(f"{folder}: expected nothing or a folder of links, found {found}")
-    if folder.is_dir():
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if not entry.is_symlink():
-                    raise InputError(
-                        f"{folder / entry.name}: expected a folder of links only, found something "
-                        "else, which is not deleted; move it away or give another output_dir"
-                    )
+    if folder.is_symlink() or folder.is_file():
+        raise InputError(f"{folder}: expected nothing or a folder of links, found a link or a file")
+    if not folder.is_dir():
+        return
+    with os.scandir(folder) as entries:
+        if other := next((entry.path for entry in entries if not entry.is_symlink()), None):
+            raise InputError(
+                f"{other}: expected links only, found something else, which is not deleted; move "
+                "it away or give another output_dir"
+            )
 
 
 def write_links(
@@ -56,11 +59,11 @@ def write_links(
         folder: The folder to make or to replace; the folder that it is in exists.
         source: Where the images are, absolute.
         names: File names, without duplicates.
-        progress: Told of every link.
+        progress: Counts the links.
 
     Raises:
         InputError: If something other than links is in the way.
-        ActiveIndexError: If the links cannot be written.
+        OutputError: If the links cannot be written.
     """
     check_replaceable(folder)
     if folder.is_dir() and _holds_exactly(folder, source, names):
@@ -75,15 +78,17 @@ def write_links(
         try:
             partial.mkdir()
             _link_all(partial, source, names, progress)
-            _swap(partial, folder, replaced)
+            if folder.exists():
+                folder.rename(replaced)
+            partial.rename(folder)
         except BaseException:
+            if replaced.exists() and not folder.exists():
+                replaced.rename(folder)
             _remove_links(partial)
             raise
         _remove_links(replaced)
     except OSError as error:
-        raise ActiveIndexError(
-            f"{folder}: the links could not be written: {error.strerror or error}"
-        ) from error
+        raise output_error(folder, error) from error
     return LinkedFolder(folder, len(names), kept=False)
 
 
@@ -106,22 +111,9 @@ def _link_all(folder: Path, source: Path, names: Sequence[str], progress: Progre
         progress.advance(len(block))
 
 
-def _swap(partial: Path, folder: Path, replaced: Path) -> None:
-    """Move ``partial`` to ``folder``, and what was there to ``replaced``."""
-    if not folder.exists():
-        partial.rename(folder)
-        return
-    folder.rename(replaced)
-    try:
-        partial.rename(folder)
-    except BaseException:
-        replaced.rename(folder)
-        raise
-
-
 def _remove_links(folder: Path) -> None:
     """Remove a folder of links; it stays if it holds anything else."""
-    if not folder.is_dir() or folder.is_symlink():
+    if not folder.is_dir():
         return
     with os.scandir(folder) as entries:
         links = [entry.path for entry in entries if entry.is_symlink()]

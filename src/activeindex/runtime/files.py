@@ -62,6 +62,15 @@ def output_error(path: Path, error: Exception) -> OutputError:
     return OutputError(f"{path}: cannot be written ({reason})")
 
 
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise an error of the system inside the block as that of writing ``path``."""
+    try:
+        yield
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8, whole or not at all."""
     with whole_file(path) as beside:
@@ -73,17 +82,17 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+# JSON keys of release 0.1, and their present names.
 _RENAMED = {"code_views": "descriptor_views"}
-"""JSON keys of release 0.1, and their present names."""
 
 
 def parse_json(text: str | bytes) -> Any:
     """Parse JSON; renamed keys of release 0.1 get their present names."""
-    return json.loads(text, object_hook=_with_new_names)
 
+    def with_new_names(value: dict[str, Any]) -> dict[str, Any]:
+        return {_RENAMED.get(key, key): each for key, each in value.items()}
 
-def _with_new_names(value: dict[str, Any]) -> dict[str, Any]:
-    return {_RENAMED.get(key, key): each for key, each in value.items()}
+    return json.loads(text, object_hook=with_new_names)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -95,9 +104,8 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = parse_json(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(
-            f"{path}: expected a JSON object, found something else ({error})"
-        ) from None
+        text = f"{path}: expected a JSON object, found something else ({error})"
+        raise InputError(text) from None
     if not isinstance(value, dict):
         raise InputError(f"{path}: expected a JSON object, found a {type(value).__name__}")
     return value
@@ -114,9 +122,8 @@ def read_lines(path: Path) -> Iterator[str]:
             try:
                 yield line.removesuffix(b"\n").removesuffix(b"\r").decode()
             except UnicodeDecodeError as error:
-                raise InputError(
-                    f"{path}, line {number}: expected text in UTF-8, found something else ({error})"
-                ) from None
+                text = f"{path}, line {number}: expected text in UTF-8 ({error})"
+                raise InputError(text) from None
 
 
 def read_json_lines(path: Path, expected: str) -> Iterator[dict[str, Any]]:
@@ -204,8 +211,7 @@ def check_kept(path: Path, note: Path) -> None:
     if not size:
         found = "nothing" if size is None else "an empty file"
         raise InputError(
-            f"{path}: expected what was written there before, found {found}; "
-            f"delete {note} to start over"
+            f"{path}: expected what was written there before, found {found}; delete {note}"
         )
 
 
@@ -217,9 +223,6 @@ def check_writable(folder: Path) -> None:
     """
     import tempfile
 
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise output_error(folder, error) from error
+        tempfile.TemporaryFile(dir=folder).close()

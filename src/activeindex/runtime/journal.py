@@ -12,14 +12,14 @@ never write in one folder at the same time.
 import contextlib
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import IO, Any, Self
 
 from activeindex.errors import InputError
 from activeindex.identity import is_identity, noted_difference
-from activeindex.runtime.files import output_error, parse_json, read_json, write_json
+from activeindex.runtime.files import parse_json, read_json, write_json, writing
 from activeindex.runtime.locking import LOCK_FILE, BusyError, only_run
 
 
@@ -73,7 +73,7 @@ class Journal:
         self._held = contextlib.ExitStack()
         self.note = self._read_note()
         if self.note is None:
-            with _writing(folder):
+            with writing(folder):
                 folder.mkdir(parents=True, exist_ok=True)
             with contextlib.ExitStack() as held:
                 held.enter_context(only_run(folder))
@@ -92,23 +92,19 @@ class Journal:
 
     def write(self, file: str, data: bytes) -> None:
         """Append ``data`` to ``file``, for the next :meth:`commit`."""
-        with _writing(self._partial(file)):
+        with writing(self.growing(file)):
             self._streams[file].write(data)
 
     def commit(self, step: Mapping[str, Any]) -> None:
         """Commit everything written since the last commit, and note ``step``."""
         sizes = {}
         for file, stream in self._streams.items():
-            with _writing(self._partial(file)):
+            with writing(self.growing(file)):
                 stream.flush()
                 os.fsync(stream.fileno())
             sizes[file] = stream.tell()
         self._append({"step": step, "sizes": sizes})
         self.steps.append(dict(step))
-
-    def growing(self, file: str) -> Path:
-        """Path of ``file`` until :meth:`finish`, for reading back committed steps."""
-        return self._partial(file)
 
     def finish(self, result: Mapping[str, Any], drop: tuple[str, ...] = ()) -> None:
         """Give the files their final names and write the note: identity and ``result``.
@@ -120,7 +116,7 @@ class Journal:
         self._close_files()
         for file in self._streams:
             if file not in drop:
-                self._partial(file).replace(self._folder / file)
+                self.growing(file).replace(self._folder / file)
         note = {key: value for key, value in self._identity.items() if value is not None}
         note |= result
         write_json(self._note_path, note)
@@ -143,12 +139,7 @@ class Journal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._close_files()
         if self.note is None and not self.steps:
             # Nothing is lost, and the mended command may have another identity.
@@ -158,18 +149,18 @@ class Journal:
 
     def _read_note(self) -> dict[str, Any] | None:
         """Check the identity of the folder's results, and read the note if any."""
-        check_begun(
-            self._folder, self._name, self._identity, self._ignored_keys, self._explanations
-        )
+        compared = self._identity, self._ignored_keys, self._explanations
+        check_begun(self._folder, self._name, *compared)
         return read_json(self._note_path) if self._note_path.exists() else None
 
     def _clean(self, files: tuple[str, ...]) -> None:
         """Remove the files of an unfinished command."""
         for file in files:
-            self._partial(file).unlink(missing_ok=True)
+            self.growing(file).unlink(missing_ok=True)
         self._path.unlink(missing_ok=True)
 
-    def _partial(self, file: str) -> Path:
+    def growing(self, file: str) -> Path:
+        """Path of ``file`` until :meth:`finish`, for reading back committed steps."""
         return self._folder / f".{file}.partial"
 
     def _open(self, files: tuple[str, ...]) -> None:
@@ -194,17 +185,17 @@ class Journal:
             )
         for file, file_size in sizes.items():
             self._streams[file] = self._open_stream(file, file_size)
-        with _writing(self._path):
+        with writing(self._path):
             self._file = self._path.open("ab")
             self._file.truncate(size)
         if size == 0:
             self._append({"identity": self._identity})
 
     def _open_stream(self, file: str, size: int) -> IO[bytes]:
-        partial, final = self._partial(file), self._folder / file
+        partial, final = self.growing(file), self._folder / file
         if size and not partial.exists() and final.exists():
             final.replace(partial)  # The kill came in the middle of finishing.
-        with _writing(partial):
+        with writing(partial):
             stream = partial.open("ab")
         if stream.tell() < size:
             stream.close()
@@ -218,7 +209,7 @@ class Journal:
 
     def _append(self, entry: Mapping[str, Any]) -> None:
         assert self._file is not None, "the journal is finished"
-        with _writing(self._path):
+        with writing(self._path):
             self._file.write(json.dumps(entry).encode() + b"\n")
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -289,11 +280,3 @@ def _first_difference(
                 return difference
         return None
     return None if expected == found else (name, expected, found)
-
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise output_error(path, error) from error

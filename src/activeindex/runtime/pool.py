@@ -21,13 +21,10 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from activeindex.errors import ActiveIndexError, InputError
 from activeindex.runtime.threads import iterate_in_thread
-
-if TYPE_CHECKING:  # --help asks for the default number of workers and needs nothing else.
-    pass
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -35,8 +32,8 @@ _Result = TypeVar("_Result")
 _Given = TypeVar("_Given", contravariant=True)
 _Gives = TypeVar("_Gives", covariant=True)
 
+# Results kept ready per worker, which bounds the memory however long the input is.
 _AHEAD = 4
-"""Results kept ready per worker, which bounds the memory however long the input is."""
 
 _DIED = (
     "a worker process ended abruptly (killed for lack of memory?); start the same command again to "

@@ -17,27 +17,27 @@ import threading
 import warnings
 import weakref
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
 from activeindex import __version__
 from activeindex.errors import ActiveIndexError, InputError, MissingExtraError, reason_of
-from activeindex.runtime.pool import Job, default_workers
-from activeindex.runtime.ray_actor import Ended, Worker
+from activeindex.runtime.pool import Job, LocalEngine, default_workers
 from activeindex.runtime.reporting import SILENT, Reporter, counted
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
+# Shared memory of a local cluster in bytes; results are small and leave it at once.
 _STORE = 512 << 20
-"""Bytes of shared memory of a local cluster; results are small and leave it at once."""
 
+# Repetitions of an item whose worker died; after these, the item is what kills workers.
 _TRIES = 3
-"""Repetitions of an item whose worker died; after these, the item is what kills workers."""
 
+# Largest number of blocks of a dataset, well within what Ray can track.
 _BLOCKS = 8192
-"""Largest number of blocks of a dataset, well within what Ray can track."""
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # No calls to machines outside the cluster.
@@ -45,11 +45,10 @@ _QUIET = {
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # Of its core, which writes to standard error.
 }
 
-
 _AUTH = "RAY_AUTH_MODE"
 
+# Seconds to reach a cluster's first machine.
 _CONNECT = 30.0
-"""Seconds to reach a cluster's first machine."""
 
 
 class RayWorkers(contextlib.AbstractContextManager["RayWorkers"]):
@@ -83,11 +82,8 @@ class RayWorkers(contextlib.AbstractContextManager["RayWorkers"]):
                 raise InputError(f"{name}: expected 1 or more, found {value}")
         if find_spec("ray") is None:
             raise MissingExtraError("ray", "ray", "--engine ray")
-        self._address = address
-        self._count = count
-        self._cpus = cpus
-        self._device = device.partition(":")[0]
-        self._reporter = reporter
+        self._address, self._count, self._cpus = address, count, cpus
+        self._device, self._reporter = device.partition(":")[0], reporter
         self._started = False
         self._running: weakref.ref[Generator[Any]] | None = None
 
@@ -98,7 +94,8 @@ class RayWorkers(contextlib.AbstractContextManager["RayWorkers"]):
         One job at a time: the next one ends the one before it.
 
         Raises:
-            InputError: If the cluster cannot be reached, or has no room for a worker.
+            InputError: If the cluster cannot be reached or has no room for a worker, or the job
+                cannot be pickled.
             ActiveIndexError: If an item ends every worker that takes it.
         """
         self._end_job()
@@ -118,15 +115,20 @@ class RayWorkers(contextlib.AbstractContextManager["RayWorkers"]):
     def _results(self, job: Job[_Item, _Result], items: Sequence[_Item]) -> Generator[_Result]:
         if not items:
             return
+        try:
+            pickled = pickle.dumps(job)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise InputError(
+                f"engine ray: expected a job that can be pickled ({reason_of(error)})"
+            ) from None
         ray = self._start()
         cpus, gpus, count = self._room(ray, len(items))
-        with_gpu = " and a GPU" if gpus else ""
-        each = counted(cpus, "CPU")
-        self._reporter.line(f"ray: workers with {each}{with_gpu} each, {count} at most")
+        each = counted(cpus, "CPU") + (" and a GPU" if gpus else "")
+        self._reporter.line(f"ray: workers with {each} each, {count} at most")
         # Kept until the last result: a worker that starts again asks for it again.
-        shared = ray.put(pickle.dumps(job))
+        shared = ray.put(pickled)
         results = _dataset(ray, items).map_batches(
-            Worker,
+            _Worker,
             fn_constructor_args=(shared, cpus, gpus, str(Path.cwd()), __version__),
             batch_size=None,
             compute=ray.data.ActorPoolStrategy(
@@ -144,7 +146,7 @@ class RayWorkers(contextlib.AbstractContextManager["RayWorkers"]):
                 for block in blocks:
                     for value in block.column("result"):
                         result = pickle.loads(value.as_py())
-                        if isinstance(result, Ended):
+                        if isinstance(result, _Ended):
                             raise result.error
                         yield result
         except ray.exceptions.RayActorError:
@@ -159,27 +161,28 @@ class RayWorkers(contextlib.AbstractContextManager["RayWorkers"]):
         if ray.is_initialized():
             return ray
         quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+        address = self._address
         try:
-            if self._address is not None:
-                _check_reachable(self._address)
+            host, _, port = (address or "").rpartition(":")
+            if host and port.isdecimal():  # Ray itself would try for a quarter of an hour.
+                socket.create_connection((host, int(port)), _CONNECT).close()
             with _undisturbed():
-                if self._address is None:
+                if address is None:
                     _start_here(ray, **quiet)
                 else:
-                    ray.init(self._address, **quiet)
+                    ray.init(address, **quiet)
         except Exception as error:  # Ray raises a dozen types, plain ones too.
-            raise self._cannot_start(error) from None
+            reason = reason_of(error)
+            if address is None:
+                text = f"ray: expected to start on this machine ({reason})"
+                raise InputError(text) from None
+            # Ray sends its token to no address by itself.
+            hint = "" if os.environ.get(_AUTH) else f"; {_AUTH}=token where it asks for a token"
+            raise InputError(
+                f"address {address}: expected a running Ray cluster ({reason}{hint})"
+            ) from None
         self._started = True
         return ray
-
-    def _cannot_start(self, error: Exception) -> InputError:
-        if self._address is None:
-            return InputError(f"ray: expected to start on this machine ({reason_of(error)})")
-        # Ray sends its token to no address by itself.
-        hint = "" if os.environ.get(_AUTH) else f"; {_AUTH}=token where it asks for a token"
-        return InputError(
-            f"address {self._address}: expected a running Ray cluster ({reason_of(error)}{hint})"
-        )
 
     def _room(self, ray: Any, items: int) -> tuple[int, int, int]:
         """CPUs and GPUs of each worker, and the number of workers."""
@@ -226,13 +229,6 @@ def _import_ray() -> Any:
         missing = (error.name or "ray").partition(".")[0]
         raise MissingExtraError(missing, "ray", "--engine ray") from None
     return ray
-
-
-def _check_reachable(address: str) -> None:
-    """Connect to a cluster once; Ray itself would try for a quarter of an hour."""
-    host, _, port = address.rpartition(":")
-    if host and port.isdecimal():
-        socket.create_connection((host, int(port)), _CONNECT).close()
 
 
 @contextlib.contextmanager
@@ -286,3 +282,64 @@ def _dataset(ray: Any, items: Sequence[Any]) -> Any:
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=__name__)
     rows = [{"item": pickle.dumps(item)} for item in items]
     return ray.data.from_items(rows, override_num_blocks=min(len(rows), _BLOCKS))
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """Error that ended a job, on its way back: a result may be an error, too."""
+
+    error: Exception
+
+
+class _Worker:
+    """Ray actor that runs a job on one block of items after another.
+
+    Args:
+        job: Object in Ray's store that holds the pickled job, which is loaded once.
+        cpus: Number of threads and worker processes of this actor.
+        gpus: Number of GPUs of this actor, 0 or 1.
+        folder: Current folder of the main process, from which relative paths start; ignored where
+            this machine has none of that name.
+        version: Version of activeindex in the main process.
+    """
+
+    def __init__(self, job: Any, cpus: int, gpus: int, folder: str, version: str) -> None:
+        import ray
+
+        if not gpus:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        with contextlib.suppress(OSError):
+            os.chdir(folder)
+        os.environ["LANCE_CPU_THREADS"] = str(cpus)  # Read when Lance first computes.
+        self._helpers = LocalEngine(cpus if cpus > 1 else 0)
+        # Ray would report an error raised here as its own; it is the answer to the first block.
+        self._refusal: ActiveIndexError | None = None
+        try:
+            if version != __version__:
+                raise InputError(
+                    f"activeindex: expected {version} on every machine of the cluster, found "
+                    f"{__version__}"
+                )
+            self._job = pickle.loads(ray.get(job))
+        except ActiveIndexError as error:
+            self._refusal = error
+        except (AttributeError, ImportError) as error:
+            self._refusal = InputError(
+                f"engine ray: expected a job that its workers can import ({reason_of(error)})"
+            )
+        # Limits the libraries that the job has imported.
+        if torch := sys.modules.get("torch"):
+            torch.set_num_threads(cpus)
+        if faiss := sys.modules.get("faiss"):
+            faiss.omp_set_num_threads(cpus)
+
+    def __call__(self, block: dict[str, Any]) -> Iterator[dict[str, list[bytes]]]:
+        """Yield the pickled result of each item, or the error that ends the job."""
+        try:
+            if self._refusal is not None:
+                raise self._refusal
+            items = [pickle.loads(item) for item in block["item"]]
+            for result in self._job(items, self._helpers):
+                yield {"result": [pickle.dumps(result)]}
+        except ActiveIndexError as error:
+            yield {"result": [pickle.dumps(_Ended(error))]}

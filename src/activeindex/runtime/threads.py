@@ -1,33 +1,25 @@
-"""Generators in threads, where Ctrl-C cannot leave a lock taken.
+"""Work in threads: a generator in another thread, and one function on many arguments.
 
 Python raises ``KeyboardInterrupt`` between any two instructions of the main thread, also right
 after it acquires one of the locks inside ``concurrent.futures`` and ``queue``. The lock then stays
-taken, and closing the pool never returns. Other threads are never interrupted.
+taken, and closing the pool never returns. Other threads are never interrupted, so a generator that
+waits for such a lock runs in one.
 """
 
 import threading
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Generic, TypeVar
+from typing import Any, Protocol, TypeVar
 
-_Result = TypeVar("_Result")
-
-
-@dataclass(frozen=True)
-class _Yielded(Generic[_Result]):
-    value: _Result
-
-
-@dataclass(frozen=True)
-class _Ended:
-    error: BaseException | None = None
+_Value = TypeVar("_Value")
 
 
 def iterate_in_thread(
-    results: Generator[_Result], leave: Callable[[], object] = lambda: None
-) -> Iterator[_Result]:
+    results: Generator[_Value], leave: Callable[[], object] = lambda: None
+) -> Iterator[_Value]:
     """Run a generator in another thread, one step per request.
 
     Interrupted or closed early, it closes the generator and waits for its end.
@@ -38,35 +30,83 @@ def iterate_in_thread(
     """
     # A SimpleQueue has one lock of the interpreter's own, which no exception leaves taken.
     requests: SimpleQueue[bool] = SimpleQueue()
-    answers: SimpleQueue[_Yielded[_Result] | _Ended] = SimpleQueue()
-    thread = threading.Thread(target=_answer, args=(results, requests, answers), daemon=True)
+    answers: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
+
+    def answer() -> None:
+        with closing(results):
+            while requests.get():
+                try:
+                    answers.put((True, next(results)))
+                except BaseException as error:
+                    answers.put((False, error))
+
+    thread = threading.Thread(target=answer, daemon=True)
     thread.start()
     try:
         while True:
             requests.put(True)
-            answer = answers.get()
-            if isinstance(answer, _Yielded):
-                yield answer.value
-            elif answer.error is not None:
-                raise answer.error
-            else:
+            fine, value = answers.get()
+            if fine:
+                yield value
+            elif isinstance(value, StopIteration):
                 return
+            else:
+                raise value
     finally:
         leave()
         requests.put(False)
         thread.join()
 
 
-def _answer(
-    results: Generator[_Result],
-    requests: "SimpleQueue[bool]",
-    answers: "SimpleQueue[_Yielded[_Result] | _Ended]",
-) -> None:
-    with closing(results):
-        while requests.get():
-            try:
-                answers.put(_Yielded(next(results)))
-            except StopIteration:
-                answers.put(_Ended())
-            except BaseException as error:
-                answers.put(_Ended(error))
+class Mapper(Protocol):
+    """Function with the signature of ``map``."""
+
+    def __call__(self, function: Callable[..., _Value], *arguments: Sequence[Any]) -> list[_Value]:
+        """Return the results in order."""
+
+
+def one_by_one(function: Callable[..., _Value], *arguments: Sequence[Any]) -> list[_Value]:
+    """Map in sequence."""
+    return list(map(function, *arguments))
+
+
+@dataclass(frozen=True)
+class ThreadMapper:
+    """Map in several threads at once.
+
+    It leaves PyTorch with one thread for each operation; see :func:`threads_kept`.
+
+    Attributes:
+        threads: Number of threads.
+        begin: Called first in every thread.
+    """
+
+    threads: int
+    begin: Callable[[], None]
+
+    def __call__(self, function: Callable[..., _Value], *arguments: Sequence[Any]) -> list[_Value]:
+        """Return the results in order."""
+
+        def results() -> Generator[_Value]:
+            with ThreadPoolExecutor(self.threads, initializer=self._begin) as pool:
+                yield from pool.map(function, *arguments)
+
+        return list(iterate_in_thread(results()))
+
+    def _begin(self) -> None:
+        import torch
+
+        torch.set_num_threads(1)  # The threads themselves use the cores.
+        self.begin()
+
+
+@contextmanager
+def threads_kept() -> Iterator[None]:
+    """Restore PyTorch's number of threads at the end of the block."""
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
