@@ -45,14 +45,14 @@ from activeindex.indexing.coerce import IndexLike, resolve_quantisers
 from activeindex.indexing.quantiser import Features, Quantiser
 from activeindex.runtime.devices import own_stream
 from activeindex.runtime.files import file_hash
-from activeindex.runtime.pool import default_workers
-from activeindex.runtime.threads import (
+from activeindex.runtime.parallel import (
     Mapper,
     ThreadMapper,
     iterate_in_thread,
     one_by_one,
     threads_kept,
 )
+from activeindex.runtime.pool import default_workers
 
 _Item = TypeVar("_Item")
 

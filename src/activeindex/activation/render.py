@@ -34,7 +34,7 @@ from activeindex.images.quality import (
     ssim,
 )
 from activeindex.images.resizing import resize_square
-from activeindex.runtime.threads import Mapper, one_by_one
+from activeindex.runtime.parallel import Mapper, one_by_one
 
 _Value = TypeVar("_Value")
 

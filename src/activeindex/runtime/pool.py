@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from activeindex.errors import ActiveIndexError, InputError
-from activeindex.runtime.threads import iterate_in_thread
+from activeindex.runtime.parallel import iterate_in_thread
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")

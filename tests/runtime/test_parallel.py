@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from activeindex.runtime.threads import ThreadMapper, threads_kept
+from activeindex.runtime.parallel import ThreadMapper, threads_kept
 
 
 def threads_of_a_new_thread() -> int:
