@@ -1,13 +1,15 @@
-"""Activation against the plain loop of baseline.py: time, distance to the target and PSNR.
+"""Activation on one CPU core, beside the plain loop of baseline.py.
 
-Run: OMP_WAIT_POLICY=PASSIVE python benchmarks/activation.py --data_dir disc/references_10k \
-         --fts_training_path fts/train/fts.pt
+Run:
+    OMP_WAIT_POLICY=PASSIVE python benchmarks/activation.py --data_dir disc/references_10k \
+        --fts_training_path fts/train/fts.pt
 
-Rounds over the same images, all arms in turn, best round of each. Time is that of the processor, in
-seconds of one core per image, which other programs on the machine change little; `ratio` is the
-baseline's time over the arm's. `of peak` is the arithmetic of the passes (forward and back to the
-pixels: about twice forward) over what --gflops allows in that time; `fast` makes 5 of
-them, the others 10. `passes alone` is the floor of those: the extractor forward and back, no more.
+Prints CPU time, distance to the target and PSNR. All arms run in turn over the same images,
+--rounds times; the best round of each counts. Time is CPU time in seconds of one core per image,
+which other programs on the machine change little. `ratio` is the baseline's time over the arm's.
+`of peak` is the arithmetic of the passes (forward and backward to the pixels: about twice forward)
+over what --gflops allows in that time; `fast` makes 5 of them, the others 10. `passes alone` is the
+lower bound of those: only forward and backward through the extractor.
 """
 
 import argparse

@@ -1,17 +1,17 @@
-"""Activation on a GPU against the plain loop of baseline.py: images per second.
+"""Activation on a GPU beside the plain loop of baseline.py, in images per second.
 
 Run from the root of the repository, on a machine with a GPU and torchvision:
     python benchmarks/activation_gpu.py --data_dir disc/references_10k \
         --fts_training_path fts/train/fts.pt
 
-A ResNet-50 of torchvision with 512 outputs and random weights, whose speed is that of any other;
-with --sscd the default extractor. Images of 288 pixels, each arm once for --warm_up images and then
-timed for --images: from 8-bit pixels in memory to encoded PNG files with their measured quality;
-the baseline only to 8-bit pixels, with the network as torchvision builds it. `passes alone` is the
-floor: forward and back through the extractor for as many images and ten passes each. `of peak` is
-the arithmetic of the passes (forward, and back to the pixels: about twice forward) over what
---tflops says of the chip's bfloat16 matrix units. First extraction from images in memory against
-the network alone.
+The network is a ResNet-50 of torchvision with 512 outputs and random weights, which is as fast as
+any other; with --sscd it is `sscd_disc_mixup`. Images have 288 pixels. Each arm runs over --warm_up
+images and is then timed over --images: from 8-bit pixels in memory to encoded PNG files with their
+measured quality; the baseline only to 8-bit pixels, with the network as torchvision builds it.
+`passes alone` is the lower bound: forward and backward through the extractor, ten passes for each
+image. `of peak` is the arithmetic of the passes (forward, and backward to the pixels: about twice
+forward) over what --tflops gives for the chip's bfloat16 matrix units. Also times extraction from
+images in memory beside the network alone.
 """
 
 import argparse

@@ -1,8 +1,9 @@
-"""The yardstick: the method as plainly as it is described, with nothing done for speed.
+"""The method as plainly as it is described, with nothing done for speed.
 
-Float32 in PyTorch's default layout, distortions at full size one image at a time around a batched
-network, targets by adding the batch to the index, rebuilding its direct map and reconstructing,
-edits in the main process. Benchmarks compare with it; nothing else imports it. It is not a command.
+Benchmarks compare with it; nothing else imports it, and it is not a command. It computes in float32
+in PyTorch's default layout, with distortions at full size, one image at a time around a batched
+network. It gets targets by adding the batch to the index, rebuilding its direct map and
+reconstructing, and edits in the main process.
 """
 
 from collections.abc import Callable, Sequence

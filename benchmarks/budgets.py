@@ -1,13 +1,13 @@
-"""What budgets come to, in every format: for the written files, and for their features.
+"""Budgets in every format, measured on the written files and their features.
 
 Run from the root of the repository, after benchmarks/extractors.py has extracted into extractors/:
     OMP_WAIT_POLICY=PASSIVE PYTHONPATH=. python benchmarks/budgets.py \
         --data_dir disc/references_10k \
         --fts_training_path extractors/EfficientNet-Lite0_mean/training/fts.npy
 
-The first --images images are activated through EfficientNet-Lite0 against IVF64,PQ8x8 under each
-budget, written, read again from disk and compared with the originals. The table grows as it is
-measured; what is in it already is not measured again.
+Activates the first --images images through EfficientNet-Lite0 for IVF64,PQ8x8 under each budget,
+writes them, reads them again from disk and compares them with the originals. The table grows row by
+row; rows that it already has are not measured again.
 """
 
 import argparse

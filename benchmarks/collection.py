@@ -1,7 +1,7 @@
-"""What the benchmarks of copies measure on: photographs among references, and their extractor.
+"""The collection that benchmarks of copies measure on: photographs among references.
 
-A collection is made after the extraction of docs/reproduce.md. Settings are chosen on the
-photographs with even numbers and reported on those with odd ones.
+Made after the extraction of docs/reproduce.md. Settings are chosen on the photographs with even
+numbers and reported on those with odd ones.
 """
 
 import argparse

@@ -1,16 +1,16 @@
-"""A whole experiment against the passes through the extractor that it makes.
+"""A whole experiment beside the passes through the extractor that it makes.
 
 Run, after the commands of docs/reproduce.md:
     OMP_WAIT_POLICY=PASSIVE python benchmarks/experiment.py --data_dir disc/references_10k \
         --query_nonmatch_dir disc/queries_40k --fts_training_path fts/train/fts.pt \
         --fts_reference_path fts/references/fts.pt
 
-`activeindex main` activates --images images and makes both lists of queries of them, with five
-non-matching ones for each, from its start to its last file; index and references included. Then its
-passes alone: every step of every image forward and back, every query forward, on images in memory,
-by a process of one thread for each core at once (the time of --sample images and their queries in
-each, times what the run made of them). `ratio` is the run's time on the wall over theirs. Measure
-on a machine that does nothing else.
+First `activeindex main`, from its start to its last file, index and references included: it
+activates --images images and makes both lists of their queries, with five non-matching ones for
+each. Then its passes alone: every step of every image forward and backward, every query forward, on
+images in memory, in one process of one thread per core at once (the time of --sample images and
+their queries in each, scaled to the number of the run). `ratio` is the wall time of the run over
+theirs. Measure on a machine that does nothing else.
 """
 
 import argparse

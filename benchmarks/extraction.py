@@ -4,13 +4,12 @@ Run from the root of the repository, after `activeindex prepare_disc` of docs/re
     OMP_WAIT_POLICY=PASSIVE python benchmarks/extraction.py --photographs disc/references_10k
 
 Makes JPEGs of 4000x3000 from the photographs: "enlarged", one photograph on the whole area, and
-"mosaic", as many at their own size as fit, which has the detail of a sharp camera. In turn,
---rounds times: forward passes alone over images in memory, with as many threads as the machine has
-cores; `extract_folder` with --decode exact and scaled and a process for each core, from the first
-batch of each process on; and what decoding alone costs, in CPU time. Achieved over attainable is
-the time of forward passes alone over that of extraction, the best round of each. Then the cosine
-of scaled to exact features, and what rounding the extractor's input to 8 bits does to them, as a
-yardstick.
+"mosaic", as many at their own size as fit, which has the detail of a sharp camera. Then measures in
+turn, --rounds times: forward passes alone over images in memory, with one thread per core;
+`extract_folder` with --decode exact and scaled and one process per core, from the first batch of
+each process on; and the CPU time of decoding alone. The share is the time of forward passes alone
+over that of extraction, from the best round of each. Last come the cosine of scaled to exact
+features and, for comparison, what rounding the extractor's input to 8 bits does to them.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What activation gains on several extractors, with and without whitening.
+"""Recall that activation gains on several extractors, with and without whitening.
 
 Run from the root of the repository, after `activeindex prepare_disc` of docs/reproduce.md:
     OMP_WAIT_POLICY=PASSIVE PYTHONPATH=. python benchmarks/extractors.py --disc disc \
@@ -6,9 +6,9 @@ Run from the root of the repository, after `activeindex prepare_disc` of docs/re
 
 For each extractor: R@1 over the fixed list of edits for the first --images images, by exhaustive
 search (Flat) and through IVF64,PQ8x8 with nprobe 1, passive and activated by the presets `paper`
-and `deep`. Every index holds the references and all originals; what is fitted is fitted on the
-training images. Features are kept in --work. The table grows as it is measured; what is in it
-already is not measured again.
+and `deep`. Every index holds the references and all originals; training images fit everything that
+is fitted. Features are kept in --work. The table grows row by row; rows that it already has are not
+measured again.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What activation gains on every family of FAISS indexes.
+"""Recall that activation gains on every family of FAISS indexes.
 
 Run, after the extraction of docs/reproduce.md:
     OMP_WAIT_POLICY=PASSIVE python benchmarks/families.py --data_dir disc/references_10k \
@@ -6,8 +6,8 @@ Run, after the extraction of docs/reproduce.md:
 
 For each index: bytes per code, then R@1 over the fixed list of edits for the first --images images,
 passive and activated for that index, and their PSNR. Every index holds the references and all
-originals. The passive queries are edited and extracted once, since no index changes them. The
-table grows as it is measured; an index that is in it already is not measured again.
+originals. The passive queries are edited and extracted once, since no index changes them. The table
+grows row by row; an index that it already has is not measured again.
 """
 
 import argparse

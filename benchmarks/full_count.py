@@ -1,10 +1,11 @@
-"""Does every step of the DISC21 experiment stand its full count?
+"""Every step of the DISC21 experiment at its full count: time and memory.
 
 Run: OMP_WAIT_POLICY=PASSIVE nice python benchmarks/full_count.py --work /tmp/full
 (2 million names of a few tiny images, a million synthetic features of 512 values, 50,000 queries
-against IVF4096,PQ8x8; about 12 GB in --work.) No image goes through an extractor. Each step is a
-process of its own, so its peak memory is its own; a step that is in WORK/results.json is not
-repeated. Prints the table of docs/reproduce.md.
+against IVF4096,PQ8x8; about 12 GB in --work.)
+
+No image goes through an extractor. Each step runs in its own process, so its peak memory is its
+own; a step that is in WORK/results.json is not repeated. Prints the table of docs/reproduce.md.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""How the cost of a target grows with the index, beside the plain way to get it.
+"""Cost of a target as the index grows, beside the plain way to get it.
 
 Run from the root of the repository:
     OMP_WAIT_POLICY=PASSIVE python benchmarks/growth.py --out docs/growth.svg
 
-`Quantiser.reconstruct` of a batch of 16 features, beside adding the batch to the index, rebuilding
-its direct map, reconstructing and removing it again: CPU time, the least of several rounds. The
-index is IVF4096,PQ8x8 of dimension 512 with random centroids and random codes, 100 to a million of
-them. Prints a table and draws it.
+Compares `Quantiser.reconstruct` of a batch of 16 features with adding the batch to the index,
+rebuilding its direct map, reconstructing and removing it again: CPU time, the least of several
+rounds. The index is IVF4096,PQ8x8 of dimension 512 with random centroids and random codes, 100 to a
+million of them. Prints a table and draws it.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""How time and memory grow with the number of images: extraction, activation, evaluation.
+"""Time and memory as the number of images grows: extraction, activation, evaluation.
 
 Run from the root of the repository:
     OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE python benchmarks/growth_images.py --work /tmp/growth
 
 Whole commands on folders of synthetic JPEG files of 96 px, twice as many from row to row, with
-`lite0_copy` at 64 px, so that what is not the network shows. Each run is a process of its own: CPU
-time of it and its workers, and the peak memory of the largest. `more per image` is the difference
-of CPU time to the row before over the difference in images, free of the start.
+`lite0_copy` at 64 px, so that the cost besides the network shows. Each command is a process of its
+own: CPU time of it and its workers, and the peak memory of the largest. `more per image` is the
+difference in CPU time to the row before over the difference in images, without the start.
 """
 
 import argparse

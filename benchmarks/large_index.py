@@ -1,10 +1,10 @@
-"""Opening an index of 10 million vectors: memory-mapped beside read into memory.
+"""Open an index of 10 million vectors, memory-mapped and read into memory.
 
-Run from the root of the repository, each measured in a process of its own:
+Run from the root of the repository; each is measured in its own process:
     OMP_WAIT_POLICY=PASSIVE python benchmarks/large_index.py --work /tmp/large
 
-The index is IVF4096,PQ8x8 of dimension 512 with random centroids and random codes: what a search
-reads is what it would read of real ones. Bytes scanned per query are the floor of its time.
+The index is IVF4096,PQ8x8 of dimension 512 with random centroids and random codes: a search reads
+as much as from real ones. The bytes that a query scans are the lower bound of its time.
 """
 
 import argparse

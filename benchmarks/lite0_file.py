@@ -1,9 +1,9 @@
-"""Writes EfficientNet-Lite0 with mean pooling, where lite0_copy starts, as a TorchScript file.
+"""Write EfficientNet-Lite0 with mean pooling, where lite0_copy starts, as TorchScript.
 
 Run from the root of the repository:
     PYTHONPATH=. python benchmarks/lite0_file.py lite0.torchscript.pt
 
-The commands take it as `--model_path lite0.torchscript.pt --resize_size 224`; its features are
+Commands take the file as `--model_path lite0.torchscript.pt --resize_size 224`. Its features are
 those of benchmarks/extractors.py.
 """
 

@@ -1,14 +1,14 @@
-"""Are the presets `thorough`, `deep` and `fast` better than the paper's at the same PSNR?
+"""Recall of the presets `thorough`, `deep` and `fast` beside the paper's, at one PSNR.
 
 Run, after the extraction of docs/reproduce.md:
     OMP_WAIT_POLICY=PASSIVE python benchmarks/presets.py --data_dir disc/references_10k \
         --fts_training_path fts/train/fts.pt --fts_reference_path fts/references/fts.pt
 
-The photographs with even numbers were used to choose the settings; by default those with odd
-numbers are measured. For every run: R@1 over the fixed list of edits with a 95 % interval
-(bootstrap over photographs, 10,000 resamples, seed 0), the difference to the paper's preset at
-`--scaling` likewise (paired), and R@1 by edit. Every index holds the references and all originals;
-those that were activated with `--descriptor_views` by the codes that they were activated for.
+Settings were chosen on the photographs with even numbers; by default those with odd numbers are
+measured. For every run: R@1 over the fixed list of edits with a 95 % interval (bootstrap over
+photographs, 10,000 resamples, seed 0), the difference to the paper's preset at `--scaling` likewise
+(paired), and R@1 by edit. Every index holds the references and all originals; with
+`--descriptor_views` it holds activated originals by the codes that they were activated for.
 """
 
 import argparse

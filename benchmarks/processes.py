@@ -1,11 +1,12 @@
-"""Activation on a CPU: a process for each core beside one process whose network uses them all.
+"""Activation on a CPU: one process per core beside one process that uses all cores.
 
-Run: OMP_WAIT_POLICY=PASSIVE python benchmarks/processes.py --data_dir disc/references_10k \
-         --fts_training_path fts/train/fts.pt
+Run:
+    OMP_WAIT_POLICY=PASSIVE python benchmarks/processes.py --data_dir disc/references_10k \
+        --fts_training_path fts/train/fts.pt
 
-The plain loop of baseline.py, over images in memory, and `activate_folder`, files, records and the
-start of its processes included, over the same photographs, all with every core of the machine. Time
-on the wall per image, the best of --rounds; `ratio` is the plain loop's over the arm's.
+Times the plain loop of baseline.py over images in memory, and `activate_folder` over the same
+photographs, including files, records and the start of its processes; all use every core of the
+machine. Wall time per image, the best of --rounds; `ratio` is the plain loop's time over the arm's.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""The picture of the README: original, activated, their difference, a copy that is found.
+"""Draw the picture of the README: original, activated, difference, a copy that is found.
 
 Run from the root of the repository, after `activeindex demo`:
     python benchmarks/readme_picture.py demo_output docs/images/activation.webp
 
-Reads the demo's photographs and results; nothing is computed anew but the edited copy. The
-photograph is scikit-image's "coffee" (CC0, by Rachel Michetti).
+Reads the demo's photographs and results, and computes only the edited copy. The photograph is
+scikit-image's "coffee" (CC0, by Rachel Michetti).
 """
 
 import argparse

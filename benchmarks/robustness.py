@@ -1,4 +1,4 @@
-"""What is left of activation when the world changes, and what it does in bad hands.
+"""Recall when index, files or extractor change after activation, and under attacks.
 
 Run from the root of the repository, after the extraction of docs/reproduce.md:
     OMP_WAIT_POLICY=PASSIVE PYTHONPATH=. python benchmarks/robustness.py \
@@ -6,10 +6,11 @@ Run from the root of the repository, after the extraction of docs/reproduce.md:
         --fts_reference_path fts/references/fts.pt
 
 The first --images photographs with odd numbers (no setting was chosen on them) are activated with
---preset against IVF64,PQ8x8, trained on one half of the training features, and looked for under the
-fixed list of edits (R@1, nprobe 1) among the references and all originals. Each table is printed
-when it is measured. With --other, a folder of training/, references/ and originals/ that
-benchmarks/extractors.py left for EfficientNet-Lite0, they are looked for through that, too.
+--preset for IVF64,PQ8x8, which is trained on one half of the training features. They are searched
+for under the fixed list of edits (R@1, nprobe 1) among the references and all originals. Each table
+is printed when it is measured. --other is a folder of training/, references/ and originals/ that
+benchmarks/extractors.py wrote for EfficientNet-Lite0; with it they are searched for through that
+extractor, too.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""What do the two stores cost at a million images?
+"""Time, disk and memory of both kinds of store at a million images.
 
 Run: OMP_WAIT_POLICY=PASSIVE nice python benchmarks/stores.py --work /tmp/stores
-(1,000,000 synthetic features of 512 values; about 8 GB in --work.) Each stage is a process of its
-own; a stage that is in WORK/results.json is not repeated. Prints the table of docs/scale.md.
+(1,000,000 synthetic features of 512 values; about 8 GB in --work.)
 
-Queries are synthetic copies of stored images. "CPU" is user and system time of the process and its
-threads, which says more than wall time on a shared machine.
+Each stage runs in its own process; a stage that is in WORK/results.json is not repeated. Prints the
+table of docs/scale.md. Queries are synthetic copies of stored images. "CPU" is user and system time
+of the process and its threads, which says more than wall time on a shared machine.
 """
 
 import argparse

@@ -1,10 +1,11 @@
-"""What does filling a lance:// store by Ray workers cost or gain on one machine?
+"""Fill a lance:// store by Ray workers and by one process, on one machine.
 
 Run: OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE python benchmarks/stores_on_ray.py --work /tmp/on_ray
-(196,608 synthetic features of 512 values; about 3 GB in --work.) Times whole commands, `activeindex
-store add` and `store compact`, by this process and by Ray in turn, which starts anew for each.
-Times of a shared machine spread: look at the ratios of several rounds, and at another --count for
-what starting costs.
+(196,608 synthetic features of 512 values; about 3 GB in --work.)
+
+Times whole commands, `activeindex store add` and `store compact`, in one process and on Ray in
+turn; Ray starts anew for each. Times on a shared machine scatter: compare the ratios of several
+rounds, and another --count to see the cost of starting.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""Features as images have them, without images: unit vectors in clusters of very unequal size.
+"""Synthetic features that resemble those of images: unit vectors in unequal clusters.
 
-Every block is drawn from its own seed, so any part can be made again alone; memory is that of a
-block.
+Every block is drawn from its own seed, so any part can be made again alone, and memory is that of
+one block.
 """
 
 from collections.abc import Iterator
