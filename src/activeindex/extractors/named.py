@@ -114,9 +114,9 @@ def _load_file(
         default_size if input_size is None else input_size,
     )
     if kind == ".onnx":
-        from activeindex.extractors.onnx.extractor import load_onnx  # Imports onnx.
+        from activeindex.extractors.onnx.module import OnnxExtractor, load_onnx_module
 
-        return load_onnx(path, identity)
+        return OnnxExtractor(load_onnx_module(path), identity)  # Imports onnx.
     if card is None:
         return load_torchscript(path, identity, pooling=pooling)
     return load_torchscript(path, identity, card.mean, card.std, pooling)

@@ -69,8 +69,8 @@ def test_float_sscd_agrees_with_onnxruntime(sscd_folder: Path, photographs: Arra
 
 
 def test_description_of_sscd(sscd: OnnxModule) -> None:
-    assert (sscd.input_name, sscd.input_dtype, sscd.layout) == ("image", "uint8", "NHWC")
-    assert (sscd.height, sscd.width, sscd.dimension) == (None, None, 512)
+    assert (sscd.image.name, sscd.image.dtype, sscd.image.layout) == ("image", "uint8", "NHWC")
+    assert (sscd.image.height, sscd.image.width, sscd.dimension) == (None, None, 512)
     assert not any(True for _ in sscd.parameters())
 
 
@@ -199,6 +199,6 @@ def test_fixed_size_is_told_and_enforced(tmp_path: Path) -> None:
         tmp_path / "a.onnx", [helper.make_node("Relu", ["x"], ["z"])], shape=("N", 3, 8, 6)
     )
     module = load_onnx_module(path)
-    assert (module.layout, module.height, module.width) == ("NCHW", 8, 6)
+    assert (module.image.layout, module.image.height, module.image.width) == ("NCHW", 8, 6)
     with pytest.raises(ShapeError, match=r"expected shape \(B, 3, 8, 6\), found \(1, 3, 6, 8\)"):
         module(torch.zeros(1, 3, 6, 8))

@@ -7,7 +7,6 @@ use and that ``torch.compile`` takes.
 """
 
 import operator
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,14 +14,70 @@ import torch
 from torch import Tensor, fx, nn
 
 from activeindex.errors import InputError, ShapeError
-from activeindex.extractors.onnx.graph import GraphNode, ImageGraph, ImageInput, read_graph
-from activeindex.extractors.onnx.operators import CARRIERS, OPERATORS
-from activeindex.extractors.onnx.operators.arithmetic import linear
-from activeindex.extractors.onnx.operators.convolution import conv
-from activeindex.extractors.onnx.operators.reduction import batch_normalization
-from activeindex.extractors.onnx.quantisation import clamp_in_place
+from activeindex.extractors.base import IMAGENET_MEAN, IMAGENET_STD, Extractor
+from activeindex.extractors.onnx.graph import ImageGraph, ImageInput, read_graph
+from activeindex.extractors.onnx.operators import (
+    arithmetic,
+    convolution,
+    quantisation,
+    reduction,
+    resizing,
+    shape,
+)
 from activeindex.extractors.onnx.sizes import sizes_operator
-from activeindex.extractors.onnx.tracing import Builder, Call, Value
+from activeindex.extractors.onnx.tracing import Builder, Call, Operator, Value
+from activeindex.identity import ExtractorIdentity
+
+OPERATORS: dict[str, Operator] = {
+    **arithmetic.OPERATORS,
+    **convolution.OPERATORS,
+    **reduction.OPERATORS,
+    **shape.OPERATORS,
+    **quantisation.OPERATORS,
+    **resizing.OPERATORS,
+}
+"""Translations of the operators of ONNX."""
+
+_CARRIERS = shape.CARRIERS | {"MaxPool"}
+"""Operators that may stand between QuantizeLinear and DequantizeLinear of an activation."""
+
+_FORGETFUL = (convolution.conv, reduction.batch_normalization, arithmetic.linear, operator.add)
+"""Operations that keep no reference to their result for the backward pass."""
+
+
+class OnnxExtractor(Extractor):
+    """An ONNX graph as a differentiable extractor.
+
+    A graph that takes bytes normalises inside and gets pixel values 0..255 as they are; one that
+    takes floats gets images normalised with ImageNet's mean and standard deviation.
+
+    Args:
+        network: The graph.
+        identity: Name, weights and input size.
+    """
+
+    def __init__(self, network: "OnnxModule", identity: ExtractorIdentity) -> None:
+        image = network.image
+        if not {image.height, image.width} <= {None, identity.input_size}:
+            raise InputError(
+                f"{identity.name}: the graph takes images of {image.height}x{image.width}, "
+                f"found resize_size {identity.input_size}"
+            )
+        super().__init__(identity, network.dimension)
+        self.network = network.eval().requires_grad_(False)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.mean: torch.Tensor
+        self.std: torch.Tensor
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1))
+
+    def _features(self, images: torch.Tensor) -> torch.Tensor:
+        bytes_in = self.network.image.dtype == "uint8"
+        pixels = images * 255.0 if bytes_in else (images - self.mean) / self.std
+        if self.network.image.layout == "NHWC":
+            pixels = pixels.permute(0, 2, 3, 1)
+        features: torch.Tensor = self.network(pixels)
+        return features
 
 
 class OnnxModule(nn.Module):
@@ -33,16 +88,7 @@ class OnnxModule(nn.Module):
 
     Args:
         network: The translated graph.
-        image: What the ONNX graph declares about its input.
-        dimension: Length of a feature.
-
-    Attributes:
-        input_name: Name of the input in the ONNX graph.
-        input_dtype: ``"uint8"``: pixel values in 0..255; ``"float32"``: whatever normalisation the
-            network was trained with.
-        layout: ``"NCHW"`` or ``"NHWC"``.
-        height: Height that the graph asks for, or None when free.
-        width: Width that the graph asks for, or None when free.
+        image: Input that the graph declares.
         dimension: Length of a feature.
     """
 
@@ -50,13 +96,7 @@ class OnnxModule(nn.Module):
 
     def __init__(self, network: fx.GraphModule, image: ImageInput, dimension: int) -> None:
         super().__init__()
-        self.network = network
-        self.input_name = image.name
-        self.input_dtype = image.dtype
-        self.layout = image.layout
-        self.height = image.height
-        self.width = image.width
-        self.dimension = dimension
+        self.network, self.image, self.dimension = network, image, dimension
         # Follows .to(): a network may well have no other floating-point buffer.
         self.register_buffer("_reference", torch.zeros(()), persistent=False)
 
@@ -73,8 +113,8 @@ class OnnxModule(nn.Module):
         Raises:
             ShapeError: The images have another layout or size than the graph's.
         """
-        sizes: tuple[int | str, ...] = (self.height or "H", self.width or "W")
-        expected = ("B", 3, *sizes) if self.layout == "NCHW" else ("B", *sizes, 3)
+        sizes: tuple[int | str, ...] = (self.image.height or "H", self.image.width or "W")
+        expected = ("B", 3, *sizes) if self.image.layout == "NCHW" else ("B", *sizes, 3)
         fits = images.dim() == 4 and all(
             isinstance(wanted, str) or wanted == found
             for wanted, found in zip(expected, images.shape, strict=True)
@@ -89,8 +129,8 @@ def load_onnx_module(path: Path) -> OnnxModule:
     """Load an ONNX image network, float or QDQ-quantised, operator sets 11 to 21.
 
     Quantised weights are dequantised; quantised activations are clamped to the range of their
-    codes but not rounded (:mod:`activeindex.extractors.onnx.quantisation`). The first output is
-    taken. The module is in float32 on the CPU, whatever the file's float type.
+    codes but not rounded (:mod:`activeindex.extractors.onnx.operators.quantisation`). The first
+    output is taken. The module is in float32 on the CPU, whatever the file's float type.
 
     Args:
         path: The file, with its weights inside.
@@ -126,47 +166,28 @@ def _translate(source: ImageGraph, builder: Builder) -> Value:
         )
     values = {name: Value(tensor) for name, tensor in source.initialisers.items()}
     values[source.image.name] = builder.image
-    remaining = _last_readers(source.nodes)
-    for position, node in enumerate(source.nodes):
-        call = Call(builder, node, [_input(source, node, name, values) for name in node.inputs])
-        for name, result in zip(node.outputs, _apply(call), strict=False):
-            values[name] = result
-        for name in node.inputs:  # 8-bit originals of dequantised weights need not be kept
-            if remaining.get(name) == position and name != source.output:
-                values.pop(name, None)
+    for node in source.nodes:
+        call = Call(builder, node, [values.get(name) for name in node.inputs])
+        for name in node.inputs:
+            if name and name not in values:
+                raise call.refusal(
+                    f"reads {name!r}, which is a further output that is not supported or is "
+                    "computed only later"
+                )
+        values.update(zip(node.outputs, _apply(call), strict=False))
     return values[source.output]
-
-
-def _input(
-    source: ImageGraph, node: GraphNode, name: str, values: dict[str, Value]
-) -> Value | None:
-    if not name:
-        return None
-    if name not in values:
-        raise InputError(
-            f"{source.path}: node {node.name!r} ({node.operator}) reads {name!r}, which is a "
-            "further output that is not supported or is computed only later"
-        )
-    return values[name]
-
-
-def _last_readers(nodes: Sequence[GraphNode]) -> dict[str, int]:
-    return {name: position for position, node in enumerate(nodes) for name in node.inputs if name}
 
 
 def _apply(call: Call) -> list[Value]:
     """Translate a node; refuse quantised inputs where elements change."""
-    translate = sizes_operator(call) or OPERATORS[call.node.operator]
-    marks = [value.quantisation for value in call.inputs if value is not None]
-    quantisation = next((mark for mark in marks if mark is not None), None)
-    carries = call.node.operator in CARRIERS
-    dequantises = call.node.operator == "DequantizeLinear"
-    if quantisation is not None and not carries and not dequantises:
+    name = call.node.operator
+    quantisation = next((it.quantisation for it in call.inputs if it and it.quantisation), None)
+    if quantisation and name not in _CARRIERS and name != "DequantizeLinear":
         raise call.refusal("works on 8-bit codes, which is supported for QDQ graphs only")
-    found = translate(call)
+    found = (sizes_operator(call) or OPERATORS[name])(call)
     call.check_attributes()
     results = [found] if isinstance(found, Value) else list(found)
-    if carries and quantisation is not None:
+    if quantisation and name in _CARRIERS:
         results = [replace(result, quantisation=quantisation) for result in results]
     return results
 
@@ -186,10 +207,6 @@ def _dimension(source: ImageGraph, builder: Builder, output: Value) -> int:
     return int(shape[1])
 
 
-#: Operations that keep no reference to their result for the backward pass.
-_FORGETFUL = (conv, batch_normalization, linear, operator.add)
-
-
 def _work_in_place(graph: fx.Graph) -> None:
     """Let clamps and ReLUs overwrite their input where nothing else needs it.
 
@@ -197,14 +214,12 @@ def _work_in_place(graph: fx.Graph) -> None:
     whose backward pass does not read their result, provided that the result is read only once.
     """
     for node in graph.nodes:
-        if node.target not in (torch.relu, torch.clamp) or node.op != "call_function":
+        if node.target not in (torch.relu, torch.clamp):
             continue
         source = node.args[0]
-        if source.op != "call_function" or source.target not in _FORGETFUL:
-            continue
-        if len(source.users) > 1:
+        if source.target not in _FORGETFUL or len(source.users) > 1:
             continue
         if node.target is torch.relu:
             node.target = torch.relu_
         elif node.args[1] is not None and node.args[2] is not None:
-            node.target = clamp_in_place
+            node.target = quantisation.clamp_in_place

@@ -70,66 +70,40 @@ def _cast(sizes: Sizes, to: int = 0, saturate: int = 1) -> Sizes:
     return tuple(kind(item) for item in sizes) if isinstance(sizes, tuple) else kind(sizes)
 
 
-def _concat(*parts: Sizes, axis: int = 0) -> Sizes:
-    return tuple(item for part in parts for item in _items(part))
-
-
-def _gather(sizes: Any, indices: Any, axis: int = 0) -> Sizes:
-    return tuple(sizes[i] for i in indices) if isinstance(indices, tuple) else sizes[indices]
-
-
 def _slice(sizes: Any, starts: Any, ends: Any, axes: Any = None, steps: Any = None) -> Sizes:
     bounds = (starts, ends, 1 if steps is None else steps)
     return tuple(sizes[slice(*(int(_items(bound)[0]) for bound in bounds))])
 
 
-def _unsqueeze(sizes: Sizes, axes: Any = ()) -> Sizes:
-    if isinstance(sizes, tuple):
-        raise ValueError("sizes of more than one axis are not supported")
-    return (sizes,)
-
-
-def _squeeze(sizes: Sizes, axes: Any = ()) -> Sizes:
-    (number,) = _items(sizes)
-    return number
-
-
 def _reshape(sizes: Sizes, shape: Any, allowzero: int = 0) -> Sizes:
-    if len(shape) > 1:
+    items = _items(sizes)
+    if len(shape) > 1 or (not shape and len(items) > 1):
         raise ValueError("sizes of more than one axis are not supported")
-    return _items(sizes) if shape else _squeeze(sizes)
-
-
-def _product(sizes: Sizes, axes: Any = (), keepdims: int = 1) -> Sizes:
-    product = math.prod(_items(sizes))
-    return (product,) if keepdims else product
-
-
-def _range(start: int, limit: int, delta: int) -> Sizes:
-    return tuple(range(start, limit, delta))
-
-
-def _shape(sizes: Sizes, start: int = 0, end: int = 0) -> Sizes:
-    return (len(sizes),) if isinstance(sizes, tuple) else ()
-
-
-def _identity(sizes: Sizes) -> Sizes:
-    return sizes
+    return items if shape else items[0]
 
 
 _FUNCTIONS: dict[str, Callable[..., Sizes]] = {
-    "Shape": _shape,
-    "Gather": _gather,
+    "Shape": lambda sizes, start=0, end=0: (len(sizes),) if isinstance(sizes, tuple) else (),
+    "Gather": lambda sizes, at, axis=0: (
+        tuple(sizes[index] for index in at) if isinstance(at, tuple) else sizes[at]
+    ),
     "Slice": _slice,
     "Cast": _cast,
-    "Unsqueeze": _unsqueeze,
-    "Squeeze": _squeeze,
+    "Unsqueeze": lambda sizes, axes=(): _reshape(sizes, (1,) * (1 + isinstance(sizes, tuple))),
+    "Squeeze": lambda sizes, axes=(): _reshape(sizes, ()),
     "Reshape": _reshape,
-    "ReduceProd": _product,
-    "Identity": _identity,
-    "Concat": _concat,
-    "Range": _range,
+    "ReduceProd": lambda sizes, axes=(), keepdims=1: _reshape(
+        math.prod(_items(sizes)), (1,) * keepdims
+    ),
+    "Identity": lambda sizes: sizes,
+    "Concat": lambda *parts, axis=0: tuple(item for part in parts for item in _items(part)),
+    "Range": lambda start, limit, delta: tuple(range(start, limit, delta)),
 }
+
+
+def _compute(name: str, *operands: Any, **options: Any) -> Sizes:
+    return _FUNCTIONS[name](*operands, **options)
+
 
 _MIXED = frozenset({*_ELEMENTWISE, "Concat", "Range"})
 """Operators that may have a small constant before sizes."""
@@ -140,7 +114,7 @@ def _translate(call: Call) -> Value:
     operands = [None if it is None else call.sizes(it, "input") for it in call.inputs]
     if name in _ELEMENTWISE:
         return call.emit(_broadcast, name, *operands)
-    return call.emit(_FUNCTIONS[name], *operands, **call.options(_FUNCTIONS[name]))
+    return call.emit(_compute, name, *operands, **call.options(_FUNCTIONS[name]))
 
 
 def _constant_of_shape(call: Call) -> Value:

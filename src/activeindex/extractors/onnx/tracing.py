@@ -11,6 +11,7 @@ costs nothing on a device and can be traced by ``torch.compile``.
 """
 
 import inspect
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -101,12 +102,13 @@ class Builder:
         """Run ``function`` if all its arguments are constant, else add it to the graph."""
         values = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Value)]
         constant = all(value.is_constant for value in values)
-        examples = _replace(args, kwargs, lambda value: value.example if constant else value.probe)
-        result = function(*examples[0], **examples[1])
+        example = operator.attrgetter("example" if constant else "probe")
+        known, options = tree_map_only(Value, example, (args, kwargs))
+        result = function(*known, **options)
         if constant:
             return Value(result if isinstance(result, Tensor) else torch.tensor(result))
-        nodes = _replace(args, kwargs, self._reference)
-        return Value(result, self.graph.call_function(function, tuple(nodes[0]), nodes[1]))
+        nodes, options = tree_map_only(Value, self._reference, (args, kwargs))
+        return Value(result, self.graph.call_function(function, nodes, options))
 
     def _reference(self, value: Value) -> fx.Node:
         if value.node is not None:
@@ -120,14 +122,6 @@ class Builder:
                 known = (value, self.graph.get_attr(name))
             self._attributes[id(value)] = known  # keeps the value alive, hence its id unique
         return known[1]
-
-
-def _replace(
-    args: tuple[Any, ...], kwargs: dict[str, Any], change: Callable[[Value], Any]
-) -> tuple[Any, Any]:
-    """Replace every value in arguments."""
-    replaced: tuple[Any, Any] = tree_map_only(Value, change, (args, kwargs))
-    return replaced
 
 
 @dataclass
@@ -261,12 +255,13 @@ class Call:
         found: tuple[int, ...] = self.attribute(name, ())
         return found if name in self.node.attributes else None
 
-    def require(self, name: str, default: int | float | str, supported: Sequence[Any]) -> None:
-        """Refuse the node unless the attribute has one of the supported values."""
+    def require(self, name: str, default: T, supported: Sequence[Any]) -> T:
+        """Return an attribute; refuse the node unless it has one of the supported values."""
         found = self.attribute(name, default)
         if found not in supported:
             expected = " or ".join(repr(item) for item in supported)
             raise self.refusal(f"{name}={found!r} is not supported, expected {expected}")
+        return found
 
     def check_attributes(self) -> None:
         """Refuse attributes that no translation has looked at."""

@@ -1,5 +1,6 @@
 """Resize over the two spatial axes, as far as torch has the same arithmetic."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,7 +10,12 @@ from torch import Tensor
 from activeindex.extractors.onnx.tracing import Call, Operator, Value
 
 _COORDINATES = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")
-_ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+_ROUNDINGS: dict[str, Callable[[Tensor], Tensor]] = {
+    "round_prefer_floor": lambda source: (source - 0.5).ceil(),
+    "round_prefer_ceil": lambda source: (source + 0.5).floor(),
+    "floor": torch.floor,
+    "ceil": torch.ceil,
+}
 
 
 def _spatial(call: Call, numbers: Any, axes: tuple[int, ...] | None, image: Value) -> Any:
@@ -32,11 +38,6 @@ def pick(numbers: tuple[Any, ...], axes: tuple[int, ...]) -> tuple[Any, ...]:
     return tuple(numbers[axes.index(axis)] for axis in (2, 3))
 
 
-def resize_linear(tensor: Tensor, sizes: Any, scales: Any, mode: str, align: bool) -> Tensor:
-    """Interpolate to ``sizes`` or by ``scales``, whichever is not None."""
-    return F.interpolate(tensor, sizes, scales, mode=mode, align_corners=align)
-
-
 def resize_nearest(
     tensor: Tensor, sizes: Any, scales: Any, coordinates: str, rounding: str
 ) -> Tensor:
@@ -54,15 +55,8 @@ def resize_nearest(
             source = index * 0
         else:
             source = (index + 0.5) / scale - 0.5
-        if rounding == "floor":
-            source = source.floor()
-        elif rounding == "ceil":
-            source = source.ceil()
-        elif rounding == "round_prefer_floor":
-            source = (source - 0.5).ceil()
-        else:
-            source = (source + 0.5).floor()
-        tensor = tensor.index_select(axis, source.clamp(0, size - 1).to(torch.int64))
+        nearest = _ROUNDINGS[rounding](source).clamp(0, size - 1)
+        tensor = tensor.index_select(axis, nearest.to(torch.int64))
     return tensor
 
 
@@ -70,15 +64,13 @@ def _resize(call: Call) -> Value:
     value = call.tensor(0)
     if value.rank != 4:
         raise call.refusal(f"resizing of {value.rank} axes is not supported, expected 4")
-    call.require("mode", "nearest", ["nearest", "linear", "cubic"])
-    call.require("coordinate_transformation_mode", "half_pixel", _COORDINATES)
-    call.require("nearest_mode", "round_prefer_floor", _ROUNDINGS)
+    mode = call.require("mode", "nearest", ["nearest", "linear", "cubic"])
+    coordinates = call.require("coordinate_transformation_mode", "half_pixel", _COORDINATES)
+    rounding = call.require("nearest_mode", "round_prefer_floor", list(_ROUNDINGS))
     call.require("antialias", 0, [0])
     call.require("exclude_outside", 0, [0])
     call.require("keep_aspect_ratio_policy", "stretch", ["stretch"])
     call.attribute("extrapolation_value", 0.0)  # for tf_crop_and_resize only, refused above
-    mode = call.attribute("mode", "nearest")
-    coordinates = call.attribute("coordinate_transformation_mode", "half_pixel")
     cubic_a = call.attribute("cubic_coeff_a", -0.75)
     axes = call.integers("axes")
     scales = sizes = None
@@ -89,15 +81,13 @@ def _resize(call: Call) -> Value:
     else:
         raise call.refusal("it has neither scales nor sizes")
     if mode == "nearest":
-        rounding = call.attribute("nearest_mode", "round_prefer_floor")
         return call.emit(resize_nearest, value, sizes, scales, coordinates, rounding)
     if coordinates == "asymmetric":
         raise call.refusal(f"mode={mode!r} with coordinates 'asymmetric' is not supported")
     if mode == "cubic" and cubic_a != -0.75:
         raise call.refusal(f"cubic_coeff_a={cubic_a} is not supported, expected -0.75")
-    torch_mode = {"linear": "bilinear", "cubic": "bicubic"}[mode]
-    align = coordinates == "align_corners"
-    return call.emit(resize_linear, value, sizes, scales, torch_mode, align)
+    smooth, align = f"bi{mode}", coordinates == "align_corners"
+    return call.emit(F.interpolate, value, sizes, scales, mode=smooth, align_corners=align)
 
 
 OPERATORS: dict[str, Operator] = {"Resize": _resize}

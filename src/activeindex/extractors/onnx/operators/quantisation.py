@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from activeindex.extractors.onnx.tracing import Call, Quantisation, Value
+from activeindex.extractors.onnx.tracing import Call, Operator, Quantisation, Value
 
 #: Smallest and largest code by the type of the zero point.
 _RANGES = {torch.uint8: (0, 255), torch.int8: (-128, 127), torch.int16: (-32768, 32767)}
@@ -24,19 +24,14 @@ def quantize_linear(call: Call) -> Value:
     call.attribute("saturate", 1)  # for float8 only, refused by type below
     call.require("block_size", 0, [0])
     call.require("output_dtype", 0, [0])
-    scale = call.constant(1, "scale")
-    zero_point = torch.tensor(0, dtype=torch.uint8)
-    if call.optional(2) is not None:
-        zero_point = call.constant(2, "zero point")
+    scale, zero_point = _parameters(call)
     if zero_point.dtype not in _RANGES:
         raise call.refusal(f"codes of type {zero_point.dtype} are not supported")
     low, high = _RANGES[zero_point.dtype]
     value = call.tensor(0)
     if value.is_constant:
         return call.emit(_quantise, value, scale, zero_point, axis, low, high)
-    if scale.numel() != 1 or zero_point.numel() != 1:
-        raise call.refusal("a scale per axis is supported for weights only, not for activations")
-    quantisation = Quantisation(float(scale), int(zero_point))
+    quantisation = _of_activation(call, scale, zero_point)
     bounds = [(code - quantisation.zero_point) * quantisation.scale for code in (low, high)]
     clamped = call.emit(torch.clamp, value, bounds[0], bounds[1])
     return replace(clamped, quantisation=quantisation)
@@ -46,21 +41,30 @@ def dequantize_linear(call: Call) -> Value:
     """DequantizeLinear-10 to -21 of weights, quantised activations or 8-bit pixels."""
     axis = call.attribute("axis", 1)
     call.require("block_size", 0, [0])
-    scale = call.constant(1, "scale")
-    zero_point = torch.tensor(0)
-    if call.optional(2) is not None:
-        zero_point = call.constant(2, "zero point")
+    scale, zero_point = _parameters(call)
     value = call.tensor(0)
     if value.is_constant:
         return call.emit(_dequantise, value, scale, zero_point, axis)
-    if scale.numel() != 1 or zero_point.numel() != 1:
-        raise call.refusal("a scale per axis is supported for weights only, not for activations")
-    own = Quantisation(float(scale), int(zero_point))
+    own = _of_activation(call, scale, zero_point)
     if value.quantisation is None:  # the pixels themselves are the codes
         return call.emit(_affine, value, own.scale, own.zero_point)
     if value.quantisation != own:
         raise call.refusal(f"dequantises by {own} what was quantised by {value.quantisation}")
     return replace(value, quantisation=None)
+
+
+def _parameters(call: Call) -> tuple[Tensor, Tensor]:
+    """Return the scale and the zero point, 0 where it is left out."""
+    zero_point = torch.tensor(0, dtype=torch.uint8)
+    if call.optional(2) is not None:
+        zero_point = call.constant(2, "zero point")
+    return call.constant(1, "scale"), zero_point
+
+
+def _of_activation(call: Call, scale: Tensor, zero_point: Tensor) -> Quantisation:
+    if scale.numel() != 1 or zero_point.numel() != 1:
+        raise call.refusal("a scale per axis is supported for weights only, not for activations")
+    return Quantisation(float(scale), int(zero_point))
 
 
 def _along(parameter: Tensor, tensor: Tensor, axis: int) -> Tensor:
@@ -93,3 +97,9 @@ def _affine(pixels: Tensor, scale: float, zero_point: int) -> Tensor:
 def clamp_in_place(tensor: Tensor, low: float, high: float) -> Tensor:
     """Clamp in place, keeping only the output for the backward pass."""
     return F.hardtanh(tensor, low, high, inplace=True)
+
+
+OPERATORS: dict[str, Operator] = {
+    "QuantizeLinear": quantize_linear,
+    "DequantizeLinear": dequantize_linear,
+}
