@@ -1,5 +1,6 @@
 """Whatever a file holds besides opaque colours is read, and survives in a released file."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ ORIENTATION = 6
 """What a camera says of a picture that it stored so."""
 
 
+@functools.cache  # Each new profile holds the time at which it was made.
 def srgb() -> bytes:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
