@@ -6,9 +6,9 @@ Run from the root of the repository, with the older release in another folder:
         --pictures DISC/references --work /tmp/releases
 
 Both run the same commands on the same pictures in turn, --rounds times, each command as a process
-of its own in the environment of this one. A cell is the median over the rounds: CPU seconds of the
-process and its workers, and the peak memory of the largest process. `ratio` is the second
-checkout's over the first's.
+of its own in the environment of this one and without workers, whose CPU time the system does not
+always add up. A cell is the median over the rounds: CPU seconds, and the peak memory of the largest
+process. `ratio` is the second checkout's over the first's.
 """
 
 import argparse
@@ -23,20 +23,25 @@ from pathlib import Path
 COMMANDS = {
     "--help": ["--help"],
     "main --help": ["main", "--help"],
-    "extract_fts": ["extract_fts", "--data_dir", "{pictures}", "--output_dir", "{out}/fts"],
+    "extract_fts": [
+        *("extract_fts", "--data_dir", "{pictures}", "--output_dir", "{out}/fts"),
+        *("--workers", "0"),
+    ],
     "train_index": [
         *("train_index", "{out}/index", "--fts_training_path", "{out}/fts/fts.pt"),
         *("--idx_factory", "IVF4,PQ8x4"),
     ],
-    "activate": ["activate", "{few}", "{out}/released", "--index", "{out}/index"],
+    "activate": [
+        *("activate", "{few}", "{out}/released", "--index", "{out}/index", "--workers", "0"),
+    ],
     "main --active True": [
         *("main", "--data_dir", "{few}", "--output_dir", "{out}/run", "--idx_dir", "{out}/indexes"),
         *("--fts_training_path", "{out}/fts/fts.pt", "--fts_reference_path", "{out}/fts/fts.pt"),
-        *("--idx_factory", "IVF4,PQ8x4", "--query_nonmatch_dir", "{few}"),
+        *("--idx_factory", "IVF4,PQ8x4", "--query_nonmatch_dir", "{few}", "--workers", "0"),
     ],
     "store create": ["store", "create", "faiss:{out}/store", "--index", "{out}/index"],
     "store add": ["store", "add", "faiss:{out}/store", "{out}/released"],
-    "search": ["search", "{pictures}", "--store", "faiss:{out}/store", "--json"],
+    "search": ["search", "{pictures}", "--store", "faiss:{out}/store", "--json", "--workers", "0"],
 }
 """What is measured, in this order: each may use what those before it wrote."""
 
