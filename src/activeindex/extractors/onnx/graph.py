@@ -22,6 +22,7 @@ NEWEST_OPSET = 21
 
 Attribute = int | float | str | tuple[int, ...] | tuple[float, ...] | torch.Tensor
 Layout = Literal["NCHW", "NHWC"]
+Dtype = Literal["uint8", "float32"]
 
 _FLOATS = (
     onnx.TensorProto.FLOAT,
@@ -45,7 +46,7 @@ class ImageInput:
     """
 
     name: str
-    dtype: Literal["uint8", "float32"]
+    dtype: Dtype
     layout: Layout
     height: int | None
     width: int | None
@@ -58,8 +59,8 @@ class GraphNode:
 
     operator: str
     name: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
+    inputs: Sequence[str]
+    outputs: Sequence[str]
     attributes: Mapping[str, Attribute]
 
 
@@ -95,8 +96,7 @@ def read_graph(path: Path) -> ImageGraph:
             is not a graph from one image of three channels to an output.
     """
     model = _read_model(path)
-    opset = _opset(path, model)
-    graph = model.graph
+    opset, graph = _opset(path, model), model.graph
     nodes = [_node(path, proto, number) for number, proto in enumerate(graph.node)]
     if not graph.output or not nodes:
         raise InputError(f"{path}: holds no operators or no output, expected an ONNX image network")
@@ -150,26 +150,22 @@ def _opset(path: Path, model: onnx.ModelProto) -> int:
 
 def _node(path: Path, proto: onnx.NodeProto, number: int) -> GraphNode:
     domain = "" if proto.domain in ("", "ai.onnx") else f"{proto.domain}."
-    return GraphNode(
-        operator=domain + proto.op_type,
-        name=proto.name or f"#{number}",
-        inputs=tuple(proto.input),
-        outputs=tuple(proto.output),
-        attributes={entry.name: _attribute(path, entry) for entry in proto.attribute},
-    )
+    attributes = {entry.name: _attribute(path, entry) for entry in proto.attribute}
+    name = proto.name or f"#{number}"
+    return GraphNode(domain + proto.op_type, name, [*proto.input], [*proto.output], attributes)
 
 
 def _attribute(path: Path, proto: onnx.AttributeProto) -> Attribute:
     kinds = onnx.AttributeProto
-    if proto.type in (kinds.INT, kinds.FLOAT, kinds.INTS, kinds.FLOATS):
-        value = onnx.helper.get_attribute_value(proto)
-        return value if isinstance(value, int | float) else tuple(value)
-    if proto.type == kinds.STRING:
-        return bytes(proto.s).decode("utf-8", "replace")
     if proto.type == kinds.TENSOR:
         return _tensor(path, proto.t)
-    # Subgraphs and the like: their operators (If, Loop) are refused by name later on.
-    return f"<{kinds.AttributeType.Name(proto.type)}>"
+    if proto.type not in (kinds.INT, kinds.FLOAT, kinds.STRING, kinds.INTS, kinds.FLOATS):
+        # Subgraphs and the like: their operators (If, Loop) are refused by name later on.
+        return f"<{kinds.AttributeType.Name(proto.type)}>"
+    value = onnx.helper.get_attribute_value(proto)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value if isinstance(value, int | float) else tuple(value)
 
 
 def _tensor(path: Path, proto: onnx.TensorProto) -> torch.Tensor:
@@ -215,14 +211,9 @@ def _image_input(path: Path, entries: Sequence[onnx.ValueInfoProto]) -> ImageInp
             f"{where} has shape ({shown}): the channel axis {problem} (N, 3, H, W) and (N, H, W, 3)"
         )
     height, width = sizes[2:] if first else sizes[1:3]
-    return ImageInput(
-        entry.name,
-        "uint8" if kind.elem_type == onnx.TensorProto.UINT8 else "float32",
-        "NCHW" if first else "NHWC",
-        height,
-        width,
-        sizes[0],
-    )
+    dtype: Dtype = "uint8" if kind.elem_type == onnx.TensorProto.UINT8 else "float32"
+    layout: Layout = "NCHW" if first else "NHWC"
+    return ImageInput(entry.name, dtype, layout, height, width, sizes[0])
 
 
 def _needed(nodes: Sequence[GraphNode], output: str) -> tuple[list[GraphNode], set[str]]:

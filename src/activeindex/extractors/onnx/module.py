@@ -20,7 +20,6 @@ from activeindex.extractors.onnx.operators import (
     arithmetic,
     convolution,
     quantisation,
-    reduction,
     resizing,
     shape,
 )
@@ -31,7 +30,6 @@ from activeindex.identity import ExtractorIdentity
 OPERATORS: dict[str, Operator] = {
     **arithmetic.OPERATORS,
     **convolution.OPERATORS,
-    **reduction.OPERATORS,
     **shape.OPERATORS,
     **quantisation.OPERATORS,
     **resizing.OPERATORS,
@@ -41,7 +39,7 @@ OPERATORS: dict[str, Operator] = {
 _CARRIERS = shape.CARRIERS | {"MaxPool"}
 """Operators that may stand between QuantizeLinear and DequantizeLinear of an activation."""
 
-_FORGETFUL = (convolution.conv, reduction.batch_normalization, arithmetic.linear, operator.add)
+_FORGETFUL = (convolution.conv, arithmetic.batch_normalization, arithmetic.linear, operator.add)
 """Operations that keep no reference to their result for the backward pass."""
 
 

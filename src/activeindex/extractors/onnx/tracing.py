@@ -191,6 +191,10 @@ class Call:
         """Return an input, or None if it is left out."""
         return self.inputs[position] if position < len(self.inputs) else None
 
+    def tensors(self) -> list[Value | None]:
+        """Return all inputs as tensors; see :meth:`as_tensor`."""
+        return [None if value is None else self.as_tensor(value) for value in self.inputs]
+
     def tensor(self, position: int) -> Value:
         """Return a required input as a tensor; see :meth:`as_tensor`."""
         return self.as_tensor(self.input(position))
@@ -283,15 +287,14 @@ def operator_of(
     """
 
     def translate(call: Call) -> Value:
-        inputs = [
-            value
-            if value is None
-            else call.as_tensor(value)
-            if sizes_from is None or position < sizes_from
-            else call.sizes(value, f"input {position}")
-            for position, value in enumerate(call.inputs)
+        if sizes_from is None:
+            return call.emit(function, *call.tensors(), **call.options(function))
+        inputs = [call.tensor(position) for position in range(sizes_from)]
+        sizes = [
+            None if value is None else call.sizes(value, f"input {position}")
+            for position, value in enumerate(call.inputs[sizes_from:], start=sizes_from)
         ]
-        return call.emit(function, *inputs, **call.options(function))
+        return call.emit(function, *inputs, *sizes, **call.options(function))
 
     return translate
 

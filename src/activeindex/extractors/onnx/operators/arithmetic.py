@@ -1,4 +1,4 @@
-"""Elementwise operators, activations and matrix products."""
+"""Elementwise operators, activations, matrix products, reductions and norms."""
 
 import functools
 import operator
@@ -12,38 +12,30 @@ from torch import Tensor
 from activeindex.extractors.onnx.tracing import Call, Operator, Value, operator_of
 
 
-def _leaky_relu(tensor: Tensor, alpha: float = 0.01) -> Tensor:
-    return F.leaky_relu(tensor, alpha)
-
-
-def _elu(tensor: Tensor, alpha: float = 1.0) -> Tensor:
-    return F.elu(tensor, alpha)
-
-
-def _prelu(tensor: Tensor, slope: Tensor) -> Tensor:
-    return torch.where(tensor < 0, tensor * slope, tensor)
-
-
-def _hard_sigmoid(tensor: Tensor, alpha: float = 0.2, beta: float = 0.5) -> Tensor:
-    return torch.clamp(tensor * alpha + beta, 0.0, 1.0)
-
-
-def _gelu(tensor: Tensor, approximate: str = "none") -> Tensor:
-    return F.gelu(tensor, approximate=approximate)
-
-
-def _softmax(tensor: Tensor, axis: int = -1) -> Tensor:
-    return torch.softmax(tensor, axis)
-
-
 def _softmax_from(tensor: Tensor, axis: int = 1) -> Tensor:
     """Softmax over the axes from ``axis`` on, taken as one (before operator set 13)."""
     flat = tensor.flatten(axis) if tensor.dim() > 0 else tensor
     return torch.softmax(flat, -1).reshape(tensor.shape)
 
 
-_FUNCTIONS: dict[str, Callable[..., Tensor]] = {
-    "Relu": torch.relu,
+def _prod(tensor: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
+    for axis in sorted((axis % tensor.dim() for axis in axes), reverse=True):
+        tensor = tensor.prod(axis, keepdim)
+    return tensor
+
+
+_REDUCTIONS: dict[str, Callable[..., Tensor]] = {
+    "ReduceMean": torch.mean,
+    "ReduceSum": torch.sum,
+    "ReduceMax": torch.amax,
+    "ReduceMin": torch.amin,
+    "ReduceL1": lambda x, axes, keepdim: x.abs().sum(axes, keepdim),
+    "ReduceL2": lambda x, axes, keepdim: torch.linalg.vector_norm(x, 2, axes, keepdim),
+    "ReduceSumSquare": lambda x, axes, keepdim: x.square().sum(axes, keepdim),
+    "ReduceProd": _prod,
+}
+
+_FORMULAS: dict[str, Callable[..., Tensor]] = {
     "Sigmoid": torch.sigmoid,
     "Tanh": torch.tanh,
     "Erf": torch.erf,
@@ -58,11 +50,18 @@ _FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "Floor": torch.floor,
     "Ceil": torch.ceil,
     "Reciprocal": torch.reciprocal,
-    "LeakyRelu": _leaky_relu,
-    "Elu": _elu,
-    "PRelu": _prelu,
-    "HardSigmoid": _hard_sigmoid,
-    "Gelu": _gelu,
+    "LeakyRelu": lambda x, alpha=0.01: F.leaky_relu(x, alpha),
+    "Elu": lambda x, alpha=1.0: F.elu(x, alpha),
+    "PRelu": lambda x, slope: torch.where(x < 0, x * slope, x),
+    "HardSigmoid": lambda x, alpha=0.2, beta=0.5: torch.clamp(x * alpha + beta, 0.0, 1.0),
+    "Gelu": lambda x, approximate="none": F.gelu(x, approximate=approximate),
+    "Softmax": lambda x, axis=-1: torch.softmax(x, axis),
+    "GlobalAveragePool": lambda x: x.mean(tuple(range(2, x.dim())), True),
+    "GlobalMaxPool": lambda x: x.amax(tuple(range(2, x.dim())), True),
+    "LpNormalization": lambda x, axis=-1, p=2: F.normalize(x, p, axis),
+    "InstanceNormalization": lambda x, scale, bias, epsilon=1e-5: F.instance_norm(
+        x, weight=scale, bias=bias, eps=epsilon
+    ),
     "MatMul": torch.matmul,
     "Where": torch.where,
 }
@@ -80,6 +79,16 @@ _PAIRWISE: dict[str, Callable[..., Tensor]] = {
     "Max": torch.maximum,
     "Sum": operator.add,
 }
+
+
+def formula(name: str, *inputs: Any, **options: Any) -> Tensor:
+    """Evaluate an operator of the tables; generated code cannot import their lambdas."""
+    return (_FORMULAS.get(name) or _REDUCTIONS[name])(*inputs, **options)
+
+
+def _by_formula(call: Call) -> Value:
+    name = call.node.operator
+    return call.emit(formula, name, *call.tensors(), **call.options(_FORMULAS[name]))
 
 
 def _operands(call: Call) -> tuple[Any, Any]:
@@ -116,7 +125,7 @@ def _clip(call: Call) -> Value:
 
 
 def _softmax_of_set(call: Call) -> Value:
-    return operator_of(_softmax if call.opset >= 13 else _softmax_from)(call)
+    return _by_formula(call) if call.opset >= 13 else operator_of(_softmax_from)(call)
 
 
 def gemm(a: Tensor, b: Tensor, c: Tensor | None, alpha: float, beta: float) -> Tensor:
@@ -148,10 +157,57 @@ def _gemm(call: Call) -> Value:
     return call.emit(gemm, a, call.emit(torch.t, b) if transposed else b, c, alpha, beta)
 
 
+def _reduce(call: Call) -> Value:
+    value, axes = call.tensor(0), call.integers("axes", 1)
+    keepdims = bool(call.attribute("keepdims", 1))
+    if call.attribute("noop_with_empty_axes", 0) and not axes:
+        return value
+    axes = axes or tuple(range(value.rank))
+    return call.emit(formula, call.node.operator, value, axes, keepdims)
+
+
+def batch_normalization(
+    tensor: Tensor,
+    scale: Tensor,
+    bias: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    epsilon: float = 1e-5,
+    momentum: float = 0.9,
+) -> Tensor:
+    """BatchNormalization-15 outside training, where ``momentum`` has no use."""
+    return F.batch_norm(tensor, mean, variance, scale, bias, training=False, eps=epsilon)
+
+
+def _batch_normalization(call: Call) -> Value:
+    call.require("training_mode", 0, [0])
+    return operator_of(batch_normalization)(call)
+
+
+def _layer_norm(
+    tensor: Tensor, scale: Tensor, bias: Tensor | None = None, axis: int = -1, epsilon: float = 1e-5
+) -> Tensor:
+    if scale.shape != tensor.shape[axis:]:
+        raise ValueError(
+            f"scale of shape {tuple(scale.shape)} is not supported, expected that of the "
+            "normalised axes"
+        )
+    return F.layer_norm(tensor, scale.shape, scale, bias, epsilon)
+
+
+def _layer_normalization(call: Call) -> Value:
+    call.require("stash_type", 1, [1])
+    return operator_of(_layer_norm)(call)
+
+
 OPERATORS: dict[str, Operator] = {
-    **{name: operator_of(function) for name, function in _FUNCTIONS.items()},
+    **dict.fromkeys(_FORMULAS, _by_formula),
     **dict.fromkeys(_BINARY, _binary),
     **dict.fromkeys(_PAIRWISE, _variadic),
+    **dict.fromkeys(_REDUCTIONS, _reduce),
+    "Relu": operator_of(torch.relu),
+    "BatchNormalization": _batch_normalization,
+    "LayerNormalization": _layer_normalization,
     "Div": _div,
     "Clip": _clip,
     "Softmax": _softmax_of_set,

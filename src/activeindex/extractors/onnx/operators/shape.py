@@ -118,16 +118,8 @@ def _gather(tensor: Tensor, indices: Tensor, axis: int = 0) -> Tensor:
     return tensor.index_select(axis, flat).reshape(shape)
 
 
-def _shape_of(tensor: Tensor, start: int = 0, end: int | None = None) -> Axes:
+def _shape(tensor: Tensor, start: int = 0, end: int | None = None) -> Axes:
     return tuple(tensor.shape[start:end])
-
-
-def _shape(call: Call) -> Value:
-    return call.emit(_shape_of, call.input(0), **call.options(_shape_of))
-
-
-def _size(call: Call) -> Value:
-    return call.emit(torch.numel, call.input(0))
 
 
 def _expand(tensor: Tensor, shape: Axes) -> Tensor:
@@ -181,10 +173,6 @@ def _range(call: Call) -> Value:
     return Value(torch.arange(*(bound.item() for bound in bounds), dtype=bounds[0].dtype))
 
 
-def _identity(call: Call) -> Value:
-    return call.input(0)
-
-
 def _dropout(call: Call) -> Value:
     call.attribute("ratio", 0.5)
     call.attribute("seed", 0)
@@ -230,14 +218,14 @@ OPERATORS: dict[str, Operator] = {
     "Split": _split,
     "Slice": operator_of(_slice, sizes_from=1),
     "Gather": operator_of(_gather),
-    "Shape": _shape,
-    "Size": _size,
+    "Shape": operator_of(_shape),
+    "Size": operator_of(torch.numel),
     "Expand": operator_of(_expand, sizes_from=1),
     "Cast": _cast,
     "Constant": _constant,
     "ConstantOfShape": _constant_of_shape,
     "Range": _range,
-    "Identity": _identity,
+    "Identity": lambda call: call.input(0),
     "Dropout": _dropout,
     "Pad": operator_of(_pad, sizes_from=1),
 }
