@@ -32,9 +32,8 @@ from activeindex.extractors.features import features_of
 from activeindex.extractors.named import load_extractor
 from activeindex.images.decoding import read_pixels
 from activeindex.images.folder import list_images
-from activeindex.images.levels import Pixels, to_tensor
+from activeindex.images.levels import Pixels, resize_square, to_tensor
 from activeindex.images.quality import measure_quality
-from activeindex.images.resizing import resize_square
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.training import train_faiss
 

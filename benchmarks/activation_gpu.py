@@ -37,9 +37,8 @@ from activeindex.extractors.named import load_extractor
 from activeindex.identity import ExtractorIdentity
 from activeindex.images.decoding import read_pixels
 from activeindex.images.folder import list_images
-from activeindex.images.levels import Pixels, to_pixels, to_tensor
+from activeindex.images.levels import Pixels, resize_square, to_pixels, to_tensor
 from activeindex.images.picture import Picture
-from activeindex.images.resizing import resize_square
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.training import train_faiss
 

@@ -19,8 +19,7 @@ from activeindex.activation.perceptual import jnd_map
 from activeindex.edits.edited import edit_generator
 from activeindex.edits.lists import FIXED_LIST
 from activeindex.extractors.named import load_extractor
-from activeindex.images.levels import Pixels, to_pixels, to_tensor
-from activeindex.images.resizing import resize_square
+from activeindex.images.levels import Pixels, resize_square, to_pixels, to_tensor
 
 MEAN = torch.tensor((0.485, 0.456, 0.406)).view(3, 1, 1)
 STD = torch.tensor((0.229, 0.224, 0.225)).view(3, 1, 1)

@@ -25,8 +25,7 @@ from collection import Collection, Hits, add_options, filled, hits
 
 from activeindex.activation.settings import PRESETS, Budget, Preset, ReleaseSettings
 from activeindex.extractors.features import code_features
-from activeindex.images.levels import Pixels, to_tensor
-from activeindex.images.resizing import resize_square
+from activeindex.images.levels import Pixels, resize_square, to_tensor
 from activeindex.indexing.training import train_faiss
 
 Quality = npt.NDArray[np.float64]

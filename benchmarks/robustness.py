@@ -32,10 +32,9 @@ from activeindex.extractors.features import features_of
 from activeindex.extractors.named import load_extractor
 from activeindex.images.encoding import decode, encode
 from activeindex.images.formats import FileFormat
-from activeindex.images.levels import Pixels, to_pixels, to_tensor
+from activeindex.images.levels import Pixels, resize_square, to_pixels, to_tensor
 from activeindex.images.picture import Picture
 from activeindex.images.quality import psnr
-from activeindex.images.resizing import resize_square
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.search import search
 from activeindex.indexing.training import train_faiss

@@ -16,8 +16,7 @@ from activeindex.edits.composition import random_composition
 from activeindex.errors import InputError
 from activeindex.images.decoding import read_rgb
 from activeindex.images.folder import fingerprint, list_images
-from activeindex.images.levels import to_pixels
-from activeindex.images.resizing import to_square
+from activeindex.images.levels import to_pixels, to_square
 from activeindex.runtime.files import read_json, write_json
 from activeindex.runtime.pool import LocalEngine
 from activeindex.runtime.reporting import Progress

@@ -4,8 +4,7 @@ import torch
 
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.features import features_of
-from activeindex.images.levels import Pixels, to_tensor
-from activeindex.images.resizing import resize_square
+from activeindex.images.levels import Pixels, resize_square, to_tensor
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.training import train_faiss
 

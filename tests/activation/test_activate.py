@@ -20,9 +20,8 @@ from activeindex.activation.settings import PAPER, PRECISIONS, TARGETS, Activati
 from activeindex.errors import InputError, NoTargetError, ShapeError
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.features import features_of
-from activeindex.images.levels import Pixels, to_pixels, to_tensor
+from activeindex.images.levels import Pixels, resize_square, to_pixels, to_tensor
 from activeindex.images.quality import measure_quality
-from activeindex.images.resizing import resize_square
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.training import train_faiss
 from tests.extractors.linear import MEAN, STD, LinearExtractor, linear_features, linear_quantiser

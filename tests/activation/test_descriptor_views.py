@@ -14,8 +14,7 @@ from activeindex.errors import InputError
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.feature_files import read_features
 from activeindex.extractors.features import code_features, extract_folder, features_of
-from activeindex.images.levels import Pixels, from_levels, to_pixels
-from activeindex.images.resizing import resize_square, to_square
+from activeindex.images.levels import Pixels, from_levels, resize_square, to_pixels, to_square
 from activeindex.indexing.quantiser import Features, Quantiser
 
 VIEWS = 8

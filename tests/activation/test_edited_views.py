@@ -13,7 +13,7 @@ from activeindex.edits.warps import rotate
 from activeindex.errors import InputError
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.features import features_of
-from activeindex.images.resizing import resize_square, to_square
+from activeindex.images.levels import resize_square, to_square
 from activeindex.indexing.quantiser import Quantiser
 
 

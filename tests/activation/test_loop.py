@@ -12,9 +12,8 @@ from activeindex.activation.settings import PRESETS, Budget, ReleaseSettings
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.features import features_of
 from activeindex.images.formats import FORMATS, FileFormat, FormatName
-from activeindex.images.levels import Pixels, to_tensor
+from activeindex.images.levels import Pixels, resize_square, to_tensor
 from activeindex.images.picture import Picture
-from activeindex.images.resizing import resize_square
 from activeindex.indexing.quantiser import Quantiser
 
 SIDE = 128

@@ -10,8 +10,7 @@ from activeindex.activation.settings import DEEP, PAPER, PRESETS, ActivationSett
 from activeindex.errors import InputError
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.features import features_of
-from activeindex.images.levels import Pixels, to_tensor
-from activeindex.images.resizing import resize_square
+from activeindex.images.levels import Pixels, resize_square, to_tensor
 from activeindex.indexing.quantiser import Features, Quantiser
 from activeindex.indexing.training import train_faiss
 

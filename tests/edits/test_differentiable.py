@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from activeindex.edits.differentiable import edited_views
-from activeindex.images.resizing import resize_square
+from activeindex.images.levels import resize_square
 
 
 def view(image: torch.Tensor, seed: int) -> torch.Tensor:

@@ -12,8 +12,7 @@ from activeindex.errors import InputError, ShapeError
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.features import features_of
 from activeindex.extractors.named import load_extractor
-from activeindex.images.levels import Pixels, to_tensor
-from activeindex.images.resizing import resize_square
+from activeindex.images.levels import Pixels, resize_square, to_tensor
 from tests.extractors.programs import MergedViews, Views, images, seeded
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -13,8 +13,7 @@ from activeindex.extractors.features import features_of
 from activeindex.extractors.named import load_extractor
 from activeindex.extractors.whitening import WhitenedExtractor, Whitening
 from activeindex.identity import ExtractorIdentity
-from activeindex.images.levels import Pixels, to_tensor
-from activeindex.images.resizing import resize_square
+from activeindex.images.levels import Pixels, resize_square, to_tensor
 
 OTHER = ExtractorIdentity("someone else", 64 * "0", 288)
 Array = npt.NDArray[np.float32]

@@ -12,7 +12,7 @@ from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
 from activeindex.errors import InputError, UnreadableImageError
-from activeindex.images.decoding import read_image, read_rgb
+from activeindex.images.decoding import read_rgb
 from activeindex.images.levels import Pixels, to_pixels, to_tensor
 
 WHITE, RED, BLUE = (255, 255, 255), (255, 0, 0), (0, 0, 255)
@@ -197,7 +197,7 @@ def test_an_animation_gives_its_first_frame(tmp_path: Path, name: str) -> None:
 
 def test_an_image_is_a_float_tensor_in_0_to_1(tmp_path: Path) -> None:
     quarters().save(tmp_path / "a.png")
-    image = read_image(tmp_path / "a.png")
+    image = to_tensor(read_rgb(tmp_path / "a.png"))
     assert image.dtype == torch.float32
     assert image.shape == (3, 20, 40)
     assert image[:, 2, 2].tolist() == [1.0, 0.0, 0.0]

@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from activeindex.errors import InputError
-from activeindex.images.levels import Pixels, to_tensor
-from activeindex.images.resizing import resize_square, to_square
+from activeindex.images.levels import Pixels, resize_square, to_square, to_tensor
 
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)

@@ -14,8 +14,7 @@ from activeindex.errors import NoTargetError, ShapeError
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.features import features_of
 from activeindex.identity import QuantiserIdentity
-from activeindex.images.levels import Pixels, to_tensor
-from activeindex.images.resizing import resize_square
+from activeindex.images.levels import Pixels, resize_square, to_tensor
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.training import Metric, train_faiss
 from activeindex.indexing.unwrap import transforms_of

@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from activeindex.images.levels import Pixels, to_tensor
-from activeindex.images.resizing import resize_square
+from activeindex.images.levels import Pixels, resize_square, to_tensor
 from training.augment import augment
 from training.strength import STRONG, WEAK, Strength
 

@@ -38,9 +38,8 @@ from activeindex.extractors.coerce import ExtractorLike, resolve_extractor
 from activeindex.extractors.features import code_features, features_of
 from activeindex.images.coerce import Images, NamedPicture, as_pictures
 from activeindex.images.formats import FileFormat, FormatName
-from activeindex.images.levels import Pixels, from_levels, stack_levels, to_pixels
+from activeindex.images.levels import Pixels, from_levels, resize_square, stack_levels, to_pixels
 from activeindex.images.picture import Picture
-from activeindex.images.resizing import resize_square
 from activeindex.indexing.coerce import IndexLike, resolve_quantisers
 from activeindex.indexing.quantiser import Features, Quantiser
 from activeindex.runtime.devices import own_stream

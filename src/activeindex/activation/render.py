@@ -23,7 +23,7 @@ from activeindex.activation.perceptual import (
 )
 from activeindex.activation.settings import ActivationSettings, ReleaseSettings
 from activeindex.images.encoding import decode, encode
-from activeindex.images.levels import Pixels, from_levels, stack_levels, to_levels
+from activeindex.images.levels import Pixels, from_levels, resize_square, stack_levels, to_levels
 from activeindex.images.picture import Picture
 from activeindex.images.quality import (
     Quality,
@@ -33,7 +33,6 @@ from activeindex.images.quality import (
     similarities,
     ssim,
 )
-from activeindex.images.resizing import resize_square
 from activeindex.runtime.parallel import Mapper, one_by_one
 
 _Value = TypeVar("_Value")

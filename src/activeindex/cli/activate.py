@@ -15,7 +15,7 @@ for several indexes of one extractor at once. The same command continues a kille
 import argparse
 from pathlib import Path
 
-from activeindex.cli import activation_options, engine_options, extractor_options, options
+from activeindex.cli import options
 from activeindex.cli.from_settings import add_option, add_settings
 from activeindex.experiment.settings import IndexSettings
 from activeindex.runtime.files import check_folder, check_there
@@ -40,10 +40,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_option(parser, "seed", int, "seed of the noise at the start", 0, minimum=0)
     options.add_unreadable(parser)
     add_settings(parser, IndexSettings, "force")
-    activation_options.add(parser, "thorough")
-    extractor_options.add(parser)
-    engine_options.add(parser)
-    options.add_run(parser)
+    options.add_activation(parser, "thorough")
+    options.add_groups(parser, "extractor", "engine", "running")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -52,31 +50,28 @@ def run(args: argparse.Namespace) -> None:
     for path in args.index:
         check_there(path, "index", "a trained index, folder or file")
     from activeindex.activation.folder import activate_folder
-    from activeindex.activation.settings import Preset
     from activeindex.experiment.summary import Distortion
-    from activeindex.images.folder import list_images
     from activeindex.indexing.artefact import TrainedIndex
 
     reporter = options.chosen_reporter(args)
-    workers = engine_options.chosen(args, reporter)
-    settings, release = activation_options.chosen(args), activation_options.chosen_release(args)
-    total = len(list_images(args.folder, "FOLDER"))
+    workers = options.chosen_engine(args, reporter)
+    preset = options.chosen_preset(args)
     indexes = [TrainedIndex.read(path) for path in args.index]
     quantisers = [index.quantiser for index in indexes]
-    extractor = extractor_options.chosen(args, reporter)
+    extractor = options.chosen_extractor(args, reporter)
     if not args.force:
         for index in indexes:
             index.check_extractor(extractor.identity, extractor.dimension)
     names = " and ".join(str(index.identity) for index in indexes)
-    reporter.line(f"{counted(total, 'image')}, index {names}, extractor {extractor.identity}")
-    options.report_other_files(args.folder, reporter)
+    met = f"index {names}, extractor {extractor.identity}"
+    options.report_images(args.folder, "FOLDER", met, reporter)
     with options.naming_unreadable(), workers:
         done = activate_folder(
             args.folder,
             args.out,
             quantisers,
             extractor,
-            preset=Preset(settings, release),
+            preset=preset,
             seed=args.seed,
             force=args.force,
             workers=workers,
@@ -89,24 +84,21 @@ def run(args: argparse.Namespace) -> None:
         reporter.line(f"warning: {line}")
     if more := len(done.warnings[_SHOWN_WARNINGS:]):
         reporter.line(f"warning: and {counted(more, 'image')} more; {done.records} has them all")
-    said = [counted(done.count, "activated image")]
+    said = counted(done.count, "activated image")
     if done.count:
         distortion = Distortion.read(done.records)
         reporter.line(distortion)
-        why = "the budget is too tight" if settings.iterations else "no iterations"
-        left = {
-            "only encoded": distortion.only_encoded,
-            f"unchanged ({why})": distortion.unchanged,
-        }
-        parts = [f"{count} {what}" for what, count in left.items() if count]
-        if parts:
-            activated = f"{done.count - sum(left.values())} activated"
-            said = [counted(done.count, "image"), activated, *parts]
+        why = "the budget is too tight" if preset.settings.iterations else "no iterations"
+        encoded, unchanged = distortion.only_encoded, distortion.unchanged
+        if encoded or unchanged:
+            said = f"{counted(done.count, 'image')}, {done.count - encoded - unchanged} activated"
+            said += f", {encoded} only encoded" if encoded else ""
+            said += f", {unchanged} unchanged ({why})" if unchanged else ""
     if done.before:
-        said.append(f"{'all' if done.before == done.count else done.before} of them before")
-    released = ", ".join(said) + ("," if said[1:] else "")
-    reporter.line(f"{args.out}: {released} in {reporter.seconds:.1f} s")
-    if (views := settings.descriptor_views) and done.features:
+        said += f", {'all' if done.before == done.count else done.before} of them before"
+    comma = "," if ", " in said else ""
+    reporter.line(f"{args.out}: {said}{comma} in {reporter.seconds:.1f} s")
+    if (views := preset.settings.descriptor_views) and done.features:
         reporter.line(
             f"the index must hold the features in {done.features}, of {views} views of each image"
         )

@@ -10,19 +10,19 @@ import textwrap
 from pathlib import Path
 
 from activeindex.cli import options
-from activeindex.cli.runs import named_runs
+from activeindex.cli.from_settings import add_settings
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("first", type=Path, metavar="A", help="output folder, or NAME=FOLDER")
     parser.add_argument("second", type=Path, metavar="B", help="the run that is compared with it")
-    options.add_debug(parser)
+    add_settings(parser, options.RunOptions, "debug")
 
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    folders = named_runs([args.first, args.second])
+    folders = options.named_runs([args.first, args.second])
     from activeindex.evaluation.comparison import PairedComparison
     from activeindex.evaluation.rendering import (
         METHODS,

@@ -8,7 +8,7 @@ originals, activated images and their difference, and a report to open in a brow
 import argparse
 from pathlib import Path
 
-from activeindex.cli import engine_options, extractor_options, options
+from activeindex.cli import options
 from activeindex.cli.from_settings import add_option
 
 RESUMES = True
@@ -17,8 +17,7 @@ RESUMES = True
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     add_option(parser, "output_dir", Path, "folder of the results", Path("demo_output"))
-    extractor_options.add(parser)
-    options.add_run(parser)
+    options.add_groups(parser, "extractor", "running")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -27,9 +26,9 @@ def run(args: argparse.Namespace) -> None:
     from activeindex.experiment.summary import tables_of
 
     reporter = options.chosen_reporter(args)
-    extractor = extractor_options.chosen(args, reporter)
+    extractor = options.chosen_extractor(args, reporter)
     reporter.line(f"extractor {extractor.identity}")
-    with engine_options.local(args) as workers:
+    with options.local_engine(args) as workers:
         result = run_demo(args.output_dir, extractor, workers, reporter, args.command_line)
     folder = args.output_dir
     reporter.line()

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from activeindex.activation.settings import ActivationSettings
-from activeindex.cli import engine_options, extractor_options, options
+from activeindex.cli import options
 from activeindex.cli.from_settings import add_option, add_settings
 from activeindex.experiment.settings import EvaluationSettings, ExperimentSettings, IndexSettings
 from activeindex.runtime.reporting import SILENT
@@ -31,8 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_settings(parser, ExperimentSettings, "seed")
     add_option(parser, "output_dir", Path, "files of a run, for table, compare and report")
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
-    extractor_options.add(parser)
-    options.add_run(parser)
+    options.add_groups(parser, "extractor", "running")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -42,23 +41,19 @@ def run(args: argparse.Namespace) -> None:
     from activeindex.experiment.evaluate import evaluate
 
     reporter = SILENT if args.json else options.chosen_reporter(args)
-    with engine_options.local(args) as workers:
+    names = ("kneighbors", "nprobe", "search_params", "descriptor_views", "seed", "force")
+    given = {name: getattr(args, name) for name in (*names, "output_dir")}
+    with options.local_engine(args) as workers:
         result = evaluate(
             args.originals,
             args.released,
             index=args.index,
-            extractor=extractor_options.chosen(args, reporter),
+            extractor=options.chosen_extractor(args, reporter),
             references=args.fts_reference_path,
             edits=args.edits or FIXED_LIST,
-            kneighbors=args.kneighbors,
-            nprobe=args.nprobe,
-            search_params=args.search_params,
-            descriptor_views=args.descriptor_views,
-            seed=args.seed,
-            force=args.force,
-            output_dir=args.output_dir,
             workers=workers,
             reporter=reporter,
             command=args.command_line,
+            **given,
         )
     print(json.dumps(result.as_json()) if args.json else result)

@@ -9,7 +9,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from activeindex.cli import engine_options, extractor_options, options
+from activeindex.cli import options
 from activeindex.cli.from_settings import add_option, add_settings, values_from
 from activeindex.runtime.fields import option
 from activeindex.runtime.reporting import counted
@@ -51,9 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_option(parser, "format", str, text, "pt", choices=("pt", "pth", "npy"))
     add_settings(parser, ExtractionOptions)
     options.add_unreadable(parser)
-    extractor_options.add(parser)
-    engine_options.add(parser)
-    options.add_run(parser)
+    options.add_groups(parser, "extractor", "engine", "running")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -61,15 +59,13 @@ def run(args: argparse.Namespace) -> None:
     options.check_folders(args, "data_dir")
     from activeindex.edits.differentiable import check_fixed_views
     from activeindex.extractors.features import extract_folder
-    from activeindex.images.folder import list_images
 
     check_fixed_views("descriptor_views", args.descriptor_views)
     reporter = options.chosen_reporter(args)
-    workers = engine_options.chosen(args, reporter)
-    extractor = extractor_options.chosen(args, reporter)
-    total = len(list_images(args.data_dir))
-    reporter.line(f"{counted(total, 'image')}, extractor {extractor.identity}")
-    options.report_other_files(args.data_dir, reporter)
+    workers = options.chosen_engine(args, reporter)
+    extractor = options.chosen_extractor(args, reporter)
+    met = f"extractor {extractor.identity}"
+    options.report_images(args.data_dir, "data_dir", met, reporter)
     with options.naming_unreadable(), workers:
         extraction = extract_folder(
             extractor,

@@ -9,13 +9,9 @@ tables. The same command continues a killed run after its last batch.
 import argparse
 from pathlib import Path
 
-from activeindex.cli import activation_options, engine_options, extractor_options, options
+from activeindex.cli import options
 from activeindex.cli.from_settings import add_option, add_settings, settings_from
-from activeindex.experiment.settings import (
-    EvaluationSettings,
-    ExperimentSettings,
-    IndexSettings,
-)
+from activeindex.experiment.settings import EvaluationSettings, ExperimentSettings, IndexSettings
 
 RESUMES = True
 
@@ -27,11 +23,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     text = "also write losses and image quality here, for tensorboard --logdir"
     add_option(group, "tensorboard", Path, text, metavar="DIR")
     add_settings(parser.add_argument_group("index"), IndexSettings)
-    activation_options.add(parser, "paper")
+    options.add_activation(parser, "paper")
     add_settings(parser.add_argument_group("evaluation"), EvaluationSettings)
-    extractor_options.add(parser)
-    engine_options.add(parser)
-    options.add_run(parser)
+    options.add_groups(parser, "extractor", "engine", "running")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -43,29 +37,22 @@ def run(args: argparse.Namespace) -> None:
     from activeindex.experiment.watching import watching
 
     reporter = options.chosen_reporter(args)
-    chosen = engine_options.chosen(args, reporter)
+    chosen, preset = options.chosen_engine(args, reporter), options.chosen_preset(args)
     settings = settings_from(
         args,
         ExperimentSettings,
         index=settings_from(args, IndexSettings),
         evaluation=settings_from(args, EvaluationSettings),
-        activation=activation_options.chosen(args),
-        release=activation_options.chosen_release(args),
+        activation=preset.settings,
+        release=preset.release,
     )
-    extractor = extractor_options.chosen(args, reporter)
+    extractor = options.chosen_extractor(args, reporter)
     arm = "active" if settings.active else "passive"
     reporter.line(f"{arm} run, index {args.idx_factory}, extractor {extractor.identity}")
-    with (
-        chosen as workers,
-        watching(args.tensorboard, settings.activation) as listeners,
-    ):
+    with chosen as workers, watching(args.tensorboard, settings.activation) as listeners:
         reporter.listeners += listeners
         summary = run_experiment(
-            settings,
-            extractor,
-            workers=workers,
-            reporter=reporter,
-            command=args.command_line,
+            settings, extractor, workers=workers, reporter=reporter, command=args.command_line
         )
     reporter.line()
     reporter.line(tables_of({arm: summary}))

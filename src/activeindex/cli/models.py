@@ -23,12 +23,11 @@ def run(args: argparse.Namespace) -> None:
 
     rows = []
     for card in CARDS.values():
-        cached, packaged = cached_path(card), packaged_path(card)
-        known = card.packaged is None and cached.is_file()
-        here = str(cached) if known else str(packaged) if packaged else None
-        place = None if card.packaged else str(cached)
-        default = card.name == DEFAULT_EXTRACTOR
-        rows.append({**asdict(card), "default": default, "default_place": place, "here": here})
+        place = None if card.packaged else cached_path(card)
+        here = place if place and place.is_file() else packaged_path(card)
+        row = {**asdict(card), "default": card.name == DEFAULT_EXTRACTOR}
+        row |= {"default_place": place and str(place), "here": here and str(here)}
+        rows.append(row)
     if args.json:
         print(json.dumps(rows, indent=2))
         return
@@ -37,15 +36,11 @@ def run(args: argparse.Namespace) -> None:
             f"{row['name']:<20}{row['trunk']:<20}{row['dimension']:>5} dimensions"
             f"{row['input_size']:>5} px  {row['licence']}{'  (the default)' * row['default']}"
         )
-        source = row["address"] or "activeindex itself"
-        print(f"    from {source}")
-        if row["here"] is None and row["default_place"] is None:
-            print("    not here: this installation of activeindex lacks it")
-        elif row["here"] is None:
+        print(f"    from {row['address'] or 'activeindex itself'}")
+        if row["here"]:
+            print(f"    here: {row['here']}")
+        elif row["default_place"]:
             print(f"    not here; would be kept as {row['default_place']}")
         else:
-            print(f"    here: {row['here']}")
-    print(
-        "\nBesides these: timm:NAME, torchvision:NAME, and TorchScript, ONNX and .safetensors "
-        "files."
-    )
+            print("    not here: this installation of activeindex lacks it")
+    print("\nBesides: timm:NAME, torchvision:NAME, TorchScript, ONNX and .safetensors files.")

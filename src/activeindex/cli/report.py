@@ -10,7 +10,6 @@ from pathlib import Path
 
 from activeindex.cli import options
 from activeindex.cli.from_settings import add_option
-from activeindex.cli.runs import named_runs
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    folders = named_runs(args.runs)
+    folders = options.named_runs(args.runs)
     options.check_folders(args, "data_dir", "references_dir")
     from activeindex.report.page import ReportOptions, write_report
 

@@ -10,7 +10,7 @@ import argparse
 import json
 from pathlib import Path
 
-from activeindex.cli import extractor_options, options
+from activeindex.cli import options
 from activeindex.cli.from_settings import add_option, add_settings
 from activeindex.experiment.settings import IndexSettings
 from activeindex.runtime.reporting import SILENT, counted
@@ -31,8 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print a line of JSON per query")
     add_option(parser, "batch_size", int, "images extracted together", 64, minimum=1)
     options.add_unreadable(parser)
-    extractor_options.add(parser)
-    options.add_run(parser)
+    options.add_groups(parser, "extractor", "running")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -46,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
     with Store(args.store) as store, LocalEngine(args.workers) as workers:
         if args.index is not None and not args.force:
             store.generation_of(args.index)
-        extractor = extractor_options.chosen(args, reporter)
+        extractor = options.chosen_extractor(args, reporter)
         if not args.force:
             store.check_extractor(extractor.identity, extractor.dimension)
         count = counted(store.count(), "image")

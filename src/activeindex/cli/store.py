@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from activeindex.cli import engine_options, options
+from activeindex.cli import options
 from activeindex.cli.from_settings import add_option, add_settings
 from activeindex.errors import InputError
 from activeindex.experiment.settings import IndexSettings
@@ -68,7 +68,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
     compact = action("compact", "rewrite the files without removed images, and for fast searches")
     for made in (add, compact):
-        engine_options.add(made)
+        options.add_groups(made, "engine")
         # Filling a store decodes nothing and has no network.
         made.set_defaults(workers=0, device="cpu")
     action("info", "say what is in a store")
@@ -88,8 +88,8 @@ def run(args: argparse.Namespace) -> None:
         return
     engine = None
     if args.action in ("add", "compact"):
-        engine = engine_options.chosen(args, reporter)
-        engine = None if args.engine == engine_options.IN_PROCESS else engine
+        engine = options.chosen_engine(args, reporter)
+        engine = None if args.engine == options.IN_PROCESS else engine
     with engine or contextlib.nullcontext(), Store(name, engine) as store:
         if args.action in ("get", "remove"):
             _get_or_remove(args, store, reporter)

@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 from activeindex.cli import options
-from activeindex.cli.runs import named_runs
+from activeindex.cli.from_settings import add_settings
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -17,12 +17,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "runs", nargs="+", type=Path, metavar="RUN", help="output folder of a run, or NAME=FOLDER"
     )
     parser.add_argument("--csv", type=Path, help="also write recall.csv and detection.csv here")
-    options.add_debug(parser)
+    add_settings(parser, options.RunOptions, "debug")
 
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    folders = named_runs(args.runs)
+    folders = options.named_runs(args.runs)
     from activeindex.evaluation.rendering import write_detection, write_recall
     from activeindex.experiment.summary import RunSummary, tables_of
 

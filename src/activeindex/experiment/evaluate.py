@@ -53,9 +53,8 @@ from activeindex.identity import check_extractors
 from activeindex.images.coerce import Images
 from activeindex.images.decoding import read_rgb
 from activeindex.images.folder import check_outside
-from activeindex.images.levels import Pixels
+from activeindex.images.levels import Pixels, to_square
 from activeindex.images.quality import Quality, measure_quality
-from activeindex.images.resizing import to_square
 from activeindex.indexing.artefact import Manifest, TrainedIndex
 from activeindex.indexing.coerce import IndexLike, as_quantiser
 from activeindex.indexing.quantiser import Features, Quantiser

@@ -25,8 +25,7 @@ from activeindex.experiment.times import Stopwatch
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.features import features_of
 from activeindex.images.decoding import read_rgb
-from activeindex.images.levels import Pixels
-from activeindex.images.resizing import to_square
+from activeindex.images.levels import Pixels, to_square
 from activeindex.runtime.pool import LocalEngine
 
 _AUTO = Edit("auto")

@@ -19,7 +19,7 @@ class Extractor(nn.Module, ABC):
     """Differentiable map from images to features.
 
     Called with RGB images ``(B, 3, S, S)`` in [0, 1], where ``S`` is ``input_size``
-    (:func:`~activeindex.images.resizing.resize_square` resizes to it), it returns features
+    (:func:`~activeindex.images.levels.resize_square` resizes to it), it returns features
     ``(B, d)`` in float32. It normalises the images itself. The weights are frozen.
 
     Pickling stores the way to load it again, where that is known, instead of its weights.

@@ -23,7 +23,7 @@ from activeindex.extractors.features import code_features
 from activeindex.extractors.named import load_extractor
 from activeindex.identity import ExtractorIdentity
 from activeindex.images.coerce import Images, iterate_pictures
-from activeindex.images.resizing import to_square
+from activeindex.images.levels import to_square
 
 ExtractorLike: TypeAlias = Extractor | str | os.PathLike[str] | None
 """An extractor, its name or file, or None for the default one."""

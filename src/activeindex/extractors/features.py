@@ -24,7 +24,7 @@ from activeindex.extractors.base import Extractor
 from activeindex.extractors.feature_files import NAMES_FILE, ROWS_FILE, SUFFIXES, write_features
 from activeindex.images.decoding import read_rgb
 from activeindex.images.folder import OTHER_IMAGES, fingerprint, list_images
-from activeindex.images.resizing import to_square
+from activeindex.images.levels import to_square
 from activeindex.runtime.devices import sent
 from activeindex.runtime.files import check_kept
 from activeindex.runtime.journal import Journal, is_begun

@@ -10,18 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-import torch
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from activeindex.errors import UnreadableImageError
-from activeindex.images.levels import Pixels, to_tensor
+from activeindex.images.levels import Pixels
 
 MINIMUM_SIDE = 11
 """Smallest side of an image in pixels: SSIM's 11-pixel window and the edits need that much."""
 
 _WHITE = (255, 255, 255, 255)
 
+# The transposition that undoes each EXIF orientation.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -31,21 +30,12 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""The transposition that undoes each EXIF orientation."""
 
-
+# Exceptions of Pillow for files that are broken behind an intact header.
 _BROKEN = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    OSError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    struct.error,
-    Image.DecompressionBombError,
+    *(ArithmeticError, AttributeError, LookupError, OSError, SyntaxError, TypeError, ValueError),
+    *(struct.error, Image.DecompressionBombError),
 )
-"""Exceptions of Pillow for files that are broken behind an intact header."""
 
 
 @contextmanager
@@ -78,9 +68,8 @@ def opened(path: Path, enough: int | None = None) -> Iterator[Image.Image]:
     except FileNotFoundError:
         raise UnreadableImageError(f"{path}: expected an image, found nothing") from None
     except _BROKEN as error:
-        raise UnreadableImageError(
-            f"{path}: the image cannot be decoded ({_line(error)})"
-        ) from None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UnreadableImageError(f"{path}: the image cannot be decoded ({reason})") from None
 
 
 def read_rgb(path: Path, enough: int | None = None) -> Image.Image:
@@ -102,10 +91,6 @@ def read_rgb(path: Path, enough: int | None = None) -> Image.Image:
         return to_rgb(upright(image))
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def upright(image: Image.Image) -> Image.Image:
     """Turn a loaded image as its EXIF orientation asks."""
     # Pillow's exif_transpose also writes the whole EXIF block anew, and fails where another entry
@@ -116,8 +101,11 @@ def upright(image: Image.Image) -> Image.Image:
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Convert a decoded image of any mode to 8-bit RGB; see :func:`read_rgb`."""
-    if has_grey_depth(image):
-        return Image.fromarray(_grey_to_8_bits(np.asarray(image))).convert("RGB")
+    if has_grey_depth(image):  # 16-bit integers, or floats in [0, 1]; Pillow itself clips them.
+        values = np.asarray(image)
+        scaled = np.nan_to_num(values) * 255.0 if values.dtype.kind == "f" else values / 257.0
+        grey = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
     if image.has_transparency_data:
         return on_white(image.convert("RGBA"))
     return image.convert("RGB")
@@ -131,19 +119,6 @@ def has_grey_depth(image: Image.Image) -> bool:
 def on_white(layer: Image.Image) -> Image.Image:
     """Compose an RGBA image on white."""
     return Image.alpha_composite(Image.new("RGBA", layer.size, _WHITE), layer).convert("RGB")
-
-
-def _grey_to_8_bits(values: npt.NDArray[np.number]) -> Pixels:
-    """Scale 16-bit integers, or floats in [0, 1], to 8 bits; Pillow's own conversion clips."""
-    is_float = values.dtype.kind == "f"
-    scaled = np.nan_to_num(values) * 255.0 if is_float else values / 257.0
-    levels: Pixels = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
-    return levels
-
-
-def read_image(path: Path) -> torch.Tensor:
-    """Read an image file as a float tensor ``(3, H, W)`` in [0, 1]; see :func:`read_rgb`."""
-    return to_tensor(read_rgb(path))
 
 
 def read_pixels(path: Path) -> Pixels:

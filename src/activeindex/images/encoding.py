@@ -9,10 +9,9 @@ from PIL import Image
 
 from activeindex.errors import UnencodableError
 from activeindex.images.decoding import to_rgb
-from activeindex.images.exif import EXIF_PREFIX
 from activeindex.images.formats import FileFormat
 from activeindex.images.levels import Pixels
-from activeindex.images.picture import Picture
+from activeindex.images.picture import EXIF_PREFIX, Picture
 from activeindex.runtime.files import whole_file
 
 _LONGEST_SIDE = {"png": 2**31 - 1, "jpeg": 65535, "webp": 16383}

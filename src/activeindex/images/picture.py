@@ -1,29 +1,40 @@
 """Pictures: pixels with the opacity and metadata that a released file keeps."""
 
+import struct
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import ExifTags, Image
 
-from activeindex.images.decoding import (
-    has_grey_depth,
-    on_white,
-    opened,
-    to_rgb,
-    upright,
-)
-from activeindex.images.exif import upright_exif
+from activeindex.images.decoding import has_grey_depth, on_white, opened, to_rgb, upright
 from activeindex.images.levels import Pixels
 
 Alpha = npt.NDArray[np.uint8]
 """Opacity ``(H, W)``: 0 is transparent, 255 opaque."""
 
 _ONE_CHANNEL = frozenset({"1", "L", "LA", "La"})
+
+# Bytes of an ICC profile that name its colour space (ICC.1:2022, 7.2).
 _COLOUR_SPACE = slice(16, 20)
-"""Bytes of an ICC profile that name its colour space (ICC.1:2022, 7.2)."""
+
+EXIF_PREFIX = b"Exif\0\0"
+"""Prefix of the block in a JPEG file."""
+
+# Bytes of an entry: tag, type, count, value (EXIF 2.3, 4.6.2).
+_ENTRY = 12
+_SHORT = 3
+_ORIENTATION = int(ExifTags.Base.Orientation)
+
+# TIFF tags that describe the picture rather than the layout of its pixels.
+_DESCRIPTIVE = (
+    *(ExifTags.Base.ImageDescription, ExifTags.Base.Make, ExifTags.Base.Model),
+    *(ExifTags.Base.Software, ExifTags.Base.DateTime, ExifTags.Base.Artist),
+    *(ExifTags.Base.Copyright, ExifTags.Base.XResolution, ExifTags.Base.YResolution),
+    ExifTags.Base.ResolutionUnit,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +99,7 @@ def read_picture(path: Path) -> Picture:
 
 def picture_of(image: Image.Image) -> Picture:
     """The picture of a loaded Pillow image of any mode; see :func:`read_picture`."""
-    exif, icc = upright_exif(image), image.info.get("icc_profile") or b""
+    exif, icc = _upright_exif(image), image.info.get("icc_profile") or b""
     turned = upright(image)
     alpha: Alpha | None = None
     if turned.has_transparency_data and not has_grey_depth(turned):
@@ -99,9 +110,56 @@ def picture_of(image: Image.Image) -> Picture:
     one_channel = turned.mode in _ONE_CHANNEL or has_grey_depth(turned)
     if icc[_COLOUR_SPACE] != (b"GRAY" if one_channel else b"RGB "):
         icc = b""
-    return Picture(layer, alpha, _is_grey(layer), one_channel, exif, icc)
-
-
-def _is_grey(layer: Pixels) -> bool:
     red, green, blue = (layer[..., channel] for channel in range(3))
-    return bool(np.array_equal(red, green) and np.array_equal(green, blue))
+    grey = np.array_equal(red, green) and np.array_equal(green, blue)
+    return Picture(layer, alpha, grey, one_channel, exif, icc)
+
+
+def _upright_exif(image: Image.Image) -> bytes:
+    """Return the EXIF block of a decoded file for the same picture stored upright.
+
+    Byte for byte the file's, but for an orientation of 1. From a TIFF file, where EXIF and the
+    layout of the pixels share one table, what describes the picture is taken.
+
+    Args:
+        image: As Pillow opened it, loaded.
+
+    Returns:
+        The block without prefix; empty if there is none, or if it is too broken to be changed.
+    """
+    block = image.info.get("exif")
+    if isinstance(block, bytes):
+        return _turned(block.removeprefix(EXIF_PREFIX))
+    return _of_tiff(image) if image.format == "TIFF" else b""
+
+
+def _turned(block: bytes) -> bytes:
+    """Set the orientation of a block, if it has one, to 1."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
+    if order is None:
+        return b""
+    try:
+        (table,) = struct.unpack_from(f"{order}I", block, 4)
+        (count,) = struct.unpack_from(f"{order}H", block, table)
+        changed = bytearray(block)
+        for at in range(table + 2, table + 2 + count * _ENTRY, _ENTRY):
+            (tag,) = struct.unpack_from(f"{order}H", block, at)
+            if tag == _ORIENTATION:
+                struct.pack_into(f"{order}HIHH", changed, at + 2, _SHORT, 1, 1, 0)
+    except struct.error:
+        return b""
+    return bytes(changed)
+
+
+def _of_tiff(image: Image.Image) -> bytes:
+    found, kept = image.getexif(), Image.Exif()
+    try:
+        for tag in _DESCRIPTIVE:
+            if tag in found:
+                kept[tag] = found[tag]
+        for part in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+            if table := found.get_ifd(part):
+                kept.get_ifd(part).update(table)
+        return kept.tobytes().removeprefix(EXIF_PREFIX) if len(kept) else b""
+    except (ArithmeticError, LookupError, TypeError, ValueError, struct.error, OSError):
+        return b""

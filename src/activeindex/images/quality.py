@@ -10,8 +10,8 @@ from activeindex.images.levels import Pixels, from_levels, stack_levels
 
 _SSIM_WINDOW = 11  # Wang et al. 2004, with a Gaussian of 1.5 pixels.
 
+# Pixels of the images whose similarity is computed together; each takes about 150 bytes.
 _SSIM_PIXELS = 1 << 22
-"""Pixels of the images whose similarity is computed together; each takes about 150 bytes."""
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,7 @@ def similarities(original: torch.Tensor, changed: torch.Tensor) -> list[float]:
 
 def _difference(original: torch.Tensor, changed: torch.Tensor) -> torch.Tensor:
     if original.shape != changed.shape:
-        raise ShapeError("changed image", _in_memory(original), _in_memory(changed))
+        # Shapes as their pixels have them, (H, W, 3).
+        shapes = ((*images.shape[2:], images.shape[1]) for images in (original, changed))
+        raise ShapeError("changed image", *shapes)
     return changed.to(torch.int32) - original
-
-
-def _in_memory(images: torch.Tensor) -> tuple[int, ...]:
-    """The shape ``(H, W, 3)``, for error messages."""
-    return (*images.shape[2:], images.shape[1])

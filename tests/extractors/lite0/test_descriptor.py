@@ -13,8 +13,7 @@ from activeindex.extractors.lite0.descriptor import Descriptor, folded
 from activeindex.extractors.lite0.files import DescriptorFile, write_descriptor
 from activeindex.extractors.lite0.trunk import MEAN, STD
 from activeindex.extractors.named import load_extractor
-from activeindex.images.levels import Pixels, to_tensor
-from activeindex.images.resizing import resize_square
+from activeindex.images.levels import Pixels, resize_square, to_tensor
 from training.pretrained import pretrained_trunk
 
 ABOUT = DescriptorFile("lite0_copy", 64, "a test")
