@@ -76,7 +76,7 @@ class Collection:
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Self:
-        """What options of :func:`add_options` say."""
+        """Collection that the options of :func:`add_options` name."""
         extractor = load_extractor(options.model_name, options.resize_size).to(options.device)
         workers, paths = LocalEngine(1), list_images(options.data_dir)
         training = read_features(options.fts_training_path, "fts_training_path")
@@ -145,6 +145,6 @@ def filled(trained: faiss.Index, database: Array) -> faiss.Index:
 
 
 def hits(index: faiss.Index, queries: Array, ids: npt.NDArray[np.int64]) -> Hits:
-    """Whether each query of :func:`edited_features` finds its image first, ``(edits, n)``."""
+    """Hits ``(edits, n)``: True where a query of :func:`edited_features` finds its image first."""
     found: Hits = search(index, queries, 1).ids[:, 0].reshape(-1, len(ids)) == ids
     return found

@@ -66,12 +66,14 @@ def list_names(options: argparse.Namespace) -> str:
 
 
 def write_features(options: argparse.Namespace) -> str:
-    """What ``extract_fts`` does with the features that an extractor gives it."""
+    """Write features as ``extract_fts`` does when an extractor has computed them."""
     from activeindex.extractors.feature_files import write_features
+    from activeindex.identity import ExtractorIdentity
     from activeindex.runtime.journal import Journal
 
     folder = options.work / "fts"
-    with Journal(folder, "fts", {"extractor": "synthetic"}, ("rows", "filenames.txt")) as journal:
+    identity = {"extractor": ExtractorIdentity("synthetic", "0", DIMENSION).as_json()}
+    with Journal(folder, "fts", identity, ("rows", "filenames.txt")) as journal:
         for start, values in blocks(options.count, DIMENSION):
             journal.write("rows", values.tobytes())
             names = (f"R{number:06d}.jpg\n" for number in range(start, start + len(values)))

@@ -33,7 +33,7 @@ Quality = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Run:
-    """What a run found: hits ``(edits, photographs)``, PSNR and SSIM per photograph."""
+    """Results of a run: hits ``(edits, photographs)``, PSNR and SSIM per photograph."""
 
     hits: Hits
     psnr: Quality

@@ -43,7 +43,7 @@ COMMANDS = {
     "store add": ["store", "add", "faiss:{out}/store", "{out}/released"],
     "search": ["search", "{pictures}", "--store", "faiss:{out}/store", "--json", "--workers", "0"],
 }
-"""What is measured, in this order: each may use what those before it wrote."""
+"""Commands to measure, in this order: each may use the files of those before it."""
 
 _WATCH = """
 import contextlib, ctypes, os, resource, subprocess, sys

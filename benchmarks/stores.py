@@ -124,7 +124,7 @@ def search(options: argparse.Namespace, engine: str) -> dict[str, Any]:
 
 
 def worker(options: argparse.Namespace) -> dict[str, Any]:
-    """What a process that activates images holds besides the extractor."""
+    """Memory of a process that activates images, besides the extractor."""
     from activeindex.indexing.artefact import TrainedIndex
 
     before = resident()

@@ -35,7 +35,7 @@ def blocks(count: int, dimension: int, seed: int = 0) -> Iterator[tuple[int, Arr
 
 
 def copies(features: Array, seed: int = 0, noise: float = 0.5) -> Array:
-    """What edited copies of images would give: the features with noise of that length."""
+    """Features of edited copies: the given ones with noise of that norm."""
     generator = np.random.default_rng([seed, 1 << 40])
     moved = generator.standard_normal(features.shape, dtype=np.float32)
     return unit(features + moved * np.float32(noise / np.sqrt(features.shape[1])))
