@@ -72,6 +72,8 @@ def load_from_library(
     identity = ExtractorIdentity(
         f"{library}:{name}", sha256, size if input_size is None else input_size
     )
+    if pooling and getattr(network, "output_fmt", "NCHW") == "NHWC":
+        network = _ChannelsFirst(network)  # Behind its weights, whose keys are the network's own.
     extractor = NetworkExtractor(network, identity, mean, std, pooling)
     extractor.notes = notes
     return extractor
@@ -96,8 +98,6 @@ def _build_timm(timm: Any, name: str, pretrained: bool, pooling: Pooling | None)
     with _building(f"timm:{name}", pretrained), _hub(pretrained):
         network = timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
     wants = timm.data.resolve_model_data_config(network)
-    if pooling and getattr(network, "output_fmt", "NCHW") == "NHWC":
-        network = _ChannelsFirst(network)
     return network, wants["input_size"][-1], tuple(wants["mean"]), tuple(wants["std"])
 
 
