@@ -6,9 +6,11 @@ was expected and what was found; the command line prints it and exits with code 
 exception is a bug and keeps its traceback.
 """
 
+import importlib
 import re
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 _LONGEST_REASON = 160
 
@@ -80,6 +82,23 @@ class MissingExtraError(ActiveIndexError, ImportError):
             f"{purpose} needs the package {package}, which is not installed: "
             f'pip install "activeindex[{extra}]"'
         )
+
+
+def import_extra(module: str, extra: str, purpose: str) -> Any:
+    """Import an optional module.
+
+    Args:
+        module: The module; its last part is the name of the package.
+        extra: The extra of ``activeindex`` that brings it.
+        purpose: The feature that needs it, as the subject of a sentence.
+
+    Raises:
+        MissingExtraError: If it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise MissingExtraError(module.rpartition(".")[2], extra, purpose) from None
 
 
 def reason_of(error: BaseException) -> str:

@@ -14,7 +14,7 @@ from activeindex.evaluation.published import matching_published
 from activeindex.evaluation.query_records import PLACES_HEADER, QueryRecord
 from activeindex.evaluation.retrieval import RetrievalResult
 from activeindex.identity import ExtractorIdentity
-from activeindex.report.figures import index, ranking, recall
+from activeindex.report.figures import queries
 from activeindex.report.runs import ReportedRun, read_runs
 from activeindex.report.tables import recall_latex, recall_table
 
@@ -67,19 +67,19 @@ def run(tmp_path: Path) -> Sequence[ReportedRun]:
 
 
 def test_recall_and_its_interval_are_drawn(run: Sequence[ReportedRun]) -> None:
-    drawn = str(recall.recall_figure(run).charts[0][1])
+    drawn = str(queries.recall_figure(run).charts[0][1])
     assert "one, auto: 0.250 (0.102 to 0.495)" in drawn  # Wilson, 4 of 16
     assert "one, none: 1.000" in drawn
 
 
 def test_parameters_with_several_values_get_a_chart(run: Sequence[ReportedRun]) -> None:
-    figure = recall.parameter_figure(run)
+    figure = queries.parameter_figure(run)
     assert [heading for heading, _ in figure.charts] == ["rotation"]
     assert "one: 0.438 at -90" in str(figure.charts[0][1])  # 7 of 16
 
 
 def test_ranks_are_counted_from_one(run: Sequence[ReportedRun]) -> None:
-    drawn = str(ranking.rank_figure(run).charts[0][1])
+    drawn = str(queries.rank_figure(run).charts[0][1])
     first = (16 + 4 + 7 + 10 + 13 + 16 + 13 + 10 + 7) / (9 * 16)
     assert f"one, 1: {first:.3f}" in drawn
     assert f"one, 2–5: {1 - first:.3f}" in drawn
@@ -87,12 +87,12 @@ def test_ranks_are_counted_from_one(run: Sequence[ReportedRun]) -> None:
 
 
 def test_perfect_copy_detection_has_the_area_one(run: Sequence[ReportedRun]) -> None:
-    assert "one µAP 1.000" in ranking.precision_recall_figure(run).caption
+    assert "one µAP 1.000" in queries.precision_recall_figure(run).caption
 
 
 def test_cells_and_distances_are_those_noted(run: Sequence[ReportedRun]) -> None:
-    assert "one, auto: 0.250" in str(index.cell_figure(run).charts[0][1])
-    heading = index.distance_figure(run).charts[0][0]
+    assert "one, auto: 0.250" in str(queries.cell_figure(run).charts[0][1])
+    heading = queries.distance_figure(run).charts[0][0]
     assert heading == "one: mean unedited 0.500 · edited 0.500 · not matching 1.250"
 
 
@@ -101,11 +101,11 @@ def test_without_queries_csv_distances_are_those_of_the_results(
 ) -> None:
     (tmp_path / "one" / "queries.csv").unlink()
     (again,) = read_runs({"one": tmp_path / "one"})
-    figure = index.distance_figure([again])
+    figure = queries.distance_figure([again])
     # FAISS's 0.25 is a squared distance.
     assert figure.charts[0][0].startswith("one: mean unedited 0.500")
     assert "without queries.csv" in figure.caption
-    assert "needs queries.csv" in (index.cell_figure([again]).missing or "")
+    assert "needs queries.csv" in (queries.cell_figure([again]).missing or "")
 
 
 @pytest.mark.parametrize(

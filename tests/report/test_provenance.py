@@ -81,10 +81,10 @@ def test_latency_is_per_query_whatever_the_batches(tmp_path: Path) -> None:
     write_run(tmp_path / "run", SETTINGS, [start, *searches])
     found = latency_of(one(tmp_path / "run"))
     assert found is not None
-    assert (found.nprobe, found.neighbours, found.queries, found.threads) == (
+    assert (found["nprobe"], found["neighbours"], found["queries"], found["threads"]) == (
         *("nprobe=4", "100"),
         250,
         "2",
     )
-    assert found.mean == pytest.approx(3.2)
-    assert found.median == pytest.approx(2.0)
+    assert found["mean"] == pytest.approx(3.2)
+    assert found["median"] == pytest.approx(2.0)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from activeindex.activation.records import RECORDS_FILE, record_json
-from activeindex.errors import InputError, MissingExtraError
+from activeindex.errors import InputError, import_extra
 from activeindex.extractors.feature_files import NAMES_FILE, write_features, write_note
 from activeindex.identity import ExtractorIdentity
 from activeindex.images.encoding import write_bytes
@@ -217,11 +217,7 @@ class ActivationResult:
         Raises:
             MissingExtraError: If pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError:
-            raise MissingExtraError("pandas", "pandas", "to_pandas()") from None
-        return pandas.DataFrame(
+        return import_extra("pandas", "pandas", "to_pandas()").DataFrame(
             [{column: getattr(image, column) for column in _COLUMNS} for image in self.images]
         )
 

@@ -6,7 +6,7 @@ Fernandez, Douze, Jégou, Furon: Active Image Indexing, ICLR 2023 (arXiv:2210.10
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from activeindex.evaluation.retrieval import EditKey
 from activeindex.evaluation.tables import PUBLISHED_EDITS
@@ -37,62 +37,46 @@ class PublishedRun:
     """Share of queries under a random composition that keep their coarse cell."""
 
 
-_FACTORIES = {
-    "IVF4096,PQ8x8": r"IVF4096,PQ8(x8)?",
-    "IVF1024": r"IVF1024(,Flat)?",
-    "PCA+LSH": r"PCAR?\d+,LSH\w*",
-    "OPQ": r"OPQ\d+(_\d+)?,PQ\d+(x8)?",
-}
-"""Factory strings that each index of the table answers to."""
-
-# Columns in the order of PUBLISHED_EDITS.
-_R_AT_1: dict[tuple[str, Arm], tuple[tuple[float, ...], float]] = {
-    ("IVF4096,PQ8x8", "passive"): (
-        (1, 0.73, 0.38, 0.74, 0.29, 0.63, 0.52, 0.70, 0.08, 0.16, 0.15, 0.75, 0.11, 0.13),
-        0.46,
+# Of each index: its factory strings, and R@1 of the passive and the active arm by the edits of
+# PUBLISHED_EDITS, the average last.
+_TABLE = {
+    "IVF4096,PQ8x8": (
+        r"IVF4096,PQ8(x8)?",
+        (1, 0.73, 0.38, 0.74, 0.29, 0.63, 0.52, 0.70, 0.08, 0.16, 0.15, 0.75, 0.11, 0.13, 0.46),
+        (1, 1, 0.95, 1, 0.92, 1, 0.97, 0.99, 0.11, 0.55, 0.32, 1, 0.35, 0.32, 0.75),
     ),
-    ("IVF4096,PQ8x8", "active"): (
-        (1, 1, 0.95, 1, 0.92, 1, 0.97, 0.99, 0.11, 0.55, 0.32, 1, 0.35, 0.32),
-        0.75,
+    "IVF1024": (
+        r"IVF1024(,Flat)?",
+        (1, 0.88, 0.65, 0.88, 0.54, 0.79, 0.62, 0.86, 0.44, 0.57, 0.49, 0.84, 0.46, 0.30, 0.66),
+        (1, 1, 0.98, 1, 0.96, 1, 0.98, 1, 0.54, 0.92, 0.69, 1, 0.87, 0.47, 0.89),
     ),
-    ("IVF1024", "passive"): (
-        (1, 0.88, 0.65, 0.88, 0.54, 0.79, 0.62, 0.86, 0.44, 0.57, 0.49, 0.84, 0.46, 0.30),
-        0.66,
+    "PCA+LSH": (
+        r"PCAR?\d+,LSH\w*",
+        (1, 1, 0.89, 1, 0.73, 0.98, 0.95, 0.99, 0.26, 0.62, 0.57, 1, 0.60, 0.27, 0.78),
+        (1, 1, 0.99, 1, 0.96, 1, 0.99, 1, 0.33, 0.85, 0.74, 1, 0.86, 0.36, 0.86),
     ),
-    ("IVF1024", "active"): (
-        (1, 1, 0.98, 1, 0.96, 1, 0.98, 1, 0.54, 0.92, 0.69, 1, 0.87, 0.47),
-        0.89,
-    ),
-    ("PCA+LSH", "passive"): (
-        (1, 1, 0.89, 1, 0.73, 0.98, 0.95, 0.99, 0.26, 0.62, 0.57, 1, 0.60, 0.27),
-        0.78,
-    ),
-    ("PCA+LSH", "active"): (
-        (1, 1, 0.99, 1, 0.96, 1, 0.99, 1, 0.33, 0.85, 0.74, 1, 0.86, 0.36),
-        0.86,
-    ),
-    ("OPQ", "passive"): (
-        (1, 1, 1, 1, 0.97, 1, 1, 1, 0.63, 0.91, 0.91, 1, 0.91, 0.52),
-        0.92,
-    ),
-    ("OPQ", "active"): (
-        (1, 1, 1, 1, 0.99, 1, 1, 1, 0.72, 0.99, 0.97, 1, 0.98, 0.58),
-        0.94,
+    "OPQ": (
+        r"OPQ\d+(_\d+)?,PQ\d+(x8)?",
+        (1, 1, 1, 1, 0.97, 1, 1, 1, 0.63, 0.91, 0.91, 1, 0.91, 0.52, 0.92),
+        (1, 1, 1, 1, 0.99, 1, 1, 1, 0.72, 0.99, 0.97, 1, 0.98, 0.58, 0.94),
     ),
 }
-_MICRO_AP = {("IVF4096,PQ8x8", "passive"): 0.128, ("IVF4096,PQ8x8", "active"): 0.318}
-_CELL_KEPT = {("IVF4096,PQ8x8", "passive"): 0.134, ("IVF4096,PQ8x8", "active"): 0.324}
+# µAP and the share of queries that keep their cell.
+_COPY_DETECTION: dict[tuple[str, Arm], tuple[float, float]] = {
+    ("IVF4096,PQ8x8", "passive"): (0.128, 0.134),
+    ("IVF4096,PQ8x8", "active"): (0.318, 0.324),
+}
 
 PUBLISHED: tuple[PublishedRun, ...] = tuple(
     PublishedRun(
         index,
         arm,
-        dict(zip(PUBLISHED_EDITS, values, strict=True)),
-        average,
-        _MICRO_AP.get((index, arm)),
-        _CELL_KEPT.get((index, arm)),
+        dict(zip(PUBLISHED_EDITS, values[:-1], strict=True)),
+        values[-1],
+        *_COPY_DETECTION.get((index, arm), ()),
     )
-    for (index, arm), (values, average) in _R_AT_1.items()
+    for index, (_, *arms) in _TABLE.items()
+    for arm, values in zip(get_args(Arm), arms, strict=True)
 )
 
 
@@ -114,6 +98,6 @@ def matching_published(
     if not plain or EXTRACTOR not in extractor.name or extractor.input_size != INPUT_SIZE:
         return None
     for run in PUBLISHED:
-        if run.arm == arm and re.fullmatch(_FACTORIES[run.index], idx_factory):
+        if run.arm == arm and re.fullmatch(_TABLE[run.index][0], idx_factory):
             return run
     return None

@@ -3,7 +3,6 @@
 Tables are rich's, in Markdown's layout so that they can be piped and pasted.
 """
 
-import io
 import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -26,7 +25,6 @@ from activeindex.runtime.files import write_text
 
 if TYPE_CHECKING:  # rich takes a tenth of a second to import, and only rendering needs it.
     from rich.table import Table
-    from rich.text import Text
 
 _WIDTH = 100
 _LEAST_WIDTH = 7
@@ -69,7 +67,7 @@ def recall_comparison(runs: Mapping[str, RecallTable], measure: Measure = "R@1")
         if len(values) == 2:
             first, second = values
             cells.append("-" if first is None or second is None else f"{second - first:+.3f}")
-        table.add_row(text_cell(label), *cells, style=style)
+        table.add_row(label, *cells, style=style)
 
     by_edit = [{row.edit: row.values[measure] for row in run.rows} for run in tables]
     for edit, label in {row.edit: row.label for run in tables for row in run.rows}.items():
@@ -86,7 +84,7 @@ def recall_overview(run: RecallTable) -> "Table":
     rows += [(label, run.select(edits).average, "bold") for label, edits in _averaged([run])]
     for label, row, style in rows:
         figures = (f"{value:.3f}" for value in row.values.values())
-        table.add_row(text_cell(label), str(row.queries), *figures, style=style)
+        table.add_row(label, str(row.queries), *figures, style=style)
     return table
 
 
@@ -95,7 +93,7 @@ def detection_comparison(runs: Mapping[str, DetectionSummary]) -> "Table":
     table = markdown_table(["copy detection", "µAP", "matching", "non-matching", "pairs"])
     for name, run in runs.items():
         counts = (run.matching, run.non_matching, run.pairs)
-        table.add_row(text_cell(name), _number(run.micro_ap), *(f"{count:,}" for count in counts))
+        table.add_row(name, _number(run.micro_ap), *(f"{count:,}" for count in counts))
     return table
 
 
@@ -105,7 +103,7 @@ def paired_table(names: tuple[str, str], comparison: PairedComparison) -> "Table
     table = markdown_table(["R@1", figures[0], *names, *figures[1:]], whole=figures)
     for row in comparison.rows:
         table.add_row(
-            text_cell(row.label),
+            row.label,
             str(row.queries),
             *_paired(row.first, row.second, row.interval),
             f"{row.only_first}:{row.only_second}",
@@ -160,13 +158,8 @@ def plain_text(table: "Table", width: int | None = _WIDTH) -> str:
     """
     from rich.console import Console
 
-    console = Console(
-        file=io.StringIO(),
-        width=width or _UNFOLDED,
-        color_system=None,
-        force_terminal=False,
-        no_color=True,
-    )
+    # Names are text, not rich's markup: a run may be called "[old]".
+    console = Console(width=width or _UNFOLDED, color_system=None, markup=False, emoji=False)
     with console.capture() as captured:
         console.print(table)
     return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines() if line.strip())
@@ -209,25 +202,14 @@ def markdown_table(headers: Sequence[str], whole: Collection[str] = ()) -> "Tabl
     """
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=box.MARKDOWN)
-    # Names are text, not rich's markup: a run may be called "[old]".
-    table.add_column(Text(headers[0]), overflow="fold")
+    table.add_column(headers[0], overflow="fold")
     for header in headers[1:]:
         kept = header in whole
         least = None if kept else _LEAST_WIDTH
-        table.add_column(
-            Text(header), justify="right", overflow="fold", min_width=least, no_wrap=kept
-        )
+        table.add_column(header, justify="right", overflow="fold", min_width=least, no_wrap=kept)
     return table
-
-
-def text_cell(name: str) -> "Text":
-    """A cell that shows a name as it is, not as rich's markup."""
-    from rich.text import Text
-
-    return Text(name)
 
 
 def _averaged(tables: Sequence[RecallTable]) -> list[tuple[str, set[EditKey]]]:

@@ -10,16 +10,14 @@ import os
 import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import faiss
 import numpy as np
 import numpy.typing as npt
-import torch
-from PIL import Image
 
 from activeindex import __version__
 from activeindex.activation.records import RECORDS_FILE
@@ -27,17 +25,16 @@ from activeindex.edits.differentiable import check_fixed_views
 from activeindex.edits.families import RandomEdit
 from activeindex.edits.lists import FIXED_LIST
 from activeindex.edits.named import Edit, as_edit
-from activeindex.errors import ActiveIndexError, InputError, MissingExtraError
+from activeindex.errors import ActiveIndexError, InputError, import_extra
 from activeindex.evaluation.csv_files import RETRIEVAL_HEADER, format_row
 from activeindex.evaluation.query_records import PLACES_FILE, PLACES_HEADER, QueryRecord
 from activeindex.evaluation.rendering import recall_text
 from activeindex.evaluation.retrieval import RetrievalResult
 from activeindex.evaluation.tables import RecallTable
-from activeindex.experiment.cell_retention import Originals
 from activeindex.experiment.folder import RETRIEVAL_FILE, RUN_FILE
-from activeindex.experiment.pairs import Pair, Source, folder_of, pair_pictures
+from activeindex.experiment.pairs import Pair, folder_of, pair_pictures
 from activeindex.experiment.queries import Query, QueryJob, QueryTask, Stages
-from activeindex.experiment.searching import Searcher
+from activeindex.experiment.searching import Originals, Searcher
 from activeindex.experiment.times import TIMES_FILE, StageTimes, Stopwatch
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.coerce import (
@@ -48,32 +45,25 @@ from activeindex.extractors.coerce import (
     resolve_extractor,
 )
 from activeindex.extractors.feature_files import FeatureFile
-from activeindex.extractors.features import code_features, features_of
+from activeindex.extractors.features import ExtractionJob, Source
 from activeindex.identity import check_extractors
 from activeindex.images.coerce import Images
 from activeindex.images.decoding import read_rgb
 from activeindex.images.folder import check_outside
-from activeindex.images.levels import Pixels, to_square
+from activeindex.images.levels import Pixels
 from activeindex.images.quality import Quality, measure_quality
 from activeindex.indexing.artefact import Manifest, TrainedIndex
 from activeindex.indexing.coerce import IndexLike, as_quantiser
 from activeindex.indexing.quantiser import Features, Quantiser
 from activeindex.indexing.search import add, set_nprobe, set_search_parameters
 from activeindex.runtime.files import write_json, write_text
+from activeindex.runtime.parallel import batches_of
 from activeindex.runtime.pool import Engine, LocalEngine
-from activeindex.runtime.reporting import SILENT, Reporter, counted
-
-if TYPE_CHECKING:
-    import pandas
-
-_Item = TypeVar("_Item")
+from activeindex.runtime.reporting import SILENT, Progress, Reporter, counted
 
 EditLike = Edit | str | RandomEdit
 """An edit, its name (``"hflip"``, ``"jpeg 50"``), or a function of an RGB Pillow image and a NumPy
 generator that returns an RGB Pillow image."""
-
-_Source = Path | Pixels
-_Named = list[tuple[str, Source]]
 
 _TOGETHER = 16
 """Pictures whose queries are made and searched for together, as by default in an experiment."""
@@ -150,23 +140,19 @@ class EvaluationResult:
         counts = {"images": len(self), "references": self.references}
         return {**counts, **self.distortion, "recall": recall}
 
-    def to_pandas(self) -> "pandas.DataFrame":
+    def to_pandas(self) -> Any:
         """A data frame with a row per query.
 
         Raises:
             MissingExtraError: If pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError:
-            raise MissingExtraError("pandas", "pandas", "to_pandas") from None
         lines = []
         for row, position in zip(self.rows, self.positions, strict=True):
             number = row.image_index - self.references
             line = {"name": self.names[number], **vars(position), "rank": row.rank, "ap": row.ap}
             recall = {f"r@{n}": row.recall_at(n) for n in (1, 10, 100)}
             lines.append({**line, **recall, **_figures(self.quality[number])})
-        return pandas.DataFrame(lines)
+        return import_extra("pandas", "pandas", "to_pandas").DataFrame(lines)
 
     def save(self, folder: str | os.PathLike[str], notes: dict[str, Any] | None = None) -> None:
         """Write the files of a run, for ``table``, ``compare`` and ``report``.
@@ -283,8 +269,9 @@ def evaluate(
     if not chosen:
         raise InputError("edits: expected one or more, found none")
     pairs = pair_pictures(originals, released)
+    folders = folder_of(originals), folder_of(released)
     if output_dir is not None:
-        _check_new(Path(output_dir), folder_of(originals), folder_of(released))
+        _check_new(Path(output_dir), *folders)
     extractor = resolve_extractor(extractor)
     others = None if references is None else as_features(references, "references")
     filled, quantiser, manifest = _filled(index, others, extractor, force)
@@ -292,75 +279,55 @@ def evaluate(
     if search_params is not None:
         set_search_parameters(filled, search_params)
 
-    first_id = filled.ntotal
-    engine = workers or LocalEngine()
-    watch = Stopwatch()
-    size = _EXTRACTED if extractor.device.type == "cpu" else _QUERIES
-    own, stored = [], []
+    first_id, watch, engine = filled.ntotal, Stopwatch(), workers or LocalEngine()
     with watch.stage("originals", len(pairs)), reporter.stage("originals", len(pairs)) as progress:
-        sources = _batches([pair.original for pair in pairs], size)
-        for features, codes_of in engine.run(_ExtractionJob(extractor, descriptor_views), sources):
-            own.append(features)
-            stored.append(codes_of)
-            progress.advance(len(features))
-    stored_features = np.concatenate(stored)
-    add(filled, stored_features)
-    held_against = Originals(stored_features, quantiser)
+        sources = [pair.original for pair in pairs]
+        own = stored = _features(sources, extractor, 0, engine, progress)
+        if descriptor_views:
+            stored = _features(sources, extractor, descriptor_views, engine)
+    add(filled, stored)
+    held_against = Originals(stored, quantiser, first_id)
     searcher = Searcher(filled, held_against, kneighbors, _QUERIES, watch)
-    rows, positions, quality = [], [], []
+    job = _ReleasedJob(QueryJob(extractor, _QUERIES, seed), chosen)
+    found: list[tuple[Any, QueryRecord]] = []
+    quality: list[Quality | None] = []
     if not _picklable(chosen):
         engine = LocalEngine()
     with reporter.stage("queries", len(pairs)) as progress:
-        job = _ReleasedJob(QueryJob(extractor, _QUERIES, seed), chosen)
-        batches = engine.run(job, _batches(pairs, _TOGETHER))
+        batches = engine.run(job, batches_of(pairs, _TOGETHER))
         for batch, (qualities, queries, stages) in enumerate(batches):
             watch.stages.extend(stages)
             quality += qualities
-            for found in searcher.find(queries):
-                query, image_index = found.query, first_id + found.query.number
-                edit = query.label, query.edit.parameter
-                row = RetrievalResult.from_search(
-                    batch, image_index, *edit, found.distances, found.ids
-                )
-                rows.append(row)
-                positions.append(found.place("retrieval", image_index, row.attack))
+            found += searcher.find(queries, "retrieval", batch)
             progress.advance(len(qualities))
-    before = held_against.distances(np.concatenate(own), np.arange(len(pairs)))
-    result = EvaluationResult(
-        tuple(pair.name for pair in pairs),
-        tuple(rows),
-        tuple(positions),
-        tuple(quality),
-        before,
-        first_id,
-    )
+    rows, positions = zip(*found, strict=True)
+    before = held_against.distances(own, np.arange(len(pairs)))
+    names = tuple(pair.name for pair in pairs)
+    result = EvaluationResult(names, rows, positions, tuple(quality), before, first_id)
     if output_dir is not None:
-        times = StageTimes(Path(output_dir) / TIMES_FILE, command, extractor.device)
-        result.save(
-            output_dir,
-            {
-                "settings": {
-                    "data_dir": folder_of(originals),
-                    "released_dir": folder_of(released),
-                    "index": {
-                        "idx_factory": manifest and manifest.idx_factory,
-                        "quant": "IP" if filled.metric_type == faiss.METRIC_INNER_PRODUCT else "L2",
-                        "nprobe": nprobe,
-                        "search_params": search_params,
-                        "fts_reference_path": (
-                            str(others.path) if isinstance(others, FeatureFile) else None
-                        ),
-                    },
-                    "evaluation": {"kneighbors": kneighbors, "edits": [str(e) for e in chosen]},
-                    "descriptor_views": descriptor_views,
-                    "active": result.has_changes,
-                    "seed": seed,
-                },
-                "extractor": extractor.identity.as_json(),
-                "quantiser": quantiser.identity and quantiser.identity.as_json(),
-                "released": [str(pair.released) for pair in pairs if folder_of(released)],
+        settings = {
+            "data_dir": folders[0],
+            "released_dir": folders[1],
+            "index": {
+                "idx_factory": manifest and manifest.idx_factory,
+                "quant": "IP" if filled.metric_type == faiss.METRIC_INNER_PRODUCT else "L2",
+                "nprobe": nprobe,
+                "search_params": search_params,
+                "fts_reference_path": str(others.path) if isinstance(others, FeatureFile) else None,
             },
-        )
+            "evaluation": {"kneighbors": kneighbors, "edits": [str(e) for e in chosen]},
+            "descriptor_views": descriptor_views,
+            "active": result.has_changes,
+            "seed": seed,
+        }
+        notes = {
+            "settings": settings,
+            "extractor": extractor.identity.as_json(),
+            "quantiser": quantiser.identity and quantiser.identity.as_json(),
+            "released": [str(pair.released) for pair in pairs if folders[1]],
+        }
+        times = StageTimes(Path(output_dir) / TIMES_FILE, command, extractor.device)
+        result.save(output_dir, notes)
         times.add(watch.stages)
         times.commit()
     return result
@@ -408,24 +375,23 @@ def _filled(
     return filled, quantiser, manifest
 
 
-@dataclass(frozen=True)
-class _ExtractionJob:
-    """Features of originals, their own and those stored; a ``runtime.pool.Job``."""
-
-    extractor: Extractor
-    views: int
-
-    def __call__(
-        self, items: Sequence[Sequence[Source]], workers: LocalEngine
-    ) -> Iterator[tuple[Features, Features]]:
-        """Yield both ``(n, d)`` of each batch."""
-        read = partial(_square, size=self.extractor.input_size)
-        squares = workers.map(read, chain.from_iterable(items), ahead=_EXTRACTED)
-        for batch in items:
-            images = torch.from_numpy(np.stack([_checked(next(squares)) for _ in batch]))
-            own = features_of(self.extractor, images)
-            views = self.views
-            yield own, code_features(self.extractor, images, views) if views else own
+def _features(
+    sources: Sequence[Source],
+    extractor: Extractor,
+    views: int,
+    engine: Engine,
+    progress: Progress | None = None,
+) -> Features:
+    """Features ``(n, d)`` of originals, averaged with those of views."""
+    size = _EXTRACTED if extractor.device.type == "cpu" else _QUERIES
+    parts = []
+    job = ExtractionJob(extractor, descriptor_views=views)
+    for batch in engine.run(job, batches_of(sources, size)):
+        batch.check("refuse")
+        parts.append(batch.features)
+        if progress is not None:
+            progress.advance(len(batch.features))
+    return np.concatenate(parts)
 
 
 @dataclass(frozen=True)
@@ -443,46 +409,31 @@ class _ReleasedJob:
         for batch in items:
             watch = Stopwatch()
             with watch.stage("read", len(batch)):
-                pictures = [_checked(next(read)) for _ in batch]
+                pixels, qualities = [], []
+                for result in (next(read) for _ in batch):
+                    if isinstance(result, ActiveIndexError):
+                        raise result
+                    pixels.append(result[0])
+                    qualities.append(result[1])
             tasks = [
-                QueryTask(pixels, edit, pair.number)
+                QueryTask(picture, edit, pair.number)
                 for edit in self.edits
-                for pair, (pixels, _) in zip(batch, pictures, strict=True)
+                for pair, picture in zip(batch, pixels, strict=True)
             ]
-            queries = self.query.queries(tasks, workers, watch)
-            yield [quality for _, quality in pictures], queries, watch.stages
-
-
-def _pixels(source: Source) -> Pixels:
-    return np.asarray(read_rgb(source)) if isinstance(source, Path) else source
-
-
-def _square(source: Source, size: int) -> Features | ActiveIndexError:
-    """Read a picture in a worker, which returns a user's error as a value."""
-    try:
-        return to_square(Image.fromarray(_pixels(source)), size).numpy()
-    except ActiveIndexError as error:
-        return error
+            yield qualities, self.query.queries(tasks, workers, watch), watch.stages
 
 
 def _read(pair: Pair) -> tuple[Pixels, Quality | None] | ActiveIndexError:
-    """Read and compare two pictures in a worker likewise."""
+    """Read and compare two pictures in a worker, which returns a user's error as a value."""
     try:
-        original, released = _pixels(pair.original), _pixels(pair.released)
+        original, released = (
+            np.asarray(read_rgb(source)) if isinstance(source, Path) else source
+            for source in (pair.original, pair.released)
+        )
     except ActiveIndexError as error:
         return error
     same = original.shape == released.shape
     return released, measure_quality(original, released) if same else None
-
-
-def _checked(value: _Item | ActiveIndexError) -> _Item:
-    if isinstance(value, ActiveIndexError):
-        raise value
-    return value
-
-
-def _batches(items: Sequence[_Item], size: int) -> list[Sequence[_Item]]:
-    return [items[first : first + size] for first in range(0, len(items), size)]
 
 
 def _picklable(edits: tuple[Edit, ...]) -> bool:

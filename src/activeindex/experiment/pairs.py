@@ -5,14 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from activeindex.errors import InputError
+from activeindex.extractors.features import Source
 from activeindex.images.coerce import Images, iterate_pictures
 from activeindex.images.folder import list_images
-from activeindex.images.levels import Pixels
 from activeindex.runtime.files import check_file
 from activeindex.runtime.reporting import counted
-
-Source = Path | Pixels
-"""An image file, or 8-bit pixels ``(H, W, 3)``."""
 
 _Named = list[tuple[str, Source]]
 

@@ -19,16 +19,24 @@ from activeindex.activation.job import Item, Released, ReleaseJob
 from activeindex.edits.edited import EditedImage, edit_generator
 from activeindex.edits.lists import FIXED_LIST, LONG_LIST
 from activeindex.edits.named import Edit, as_edit
-from activeindex.errors import ActiveIndexError
+from activeindex.errors import ActiveIndexError, UnreadableImageError
 from activeindex.experiment.settings import EvaluationSettings
 from activeindex.experiment.times import Stopwatch
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.features import features_of
 from activeindex.images.decoding import read_rgb
 from activeindex.images.levels import Pixels, to_square
-from activeindex.runtime.pool import LocalEngine
+from activeindex.runtime.parallel import batches_of
+from activeindex.runtime.pool import Engine, LocalEngine
+from activeindex.runtime.reporting import Progress
 
 _AUTO = Edit("auto")
+_CHECKED = 64
+"""Images that :func:`check_readable` decodes together."""
+
+_Square = npt.NDArray[np.float32]
+_Labels = tuple[Edit, int, str, str]
+"""The fields of a :class:`Query` but the feature."""
 
 Stages = list[tuple[str, int, float]]
 """Name, items and seconds of stages."""
@@ -68,16 +76,7 @@ class Query:
     full_label: str
 
 
-@dataclass(frozen=True)
-class _Edited:
-    image: npt.NDArray[np.float32]
-    edit: Edit
-    number: int
-    label: str
-    full_label: str
-
-
-def _edit(task: QueryTask, seed: int, size: int) -> _Edited | ActiveIndexError:
+def _edit(task: QueryTask, seed: int, size: int) -> tuple[_Square, _Labels] | ActiveIndexError:
     """Edits an image in a worker, which hands a user's error back as a value."""
     try:
         image = task.image
@@ -85,8 +84,8 @@ def _edit(task: QueryTask, seed: int, size: int) -> _Edited | ActiveIndexError:
         edited: EditedImage = task.edit(picture, edit_generator(seed, task.number))
     except ActiveIndexError as error:
         return error
-    resized = to_square(edited.image, size).numpy()
-    return _Edited(resized, task.edit, task.number, edited.label, edited.full_label)
+    labels = task.edit, task.number, edited.label, edited.full_label
+    return to_square(edited.image, size).numpy(), labels
 
 
 def make_queries(
@@ -101,7 +100,7 @@ def make_queries(
     Raises:
         ActiveIndexError: If an image cannot be read, or an edit lacks its files.
     """
-    batch: list[_Edited] = []
+    batch: list[tuple[_Square, _Labels]] = []
     edit = partial(_edit, seed=seed, size=extractor.input_size)
     # The next batch is edited while this one goes through the extractor.
     for edited in workers.map(edit, tasks, ahead=batch_size):
@@ -115,12 +114,9 @@ def make_queries(
         yield _extract(batch, extractor)
 
 
-def _extract(batch: list[_Edited], extractor: Extractor) -> list[Query]:
-    features = features_of(extractor, torch.from_numpy(np.stack([e.image for e in batch])))
-    return [
-        Query(feature, edited.edit, edited.number, edited.label, edited.full_label)
-        for feature, edited in zip(features, batch, strict=True)
-    ]
+def _extract(batch: list[tuple[_Square, _Labels]], extractor: Extractor) -> list[Query]:
+    features = features_of(extractor, torch.from_numpy(np.stack([image for image, _ in batch])))
+    return [Query(one, *labels) for one, (_, labels) in zip(features, batch, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -151,8 +147,8 @@ class QueryJob:
         """The queries of one batch of tasks."""
         batches = make_queries(tasks, self.extractor, self.batch_size, self.seed, workers)
         found: list[Query] = []
-        for first in range(0, len(tasks), self.batch_size):
-            with watch.stage("edit and extract", len(tasks[first : first + self.batch_size])):
+        for part in batches_of(tasks, self.batch_size):
+            with watch.stage("edit and extract", len(part)):
                 found += next(batches)
         return found
 
@@ -233,3 +229,42 @@ def chosen_edits(settings: EvaluationSettings) -> tuple[Edit, ...]:
 def auto_tasks(images: Mapping[int, Pixels | Path]) -> list[QueryTask]:
     """One random composition of each image, by number."""
     return [QueryTask(image, _AUTO, number) for number, image in images.items()]
+
+
+def check_readable(paths: Sequence[Path], engine: Engine, progress: Progress) -> None:
+    """Decode images and discard them, before hours of work depend on them.
+
+    Args:
+        paths: The files.
+        engine: Engine that decodes.
+        progress: Advanced by every image.
+
+    Raises:
+        UnreadableImageError: At the first file that cannot be decoded.
+    """
+    batches = batches_of(paths, _CHECKED)
+    for batch, error in zip(batches, engine.run(ReadJob(), batches), strict=True):
+        if error is not None:
+            raise error
+        progress.advance(len(batch))
+
+
+class ReadJob:
+    """Decodes batches of files; a :class:`~activeindex.runtime.pool.Job`."""
+
+    def __call__(
+        self, items: Sequence[Sequence[Path]], workers: LocalEngine
+    ) -> Iterator[UnreadableImageError | None]:
+        """Yield the first error of each batch."""
+        for batch in items:
+            # All of them: an iterator that is left early would leave its workers busy.
+            errors = list(workers.map(_error_of, batch))
+            yield next((error for error in errors if error is not None), None)
+
+
+def _error_of(path: Path) -> UnreadableImageError | None:
+    try:
+        read_rgb(path)
+    except UnreadableImageError as error:
+        return error
+    return None

@@ -4,26 +4,29 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from activeindex import __version__
 from activeindex.activation.activate import Activation
 from activeindex.activation.job import Item, LiveFigures, ReleaseJob
 from activeindex.activation.objective import choose_targets
 from activeindex.activation.records import RECORDS_FILE, check_released
-from activeindex.evaluation.copy_detection import NO_MATCH, DetectionResult
 from activeindex.evaluation.csv_files import DETECTION_HEADER, RETRIEVAL_HEADER, format_row
 from activeindex.evaluation.query_records import PLACES_FILE, PLACES_HEADER, Test
-from activeindex.evaluation.retrieval import RetrievalResult
 from activeindex.experiment.build_index import FilledIndex, build_index
-from activeindex.experiment.cell_retention import Originals
 from activeindex.experiment.folder import DETECTION_FILE, RETRIEVAL_FILE, RUN_FILE
-from activeindex.experiment.queries import BatchJob, Query, QueryJob, auto_tasks, chosen_edits
-from activeindex.experiment.searching import Searcher
+from activeindex.experiment.queries import (
+    BatchJob,
+    Query,
+    QueryJob,
+    auto_tasks,
+    check_readable,
+    chosen_edits,
+)
+from activeindex.experiment.searching import Originals, Searcher
 from activeindex.experiment.settings import ExperimentSettings
 from activeindex.experiment.summary import RunSummary
 from activeindex.experiment.times import TIMES_FILE, StageTimes
-from activeindex.experiment.validate_images import check_readable
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.feature_files import read_features
 from activeindex.extractors.features import extract_folder
@@ -32,10 +35,9 @@ from activeindex.indexing.training import few_features, new_index
 from activeindex.runtime.fields import as_json
 from activeindex.runtime.files import check_kept, check_written
 from activeindex.runtime.journal import Journal, check_begun, is_begun
+from activeindex.runtime.parallel import batches_of
 from activeindex.runtime.pool import Engine, LocalEngine
 from activeindex.runtime.reporting import SILENT, Progress, Reporter
-
-_Item = TypeVar("_Item")
 
 _LOG_FILE = "log.jsonl"
 
@@ -145,7 +147,7 @@ def run_experiment(
         times.commit()
         searcher = Searcher(
             arm.index,
-            Originals(originals.values, arm.quantiser),
+            Originals(originals.values, arm.quantiser, arm.references),
             settings.evaluation.kneighbors,
             settings.evaluation.batch_size_eval,
             times,
@@ -244,7 +246,7 @@ def _release_and_search(run: _Run, paths: list[Path], done: int, progress: Progr
         )
         for number in range(done, len(paths))
     ]
-    batches = _batches(items, settings.batch_size)
+    batches = batches_of(items, settings.batch_size)
     job, figures = BatchJob(release, run.query_job, settings.evaluation), LiveFigures()
     for batch in run.workers.run(job, batches):
         number = batch.images[0].item.number // settings.batch_size
@@ -276,7 +278,7 @@ def _search_others(
     """Copy detection of images that are not in the index."""
     size = run.settings.evaluation.batch_size_eval
     numbered = [(matching + number, paths[number]) for number in range(done, len(paths))]
-    batches = [auto_tasks(dict(batch)) for batch in _batches(numbered, size)]
+    batches = [auto_tasks(dict(batch)) for batch in batches_of(numbered, size)]
     for queries, stages in run.workers.run(run.query_job, batches):
         run.times.add(stages)
         batch = (queries[0].number - matching) // size
@@ -286,26 +288,14 @@ def _search_others(
         progress.advance(len(queries))
 
 
-def _batches(items: list[_Item], size: int) -> list[list[_Item]]:
-    return [items[first : first + size] for first in range(0, len(items), size)]
-
-
 def _search(
     run: _Run, batch: int, test: Test, queries: list[Query], *, matching: bool = True
 ) -> None:
     """Searches for queries, and writes a row of results and of its position for each."""
-    for found in run.searcher.find(queries):
-        query, neighbours = found.query, (found.distances, found.ids)
-        original = run.arm.references + query.number if matching else NO_MATCH
-        if test == "retrieval":
-            label, parameter = query.label, query.edit.parameter
-            row = RetrievalResult.from_search(batch, original, label, parameter, *neighbours)
-            run.journal.write(RETRIEVAL_FILE, format_row(row).encode())
-        else:
-            label = query.full_label
-            detected = DetectionResult.from_search(batch, original, label, *neighbours)
-            run.journal.write(DETECTION_FILE, format_row(detected).encode())
-        run.journal.write(PLACES_FILE, found.place(test, original, label).line().encode())
+    file = RETRIEVAL_FILE if test == "retrieval" else DETECTION_FILE
+    for row, place in run.searcher.find(queries, test, batch, matching=matching):
+        run.journal.write(file, format_row(row).encode())
+        run.journal.write(PLACES_FILE, place.line().encode())
 
 
 def released_name(settings: ExperimentSettings, number: int) -> str:

@@ -1,43 +1,55 @@
-"""Search for queries: the neighbours that the index returns, and each query's position."""
+"""Search for queries: neighbours in the index, and positions against the codes of the originals.
+
+A copy is found when its feature falls into the inverted list of its original and near the
+reconstruction of its original's code.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import faiss
 import numpy as np
 import numpy.typing as npt
 
-from activeindex.evaluation.copy_detection import NO_MATCH
+from activeindex.activation.objective import choose_targets
+from activeindex.evaluation.copy_detection import NO_MATCH, DetectionResult
 from activeindex.evaluation.query_records import QueryRecord, Test
-from activeindex.experiment.cell_retention import Originals, QueryOffset
+from activeindex.evaluation.retrieval import RetrievalResult
 from activeindex.experiment.queries import Query
 from activeindex.experiment.times import StageTimes, Stopwatch
+from activeindex.indexing.quantiser import Features, Quantiser
 from activeindex.indexing.search import search
+from activeindex.runtime.parallel import batches_of
+
+Numbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """Result of the search for one query.
+class Originals:
+    """The originals of a set, as the index stores them.
 
     Attributes:
-        query: The edited image.
-        distances: ``(k,)``, best first.
-        ids: ``(k,)``, -1 where nothing was found.
-        offset: The query's position in the index.
+        features: ``(N, d)``, in the order of their numbers.
+        quantiser: The index's quantiser.
+        first_id: Id of the first original in the index.
     """
 
-    query: Query
-    distances: npt.NDArray[np.float32]
-    ids: npt.NDArray[np.int64]
-    offset: QueryOffset
+    features: Features
+    quantiser: Quantiser
+    first_id: int
 
-    def place(self, test: Test, image_index: int, label: str) -> QueryRecord:
-        """The row of ``queries.csv``."""
-        kept, distance, other = self.offset
-        parameter = self.query.edit.parameter
-        if image_index == NO_MATCH:
-            return QueryRecord(test, image_index, label, parameter, None, None, other)
-        return QueryRecord(test, image_index, label, parameter, kept, distance, other)
+    @cached_property
+    def cells(self) -> Numbers | None:
+        """Coarse cells ``(N,)``; None for an index without inverted lists."""
+        return self.quantiser.coarse_cells(self.features)
+
+    def distances(self, queries: Features, numbers: Numbers) -> npt.NDArray[np.float32]:
+        """Euclidean distances ``(n,)`` of queries to the reconstructions of originals."""
+        originals = np.ascontiguousarray(self.features[numbers])
+        reconstructions = choose_targets("pq_recons", originals, self.quantiser)
+        distances: npt.NDArray[np.float32] = np.linalg.norm(queries - reconstructions, axis=1)
+        return distances
 
 
 @dataclass(frozen=True)
@@ -58,12 +70,43 @@ class Searcher:
     batch_size: int
     times: StageTimes | Stopwatch
 
-    def find(self, queries: Sequence[Query]) -> Iterator[Found]:
-        """Yield the result of each query, in order."""
-        for first in range(0, len(queries), self.batch_size):
-            part = queries[first : first + self.batch_size]
+    def find(
+        self, queries: Sequence[Query], test: Test, batch: int, *, matching: bool = True
+    ) -> Iterator[tuple[RetrievalResult | DetectionResult, QueryRecord]]:
+        """Yield the result of each query, in order, and its position in the index.
+
+        Args:
+            queries: The queries. Their numbers from N on are of images that are not in the set. The
+                *other* image that a query is compared with is the one after its own, cyclically, so
+                that it depends on the number alone.
+            test: The test that they belong to.
+            batch: Number of the batch, for the results.
+            matching: False for queries without an original in the index.
+        """
+        originals, count = self.originals, len(self.originals.features)
+        for part in batches_of(queries, self.batch_size):
             features = np.stack([query.feature for query in part])
             with self.times.stage("search", len(part)):
                 found = search(self.index, features, self.kneighbors)
-            offsets = self.originals.offsets(features, np.array([query.number for query in part]))
-            yield from map(Found, part, found.distances, found.ids, offsets)
+            numbers = np.array([query.number for query in part])
+            own, other = numbers % count, (numbers + 1) % count
+            nothing: list[None] = [None] * len(part)
+            kept, distances, others = nothing, nothing, nothing
+            if matching:
+                cells = self.originals.quantiser.coarse_cells(features)
+                if cells is not None and originals.cells is not None:
+                    kept = (cells == originals.cells[own]).tolist()
+                distances = originals.distances(features, own).tolist()
+            if count > 1:
+                others = originals.distances(features, other).tolist()
+            columns = (part, found.distances, found.ids, kept, distances, others)
+            for query, near, ids, *position in zip(*columns, strict=True):
+                image = originals.first_id + query.number if matching else NO_MATCH
+                label, parameter = query.label, query.edit.parameter
+                row: RetrievalResult | DetectionResult
+                if test == "retrieval":
+                    row = RetrievalResult.from_search(batch, image, label, parameter, near, ids)
+                else:
+                    label = query.full_label
+                    row = DetectionResult.from_search(batch, image, label, near, ids)
+                yield row, QueryRecord(test, image, label, parameter, *position)

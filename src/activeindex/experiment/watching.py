@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 from activeindex.activation.job import Released
 from activeindex.activation.loop import Step
 from activeindex.activation.settings import ActivationSettings
-from activeindex.errors import MissingExtraError
+from activeindex.errors import import_extra
 
 
 class TensorBoard:
@@ -23,11 +22,8 @@ class TensorBoard:
     """
 
     def __init__(self, folder: Path, iterations: int) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise MissingExtraError("tensorboard", "tensorboard", "--tensorboard") from None
-        self._writer: Any = SummaryWriter(str(folder))
+        library = import_extra("torch.utils.tensorboard", "tensorboard", "--tensorboard")
+        self._writer = library.SummaryWriter(str(folder))
         self._iterations = iterations
 
     def __call__(self, event: object) -> None:

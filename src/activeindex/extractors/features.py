@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 
 from activeindex.edits.differentiable import (
     check_fixed_views,
@@ -24,7 +25,7 @@ from activeindex.extractors.base import Extractor
 from activeindex.extractors.feature_files import NAMES_FILE, ROWS_FILE, SUFFIXES, write_features
 from activeindex.images.decoding import read_rgb
 from activeindex.images.folder import OTHER_IMAGES, fingerprint, list_images
-from activeindex.images.levels import to_square
+from activeindex.images.levels import Pixels, to_square
 from activeindex.runtime.devices import sent
 from activeindex.runtime.files import check_kept
 from activeindex.runtime.journal import Journal, is_begun
@@ -36,6 +37,9 @@ OnUnreadable = Literal["refuse", "skip"]
 
 Decode = Literal["exact", "scaled"]
 """Decoding of JPEG files: in full, or as small as the extractor's input allows."""
+
+Source = Path | Pixels
+"""An image file, or 8-bit pixels ``(H, W, 3)``."""
 
 _MARGIN = 2.5
 """Smallest ratio of a scaled JPEG to the extractor's input. At 2.6 (12 megapixels by 4, for
@@ -73,7 +77,7 @@ class Extraction:
 
 
 def read_resized(
-    path: Path, size: int, decode: Decode = "exact"
+    source: Source, size: int, decode: Decode = "exact"
 ) -> npt.NDArray[np.float32] | UnreadableImageError:
     """Read an image as ``(3, size, size)`` in [0, 1]; errors are returned.
 
@@ -81,7 +85,8 @@ def read_resized(
     """
     enough = None if decode == "exact" else math.ceil(_MARGIN * size)
     try:
-        return to_square(read_rgb(path, enough), size).numpy()
+        image = read_rgb(source, enough) if isinstance(source, Path) else Image.fromarray(source)
+        return to_square(image, size).numpy()
     except UnreadableImageError as error:
         return error
 
@@ -154,13 +159,13 @@ class ExtractedBatch:
 
 @dataclass(frozen=True)
 class ExtractionJob:
-    """Job of an engine: batches of image files to their features.
+    """Job of an engine: batches of images to their features.
 
     Attributes:
         extractor: Maps the images to features.
         decode: Decoding of JPEG files.
         descriptor_views: See :func:`code_features`.
-        edit_seed: Seeds an edit of each image, together with its name; None for no edits.
+        edit_seed: Seeds an edit of each image file, together with its name; None for no edits.
         root: Folder that those names are relative to.
     """
 
@@ -171,33 +176,34 @@ class ExtractionJob:
     root: Path = Path()
 
     def __call__(
-        self, items: Sequence[Sequence[Path]], workers: LocalEngine
+        self, items: Sequence[Sequence[Source]], workers: LocalEngine
     ) -> Iterator[ExtractedBatch]:
         """Yield the result of each batch."""
         read = partial(read_resized, size=self.extractor.input_size, decode=self.decode)
         # The next batch is decoded while this one goes through the network.
         ahead = max(map(len, items), default=1)
         images = workers.map(read, chain.from_iterable(items), ahead=ahead)
-        for paths in items:
+        for sources in items:
             readable, unreadable = [], {}
-            for number, path in enumerate(paths):
+            for number, source in enumerate(sources):
                 image = next(images)
                 if isinstance(image, UnreadableImageError):
                     unreadable[number] = image
                 else:
-                    readable.append((path, image))
+                    readable.append((source, image))
             yield ExtractedBatch(self._features(readable), unreadable)
 
     def _features(
-        self, images: Sequence[tuple[Path, npt.NDArray[np.float32]]]
+        self, images: Sequence[tuple[Source, npt.NDArray[np.float32]]]
     ) -> npt.NDArray[np.float32]:
-        """Compute the features ``(n, d)`` of images ``(3, S, S)`` of files."""
+        """Compute the features ``(n, d)`` of images ``(3, S, S)``."""
         if not images:
             return np.empty((0, self.extractor.dimension), np.float32)
         squares = torch.from_numpy(np.stack([image for _, image in images]))
         if self.edit_seed is None:
             return code_features(self.extractor, squares, self.descriptor_views)
-        names = [path.relative_to(self.root).as_posix() for path, _ in images]
+        paths = (source for source, _ in images if isinstance(source, Path))
+        names = [path.relative_to(self.root).as_posix() for path in paths]
         numbers = [zlib.crc32(name.encode()) for name in names]
         generators = [image_generator(self.edit_seed, number) for number in numbers]
         with torch.inference_mode():

@@ -14,7 +14,7 @@ from activeindex import __version__
 from activeindex.evaluation.published import CITATION, COLLECTION
 from activeindex.report import tables
 from activeindex.report.failures import Failures, failures_csv
-from activeindex.report.figures import distortion, index, ranking, recall, times
+from activeindex.report.figures import images, queries
 from activeindex.report.figures.figure import Figure
 from activeindex.report.gallery import AMPLIFIED, make_gallery
 from activeindex.report.pictures import Pictures
@@ -131,16 +131,16 @@ def _write_report(
 
 FIGURES: dict[str, tuple[Callable[[Sequence[ReportedRun]], Figure], ...]] = {
     "recall": (
-        recall.recall_figure,
-        ranking.rank_figure,
-        distortion.trade_off_figure,
-        distortion.quality_figure,
-        ranking.precision_recall_figure,
-        recall.parameter_figure,
+        queries.recall_figure,
+        queries.rank_figure,
+        images.trade_off_figure,
+        images.quality_figure,
+        queries.precision_recall_figure,
+        queries.parameter_figure,
     ),
-    "index": (index.cell_figure, index.distance_figure),
-    "distortion": (distortion.distortion_figure,),
-    "times": (times.time_figure,),
+    "index": (queries.cell_figure, queries.distance_figure),
+    "distortion": (images.distortion_figure,),
+    "times": (images.time_figure,),
 }
 """The figures of each section of the page."""
 

@@ -27,33 +27,6 @@ class Setting:
     differs: bool
 
 
-@dataclass(frozen=True)
-class Latency:
-    """Duration of the searches of a run.
-
-    Attributes:
-        run: Its name.
-        nprobe: Inverted lists visited, and other search-time parameters.
-        neighbours: Number of neighbours per query.
-        queries: Number of queries.
-        batch: Number of queries searched for together, the median.
-        mean: Milliseconds per query.
-        median: Median of the batches, in milliseconds per query.
-        high: Their 95th percentile.
-        threads: Threads of FAISS.
-    """
-
-    run: str
-    nprobe: str
-    neighbours: str
-    queries: int
-    batch: int
-    mean: float
-    median: float
-    high: float
-    threads: str
-
-
 def settings_of(runs: Sequence[ReportedRun]) -> list[Setting]:
     """Everything that the runs note, the settings in which they differ first."""
     flat = [dict(_flat("", _notes(run))) for run in runs]
@@ -104,8 +77,15 @@ def command_of(run: ReportedRun) -> tuple[str, str] | None:
     return shlex.join(words), f"from run.json; the extractor was {extractor}"
 
 
-def latency_of(run: ReportedRun) -> Latency | None:
-    """The search latency of a run; None without ``times.jsonl``."""
+def latency_of(run: ReportedRun) -> dict[str, Any] | None:
+    """The duration of the searches of a run; None without ``times.jsonl``.
+
+    Returns:
+        ``run``; ``nprobe``, inverted lists visited, and other search-time parameters;
+        ``neighbours`` per query; the number of ``queries``; ``batch``, the queries searched for
+        together, their median; ``mean`` in milliseconds per query; ``median`` and ``high``, the
+        median and the 95th percentile of the batches likewise; ``threads`` of FAISS.
+    """
     searches = [line for line in run.times if line.get("stage") == "search" and line.get("items")]
     if not searches:
         return None
@@ -113,18 +93,16 @@ def latency_of(run: ReportedRun) -> Latency | None:
     items = np.array([int(line["items"]) for line in searches])
     each = 1000.0 * seconds / items
     index = run.folder.notes.get("settings", {}).get("index", {})
-    parameters = f"nprobe={index.get('nprobe', '?')}"
-    if index.get("search_params"):
-        parameters += f",{index['search_params']}"
+    more = f",{index['search_params']}" if index.get("search_params") else ""
     threads = {str(start.get("threads", {}).get("faiss", "?")) for start in run.starts}
-    return Latency(
-        run.name,
-        parameters,
-        str(run.folder.setting("evaluation", "kneighbors") or "?"),
-        int(items.sum()),
-        int(np.median(items)),
-        float(1000.0 * seconds.sum() / items.sum()),
-        float(np.median(each)),
-        float(np.quantile(each, 0.95)),
-        ", ".join(sorted(threads)) or "?",
-    )
+    return {
+        "run": run.name,
+        "nprobe": f"nprobe={index.get('nprobe', '?')}{more}",
+        "neighbours": str(run.folder.setting("evaluation", "kneighbors") or "?"),
+        "queries": int(items.sum()),
+        "batch": int(np.median(items)),
+        "mean": float(1000.0 * seconds.sum() / items.sum()),
+        "median": float(np.median(each)),
+        "high": float(np.quantile(each, 0.95)),
+        "threads": ", ".join(sorted(threads)) or "?",
+    }

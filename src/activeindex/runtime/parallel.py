@@ -1,4 +1,4 @@
-"""Work in threads: a generator in another thread, and one function on many arguments.
+"""Work in threads: a generator in another thread, one function on many arguments; batches.
 
 Python raises ``KeyboardInterrupt`` between any two instructions of the main thread, also right
 after it acquires one of the locks inside ``concurrent.futures`` and ``queue``. The lock then stays
@@ -56,6 +56,11 @@ def iterate_in_thread(
         leave()
         requests.put(False)
         thread.join()
+
+
+def batches_of(items: Sequence[_Value], size: int) -> list[Sequence[_Value]]:
+    """Split items into batches of at most ``size``, in order."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 class Mapper(Protocol):

@@ -36,6 +36,7 @@ from activeindex.extractors.feature_files import (
 from activeindex.identity import same
 from activeindex.indexing.quantiser import Features, Quantiser
 from activeindex.runtime.files import check_file, check_there, file_hash, read_lines
+from activeindex.runtime.parallel import batches_of
 from activeindex.runtime.reporting import counted, listed
 from activeindex.stores.records import MEASURES, measure, same_code
 
@@ -85,12 +86,12 @@ class NewImages:
     def __len__(self) -> int:
         return len(self.names)
 
-    def parts(self) -> list["Part"]:
+    def parts(self) -> Sequence["Part"]:
         """Split the images into parts of at most :data:`ROWS`."""
         images = [
             NewImage(row, name, self.activations.get(name)) for row, name in enumerate(self.names)
         ]
-        return [images[start : start + ROWS] for start in range(0, len(images), ROWS)]
+        return batches_of(images, ROWS)
 
 
 class NewImage(NamedTuple):

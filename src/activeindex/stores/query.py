@@ -5,18 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from activeindex.errors import InputError, MissingExtraError
+from activeindex.errors import InputError, import_extra
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.features import ExtractionJob, OnUnreadable
 from activeindex.images.folder import list_images
 from activeindex.indexing.quantiser import Features
 from activeindex.runtime.files import check_file
+from activeindex.runtime.parallel import batches_of
 from activeindex.runtime.pool import LocalEngine
 from activeindex.stores.records import Record
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from activeindex.stores.store import Store
 
 
@@ -86,18 +85,15 @@ class QueryResults(list[QueryResult]):
         """Return what ``activeindex search --json`` prints, a dictionary for each query."""
         return [result.as_json() for result in self]
 
-    def to_pandas(self) -> "pd.DataFrame":
+    def to_pandas(self) -> Any:
         """Return a table with a row for each match: rank, distance, id, name, …, query.
 
         Raises:
             MissingExtraError: If pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ModuleNotFoundError:
-            raise MissingExtraError("pandas", "pandas", "to_pandas") from None
+        pandas = import_extra("pandas", "pandas", "to_pandas")
         found = [result for result in self.as_json() if "neighbours" in result]
-        return pd.json_normalize(found, "neighbours", "query")
+        return pandas.json_normalize(found, "neighbours", "query")
 
 
 def query_files(given: Sequence[Path]) -> list[Path]:
@@ -141,7 +137,7 @@ def search_files(
     """
     if batch_size < 1:
         raise InputError(f"batch_size: expected 1 or more, found {batch_size}")
-    batches = [files[start : start + batch_size] for start in range(0, len(files), batch_size)]
+    batches = batches_of(files, batch_size)
     results = ExtractionJob(extractor)(batches, workers or LocalEngine())
     for paths, batch in zip(batches, results, strict=True):
         batch.check(unreadable)

@@ -7,11 +7,9 @@ from hypothesis import strategies as st
 from markupsafe import Markup
 
 from activeindex.evaluation.statistics import Interval
-from activeindex.report.charts.bars import bar_chart, stacked_bars
-from activeindex.report.charts.curves import Series, line_chart, point_chart
-from activeindex.report.charts.dots import DotRow, Estimate, dot_chart
-from activeindex.report.charts.histograms import Sample, histogram_chart
-from activeindex.report.charts.scales import Scale, range_of
+from activeindex.report.charts.bars import DotRow, Estimate, bar_chart, dot_chart, stacked_bars
+from activeindex.report.charts.curves import Series, histogram_chart, line_chart, point_chart
+from activeindex.report.charts.svg import Scale, range_of
 
 NAME = "a run <b>&\"'"
 numbers = st.floats(-1e6, 1e6).map(lambda value: round(value, 6))
@@ -46,7 +44,7 @@ def charts() -> dict[str, Markup]:
         "line": line_chart([series], NAME, "y", NAME),
         "points": point_chart([series], [(NAME, 0, 0.3)], "x", NAME, NAME),
         "dots": dot_chart([DotRow(NAME, (estimate, estimate), strong=True)], "x", NAME),
-        "histogram": histogram_chart([Sample(NAME, 3, y), Sample("b", 0, x)], NAME, NAME),
+        "histogram": histogram_chart([(NAME, 3, y), ("b", 0, x)], NAME, NAME),
         "bars": bar_chart(["a", NAME], [(NAME, 9, [0.1, 0.0])], "x", "y", NAME),
         "stacked": stacked_bars([(NAME, [(NAME, 0, 1.0), ("b", 1, 0.0)])], "s", NAME),
     }
@@ -71,6 +69,6 @@ def test_nothing_is_drawn_outside_of_a_chart(kind: str) -> None:
 
 
 def test_values_alike_still_make_a_histogram() -> None:
-    drawn = histogram_chart([Sample("one", 0, np.array([3.0]))], "x", "one")
+    drawn = histogram_chart([("one", 0, np.array([3.0]))], "x", "one")
     assert "NaN" not in drawn
     assert "nan" not in drawn

@@ -12,6 +12,7 @@ from activeindex.errors import ActiveIndexError, InputError
 from activeindex.indexing.artefact import TrainedIndex
 from activeindex.indexing.quantiser import Features
 from activeindex.indexing.search import Neighbours
+from activeindex.runtime.parallel import batches_of
 from activeindex.runtime.pool import Engine
 from activeindex.runtime.reporting import Progress
 from activeindex.stores.faiss.codes import CodeIndex
@@ -102,8 +103,7 @@ class FaissGeneration(Generation):
         tables = " NATURAL JOIN ".join(dict.fromkeys(needed))
         found: list[tuple[Any, ...]] = []
         with self._errors():
-            for start in range(0, len(values), _VALUES):
-                part = values[start : start + _VALUES]
+            for part in batches_of(values, _VALUES):
                 marks = ", ".join("?" * len(part))
                 statement = f"SELECT {', '.join(columns)} FROM {tables} WHERE {column} IN ({marks})"
                 found += self._database.execute(statement, part)

@@ -15,6 +15,7 @@ from activeindex.extractors.feature_files import FeatureFile
 from activeindex.indexing.artefact import TrainedIndex
 from activeindex.indexing.quantiser import Features
 from activeindex.indexing.search import Neighbours
+from activeindex.runtime.parallel import batches_of
 from activeindex.runtime.pool import Engine, LocalEngine
 from activeindex.runtime.reporting import Progress
 from activeindex.stores.generation import Generation, Ids
@@ -308,10 +309,10 @@ class LanceGeneration(Generation):
 
 def _conditions(column: str, values: Sequence[Any]) -> Iterator[str]:
     """Yield filters in SQL that together let through the rows with these values."""
-    for start in range(0, len(values), _VALUES):
+    for part in batches_of(values, _VALUES):
         quoted = (
             "'" + value.replace("'", "''") + "'" if isinstance(value, str) else str(value)
-            for value in values[start : start + _VALUES]
+            for value in part
         )
         yield f"{column} IN ({', '.join(quoted)})"
 

@@ -1,4 +1,4 @@
-"""Figures of the distortion of released images, and of the recall that it buys."""
+"""Figures of released images: their distortion, the recall that it buys, and the time it takes."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,10 +6,13 @@ import numpy as np
 
 from activeindex.evaluation.comparison import HitTable
 from activeindex.evaluation.statistics import mean_of_means_interval
-from activeindex.report.charts.curves import Series, point_chart
-from activeindex.report.charts.histograms import Sample, histogram_chart
-from activeindex.report.figures.figure import Figure, words
+from activeindex.report.charts.bars import stacked_bars
+from activeindex.report.charts.curves import Series, histogram_chart, point_chart
+from activeindex.report.figures.figure import Figure, Key, words
 from activeindex.report.runs import ReportedRun
+
+_STAGES = ("originals", "index", "read", "activate", "save", "edit and extract", "search")
+"""The stages, in the order of an image's path."""
 
 
 def trade_off_figure(runs: Sequence[ReportedRun]) -> Figure:
@@ -100,7 +103,7 @@ def distortion_figure(runs: Sequence[ReportedRun]) -> Figure:
         ("ssim", "SSIM", "SSIM", 3),
         ("linf", "L∞", "8-bit levels", 1),
     ):
-        samples = [Sample(run.name, run.place, run.recorded(key)) for run in active]
+        samples = [(run.name, run.place, run.recorded(key)) for run in active]
         means = ", ".join(_mean(run, key, digits) for run in active)
         drawn = histogram_chart(samples, axis, f"{heading}: {means}")
         charts.append((f"{heading}: {means}", drawn))
@@ -116,3 +119,32 @@ def _mean(run: ReportedRun, key: str, digits: int) -> str:
     if not len(values):
         return f"{run.name} ∞"
     return f"{run.name} {np.mean(values):.{digits}f} ± {np.std(values):.{digits}f}"
+
+
+def time_figure(runs: Sequence[ReportedRun]) -> Figure:
+    """Time per stage."""
+    title = "Time per stage"
+    timed = [run for run in runs if run.stages]
+    if not timed:
+        return Figure(title, "", missing="needs times.jsonl, which runs of this program write")
+    known = {stage: place for place, stage in enumerate(_STAGES)}
+    names = sorted(
+        dict.fromkeys(name for run in timed for name in run.stages),
+        key=lambda name: known.get(name, len(known)),
+    )
+    keys = tuple(Key(name, place) for place, name in enumerate(names))
+    longest = max(sum(seconds for seconds, _ in run.stages.values()) for run in timed)
+    factor, unit = (1.0, "s") if longest < 300 else (60.0, "min")
+    bars = [
+        (
+            run.name,
+            [(k.name, k.place, run.stages.get(k.name, (0.0, 0))[0] / factor) for k in keys],
+        )
+        for run in timed
+    ]
+    caption = (
+        "Wall-clock time of committed work, interrupted starts included. Editing overlaps with "
+        "the rest where worker processes do it."
+    )
+    drawn = stacked_bars(bars, unit, words(title, timed))
+    return Figure(title, caption, (("", drawn),), keys=keys)
