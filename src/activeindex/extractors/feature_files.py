@@ -89,32 +89,28 @@ def read_features(
         (4, 4)
     """
     path = Path(path)
-    values = _read(path, option)
+    expected, values = f"{option} {path}: expected", _read(path, option)
+    shape = values.shape
     if values.ndim != 2 or values.dtype.kind != "f" or len(values) == 0:
         raise InputError(
-            f"{option} {path}: expected a matrix (n, d) of floats, found {values.dtype} of shape "
-            f"{values.shape}"
+            f"{expected} a matrix (n, d) of floats, found {values.dtype} of shape {shape}"
         )
-    if dimension is not None and values.shape[1] != dimension:
+    if dimension not in (None, shape[1]):
         raise InputError(
-            f"{option} {path}: expected features of dimension {dimension}, "
-            f"found dimension {values.shape[1]}"
+            f"{expected} features of dimension {dimension}, found dimension {shape[1]}"
         )
     with np.errstate(over="ignore"):  # What float32 cannot hold is infinite, and refused below.
         values = values.astype(np.float32, copy=False)
     for start in range(0, len(values), _ROWS):
         bad = np.flatnonzero(~np.isfinite(values[start : start + _ROWS]).all(axis=1))
         if len(bad):
-            raise InputError(
-                f"{option} {path}: expected finite values, found NaN or infinity in row "
-                f"{start + bad[0]}"
-            )
+            row = start + bad[0]
+            raise InputError(f"{expected} finite values, found NaN or infinity in row {row}")
     note = note_path(path)
     noted = read_json(note) if note.is_file() else {}
     if noted.get("extractor") is not None and ("edit_seed" in noted) != edited:
         kinds = ("of images as they are", "of edited copies (extract_fts --edit_seed)")
-        expected, found = kinds[edited], kinds[not edited]
-        raise InputError(f"{option} {path}: expected features {expected}, found those {found}")
+        raise InputError(f"{expected} features {kinds[edited]}, found those {kinds[not edited]}")
     extractor = ExtractorIdentity.from_json(noted.get("extractor"), noted.get("extractor_sha256"))
     views = None if extractor is None else noted.get("descriptor_views", 0)
     return FeatureFile(path, values, extractor, views)
@@ -133,18 +129,15 @@ def read_copies(paths: Sequence[Path], features: FeatureFile) -> list[FeatureFil
     """
     dimension = features.values.shape[1]
     copies = [read_features(path, "fts_edited_path", dimension, edited=True) for path in paths]
-    for each in copies:
-        _check_names(features, each)
+    names = features.path.with_name(NAMES_FILE)
+    for path in paths:
+        others = path.with_name(NAMES_FILE)
+        if names.is_file() and others.is_file() and names.read_bytes() != others.read_bytes():
+            raise InputError(
+                f"fts_edited_path {path}: expected copies of the images of {features.path}, in "
+                f"their order, found other names in {others}"
+            )
     return copies
-
-
-def _check_names(features: FeatureFile, edited: FeatureFile) -> None:
-    names = [each.path.with_name(NAMES_FILE) for each in (features, edited)]
-    if all(path.is_file() for path in names) and len({path.read_bytes() for path in names}) > 1:
-        raise InputError(
-            f"fts_edited_path {edited.path}: expected copies of the images of {features.path}, in "
-            f"their order, found other names in {names[1]}"
-        )
 
 
 def map_features(path: Path, option: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
@@ -169,17 +162,12 @@ def map_features(path: Path, option: str, shape: tuple[int, ...]) -> npt.NDArray
 
 def _read(path: Path, option: str) -> npt.NDArray[Any]:
     check_file(path, option)
-    return _read_npy(path, option) if path.suffix == ".npy" else _read_torch(path, option)
-
-
-def _read_npy(path: Path, option: str) -> npt.NDArray[Any]:
-    try:
-        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except Exception as error:  # The reader meets broken bytes with errors of a dozen types.
-        raise InputError(f"{option} {path}: expected a .npy matrix ({reason_of(error)})") from None
-
-
-def _read_torch(path: Path, option: str) -> npt.NDArray[Any]:
+    if path.suffix == ".npy":
+        try:
+            return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        except Exception as error:  # The reader meets broken bytes with errors of a dozen types.
+            reason = reason_of(error)
+            raise InputError(f"{option} {path}: expected a .npy matrix ({reason})") from None
     expected = f"{option} {path}: expected one tensor saved by torch.save, found"
     try:
         tensor = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
@@ -232,15 +220,9 @@ def write_note(
         shape: Of the features, ``(n, d)``.
         descriptor_views: Views that were averaged with each image.
     """
-    count, dimension = shape
-    note = {
-        "extractor": extractor.as_json(),
-        "descriptor_views": descriptor_views,
-        "count": count,
-        "dimension": dimension,
-        "activation": True,
-    }
-    write_json(note_path(path), note)
+    note = {"extractor": extractor.as_json(), "descriptor_views": descriptor_views}
+    sizes = {"count": shape[0], "dimension": shape[1]}
+    write_json(note_path(path), {**note, **sizes, "activation": True})
 
 
 def is_of_activation(path: Path) -> bool:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -80,12 +80,8 @@ class Whitening:
         values, vectors = np.linalg.eigh(covariance / count)
         values, vectors = values[::-1][:kept], vectors[:, ::-1][:, :kept]
         scales = np.sqrt(np.maximum(values, _FLOOR * max(values[0], 1e-30)))
-        return cls(
-            centre.astype(np.float32),
-            (vectors / scales).T.astype(np.float32),
-            extractor,
-            training_sha256,
-        )
+        mean, matrix = centre.astype(np.float32), (vectors / scales).T.astype(np.float32)
+        return cls(mean, matrix, extractor, training_sha256)
 
     @property
     def sha256(self) -> str:
@@ -96,14 +92,11 @@ class Whitening:
         """Write a ``.npz`` file, whole or not at all."""
         if path.suffix != ".npz":
             raise InputError(f"out {path}: expected a name that ends in .npz")
+        extractor = json.dumps(self.extractor.as_json()) if self.extractor else ""
+        values = (self.mean, self.matrix, extractor, self.training_sha256)
+        arrays = {name: np.array(value) for name, value in zip(_ARRAYS, values, strict=True)}
         with whole_file(path) as beside:
-            np.savez(
-                beside,
-                mean=self.mean,
-                matrix=self.matrix,
-                extractor=np.array(json.dumps(self.extractor.as_json()) if self.extractor else ""),
-                training_sha256=np.array(self.training_sha256),
-            )
+            np.savez(beside, **arrays)  # type: ignore[arg-type]  # Names of arrays, not options.
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -115,20 +108,18 @@ class Whitening:
         check_file(path, "whitening")
         try:
             with np.load(path, allow_pickle=False) as file:
-                arrays: dict[str, Any] = {name: file[name] for name in _ARRAYS}
+                mean, matrix, extractor, training = (file[name] for name in _ARRAYS)
         except Exception as error:  # The reader meets broken bytes with errors of a dozen types.
             raise InputError(
                 f"whitening {path}: expected a file of activeindex whiten ({reason_of(error)})"
             ) from None
-        mean, matrix = arrays["mean"], arrays["matrix"]
         good = mean.ndim == 1 and matrix.ndim == 2 and matrix.shape[1] == len(mean)
         if not good or mean.dtype != np.float32 or matrix.dtype != np.float32:
             raise InputError(
                 f"whitening {path}: expected float32 mean (d,) and matrix (k, d), found "
                 f"{mean.dtype} {mean.shape} and {matrix.dtype} {matrix.shape}"
             )
-        extractor = ExtractorIdentity.from_json(str(arrays["extractor"]))
-        return cls(mean, matrix, extractor, str(arrays["training_sha256"]))
+        return cls(mean, matrix, ExtractorIdentity.from_json(str(extractor)), str(training))
 
 
 class WhitenedExtractor(Extractor):

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -48,11 +48,7 @@ def write_descriptor(path: Path, network: Descriptor, about: DescriptorFile) -> 
     for name, value in weights.items():
         if not torch.isfinite(value).all():
             raise InputError(f"{path}: expected weights within float16, found others in {name}")
-    metadata = {
-        "name": about.name,
-        "input_size": str(about.input_size),
-        "provenance": about.provenance,
-    }
+    metadata = {key: str(value) for key, value in asdict(about).items()}
     with whole_file(path) as beside:
         beside.write_bytes(_in_order(save(weights, metadata)))
 

@@ -28,14 +28,7 @@ class Block(nn.Module):
     """Inverted residual: expand, filter each channel, project, add the input."""
 
     def __init__(
-        self,
-        inside: int,
-        outside: int,
-        kernel: int,
-        stride: int,
-        expansion: int,
-        *,
-        folded: bool = False,
+        self, inside: int, outside: int, kernel: int, stride: int, expansion: int, *, folded: bool
     ) -> None:
         super().__init__()
         wide = inside * expansion
