@@ -2,11 +2,19 @@
 
 Each iteration (a) shapes the free tensors by the perceptual constraints and (b) adds them to the
 images, (c) extracts features, (d) compares them with their targets, (e) computes the gradients of
-the loss, and (f) lets the optimiser update the free tensors. The loop sees squares of the
-extractor's size alone; :mod:`activeindex.activation.render` goes from there to pictures and back.
+the loss, and (f) lets the optimiser update the free tensors. The targets are computed once, before
+the loop, from the features of the originals
+(:class:`~activeindex.activation.objective.Objective`). The weights of the extractor are frozen.
 
-Each image has its own loss, which is not averaged with those of others, so that the result depends
-on neither the batch nor the order, up to the last bits of a pass.
+The loop sees squares of the extractor's size alone. :mod:`activeindex.activation.render` goes from
+there to pictures and back, within the budget and through a lossy file format. Budgets, lossy
+formats, edited views, the margin loss and bfloat16 are not the paper's: the preset ``paper`` leaves
+them out.
+
+Each image has its own loss. The losses are summed, not averaged, so that a free tensor gets the
+gradient of its own image's loss, and the result depends on neither the batch nor the order, up to
+the last bits of a pass. An optimiser that would mix the images is given one at a time
+(:func:`~activeindex.activation.optimizers.moves_rows_alone`).
 """
 
 from collections.abc import Callable, Sequence
@@ -25,6 +33,8 @@ from activeindex.extractors.base import Extractor
 @dataclass(frozen=True)
 class Step:
     """State of the optimisation of one image before a step, for logs.
+
+    ``activation/activate.py`` makes it of what :func:`optimise` hands to ``on_step``.
 
     Attributes:
         number: The image's number.
@@ -60,7 +70,8 @@ def optimise(
         settings: Optimiser, number of steps, views, and precision of the passes.
         generators: Draw the random edits of the views, one for each image; none are needed where
             the settings ask for no views.
-        on_step: Called with each iteration and its losses ``(B,)``, before the step is taken.
+        on_step: Called with each iteration and its losses ``(B,)``, before the step is taken; more
+            than once if the optimiser computes the gradients more than once in a step.
 
     Returns:
         How often each image, views included, went through the extractor and back.
@@ -69,11 +80,12 @@ def optimise(
     advance_scheduler = build_scheduler(settings.scheduler, optimizer)
     views, passes = 1 + settings.edited_views, 0
     for iteration in range(settings.iterations):
-
+        # A function, as optimisers that search along a line (L-BFGS) call it several times a step.
         def compute_gradients(iteration: int = iteration) -> torch.Tensor:
             nonlocal passes
             optimizer.zero_grad()
-            # a. Shape the free tensors by the perceptual constraints, b. add them to the images.
+            # a. Shape the free tensors by the perceptual constraints, b. add them to the images;
+            # the image loss is the distortion's mean square, in normalised space.
             squares, image_loss = render()
             seen = [squares, *(edited_views(squares, generators) for _ in range(views - 1))]
             # c. Extract features.

@@ -16,6 +16,10 @@ A loss or a target of your own is a callable, given in place of a name::
 
 Records and journals know it as ``module:qualname``. For workers in other processes it has to be a
 function of a module that they can import; any other callable works in this process.
+
+``lambda_f`` weighs the loss against the image loss and the margin loss. The presets leave it at 1,
+for losses about as large as a cosine. A mean over the values of a feature is far smaller: with
+that weight the margin loss outweighs it.
 """
 
 from collections.abc import Callable, Sequence
@@ -68,6 +72,7 @@ def half_way_to_centroid(features: Features, quantiser: Quantiser) -> Features:
     return midpoints
 
 
+# Names are in activation/settings.py, too, which the command line reads without PyTorch.
 _FEATURE_LOSSES: dict[str, FeatureLoss] = {"cossim": cosine_loss, "mse": squared_distance}
 _TARGETS: dict[str, Target] = {
     "pq_recons": reconstruction,

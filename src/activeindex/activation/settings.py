@@ -19,6 +19,7 @@ _NEARLY_NOTHING = 1e-6
 
 TARGETS = ("pq_recons", "ori_ft", "ivf_cluster", "ivf_cluster_half")
 FEATURE_LOSSES = ("cossim", "mse")
+"""Targets and losses by name; their functions are in ``activation/objective.py``."""
 
 Precision = Literal["float32", "bfloat16"]
 

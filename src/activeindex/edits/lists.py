@@ -33,7 +33,7 @@ OFFERED: tuple[Edit, ...] = (
     Edit("vflip"),
     Edit("overlay_emoji"),
 )
-"""Further edits without parameter, in no published table."""
+"""Every other named edit, with a usual parameter; in no published table. No run uses this list."""
 
 LONG_LIST: tuple[Edit, ...] = (
     *(Edit("rotation", degrees) for degrees in range(-90, 91, 10)),

@@ -1,4 +1,9 @@
-"""Edits by name, and edits of your own."""
+"""Edits by name, and edits of your own.
+
+A named edit is a function ``(image)`` or ``(image, parameter)`` of a module of this room; an edit
+of your own is a function ``(image, generator)``. Tables and the command line give parameters as
+floats: :func:`edit_by_name` lists the names whose parameter is a whole number.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -171,7 +176,8 @@ def edit_by_name(name: str, parameter: float | int | None = None) -> Edit:
 
     Args:
         name: One of :data:`EDIT_NAMES`.
-        parameter: As for :class:`Edit`. A whole number may come as a float, as from a CSV file.
+        parameter: As for :class:`Edit`. A whole number may come as a float, as it does
+            from a CSV file and from :func:`as_edit`.
 
     Raises:
         InputError: There is no such edit, or it does not take this parameter.
