@@ -30,13 +30,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="images to be released")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the activated images")
-    parser.add_argument(
-        "--index",
-        type=Path,
-        required=True,
-        action="append",
-        help="trained index: folder or file; given several times, images are activated for all",
-    )
+    text = "trained index: folder or file; given several times, images are activated for all"
+    parser.add_argument("--index", type=Path, required=True, action="append", help=text)
     add_option(parser, "seed", int, "seed of the noise at the start", 0, minimum=0)
     options.add_unreadable(parser)
     add_settings(parser, IndexSettings, "force")

@@ -24,25 +24,18 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     folders = options.named_runs([args.first, args.second])
     from activeindex.evaluation.comparison import PairedComparison
-    from activeindex.evaluation.rendering import (
-        METHODS,
-        paired_detection,
-        paired_table,
-        plain_text,
-    )
+    from activeindex.evaluation.rendering import METHODS, paired_detection, paired_table, plain_text
     from activeindex.experiment.folder import RunFolder
 
     first, second = folders
     runs = [RunFolder.open(folder) for folder in folders.values()]
     width = 100 if sys.stdout.isatty() else None  # Programs want their rows whole.
-    parts = []
+    tables = []
     if all(run.has_retrieval for run in runs):
         comparison = PairedComparison.between(*(run.hit_table() for run in runs))
-        parts.append(plain_text(paired_table((first, second), comparison), width))
+        tables.append(paired_table((first, second), comparison))
     if all(run.has_detection for run in runs):
-        ranked = [run.ranked_pairs() for run in runs]
-        parts.append(plain_text(paired_detection((first, second), ranked[0], ranked[1]), width))
-    if not parts:
-        parts.append("nothing to compare: no results file is in both runs\n")
-    parts.append("\n".join(textwrap.wrap(METHODS, 100)))
-    print("\n".join(parts))
+        tables.append(paired_detection((first, second), *(run.ranked_pairs() for run in runs)))
+    parts = [plain_text(table, width) for table in tables]
+    print("\n".join(parts or ["nothing to compare: no results file is in both runs\n"]))
+    print("\n".join(textwrap.wrap(METHODS, 100)))

@@ -12,8 +12,8 @@ from activeindex.runtime.fields import import_name, problem_with
 
 _Settings = TypeVar("_Settings")
 
+# Earlier names of options.
 _ALIASES = {"descriptor_views": ["--code_views"]}
-"""Earlier names of options."""
 
 _NONE = frozenset({"", "None", "none"})
 _BOOLEANS = {
@@ -44,12 +44,12 @@ def add_settings(
         if "help" not in field.metadata or (only and field.name not in only):
             continue
         default = defaults.get(field.name, field.default)
-        required = default is dataclasses.MISSING
-        rules = dict(field.metadata)
+        rules = {**field.metadata, "default": default}
+        if default is dataclasses.MISSING:
+            rules |= {"default": None, "required": True}
         if shown.get(field.name) is not None:
             rules["help"] += f" (default: {shown[field.name]})"
-        default = None if required else default
-        add_option(parser, field.name, field.type, default=default, required=required, **rules)
+        add_option(parser, field.name, field.type, **rules)
 
 
 def settings_from(

@@ -14,9 +14,8 @@ from activeindex.cli.from_settings import add_option
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUN", help="output folder of a run, or NAME=FOLDER"
-    )
+    text = "output folder of a run, or NAME=FOLDER"
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help=text)
     add_option(parser, "output_dir", Path, "folder of report.html and its tables", Path("report"))
     add_option(parser, "title", str, "heading of the page", "Active image indexing")
     text = "folder of the originals, where the runs do not name it or it has been moved"

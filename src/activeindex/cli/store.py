@@ -22,46 +22,34 @@ if TYPE_CHECKING:
 
 RESUMES = True
 
-_ADD_OPTIONS = ("names", "activation", "index", "data_dir", "force")
-
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's actions and their options."""
     actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
 
     def action(name: str, text: str) -> argparse.ArgumentParser:
-        made = actions.add_parser(
-            name, help=text, description=text, formatter_class=parser.formatter_class
-        )
+        shape = parser.formatter_class
+        made = actions.add_parser(name, help=text, description=text, formatter_class=shape)
         made.add_argument("store", metavar="STORE", help="lance://PATH or faiss:PATH")
         options.add_verbose(made)
         return made
 
-    for name, text in (
-        ("create", "make an empty store that is searched through a trained index"),
-        ("renew", "begin a generation: release under another trained index from now on"),
-    ):
-        action(name, text).add_argument("--index", type=Path, required=True, help="trained index")
+    create = action("create", "make an empty store that is searched through a trained index")
+    text = "begin a generation: release under another trained index from now on"
+    for made in (create, action("renew", text)):
+        made.add_argument("--index", type=Path, required=True, help="trained index")
 
     add = action("add", "add activated images, or others by their features")
-    add.add_argument(
-        "features",
-        type=Path,
-        metavar="FTS",
-        help="the folder of `activeindex activate` or extract_fts, or features (.pt, .pth or .npy)",
-    )
+    text = "the folder of `activeindex activate` or extract_fts, or features (.pt, .pth or .npy)"
+    add.add_argument("features", type=Path, metavar="FTS", help=text)
     add_option(add, "names", Path, "their names (default: filenames.txt beside them)")
     add_option(add, "activation", Path, "activation.jsonl (default: that of a folder, if any)")
     add_option(add, "data_dir", Path, "folder of the originals, to note hashes of their files")
-    text = "generation to add to, by its index (default: the newest)"
-    add_option(add, "index", Path, text)
+    add_option(add, "index", Path, "generation to add to, by its index (default: the newest)")
     add_settings(add, IndexSettings, "force")
 
-    for name, text in (
-        ("get", "print the records of images, a line of JSON each"),
-        ("remove", "remove images"),
-    ):
-        made = action(name, text)
+    get = action("get", "print the records of images, a line of JSON each")
+    for made in (get, action("remove", "remove images")):
         made.add_argument("names", nargs="*", metavar="NAME", help="names of images")
         made.add_argument("--ids", nargs="+", type=int, default=[], metavar="ID", help="their ids")
         made.add_argument("--where", metavar="FILTER", help="SQL filter, as in `search`")
@@ -97,7 +85,8 @@ def run(args: argparse.Namespace) -> None:
         if args.action == "renew":
             store.renew(args.index)
         elif args.action == "add":
-            given = {key: getattr(args, key) for key in _ADD_OPTIONS}
+            names = ("names", "activation", "index", "data_dir", "force")
+            given = {key: getattr(args, key) for key in names}
             added = store.add(args.features, **given, reporter=reporter)
             if engine is not None:
                 store.index(reporter)

@@ -13,9 +13,8 @@ from activeindex.cli.from_settings import add_settings
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUN", help="output folder of a run, or NAME=FOLDER"
-    )
+    text = "output folder of a run, or NAME=FOLDER"
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help=text)
     parser.add_argument("--csv", type=Path, help="also write recall.csv and detection.csv here")
     add_settings(parser, options.RunOptions, "debug")
 

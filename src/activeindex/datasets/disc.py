@@ -125,16 +125,13 @@ def read_ground_truth(path: Path) -> dict[str, int]:
                     continue
                 if (found := _ROW.fullmatch(text)) is None:
                     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-                    raise InputError(
-                        f"{path}, line {line}: expected Q#####,R###### or Q#####, found {shown!r}"
-                    )
+                    wanted = "expected Q#####,R###### or Q#####,"
+                    raise InputError(f"{path}, line {line}: {wanted} found {shown!r}")
                 if found[1]:
                     references.setdefault(found[1], line)
         except (csv.Error, UnicodeDecodeError) as error:
-            raise InputError(
-                f"{path}, line {reader.line_num + 1}: expected CSV in UTF-8, found something else "
-                f"({error})"
-            ) from None
+            where = f"{path}, line {reader.line_num + 1}"
+            raise InputError(f"{where}: expected CSV in UTF-8 ({error})") from None
     if not references:
         raise InputError(f"{path}: expected rows Q#####,R######, found none that names a reference")
     return references
@@ -167,9 +164,8 @@ def _split(
         if stem not in wanted:
             others.append(name)
         elif stem in matched:
-            raise InputError(
-                f"{folder}: expected one image {stem}, found {matched[stem]} and {name}"
-            )
+            found = f"{matched[stem]} and {name}"
+            raise InputError(f"{folder}: expected one image {stem}, found {found}")
         else:
             matched[stem] = name
     for reference, line in wanted.items():

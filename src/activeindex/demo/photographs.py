@@ -45,8 +45,8 @@ OTHERS = (
 )
 """Photographs that the reference collection is cut from."""
 
+# Protected photographs are scaled down to this many pixels, to keep the demo short.
 _LONGEST_SIDE = 640
-"""Protected photographs are scaled down to this many pixels, to keep the demo short."""
 _CROP_SIZE = 224
 
 

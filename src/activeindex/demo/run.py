@@ -22,8 +22,7 @@ from activeindex.runtime.reporting import Reporter
 _REFERENCES = 1200
 _IDX_FACTORY = "IVF32,PQ8x8np"
 _SEED = 0
-_BATCH = 2
-"""Photographs released together: twelve keep six cores busy."""
+_BATCH = 2  # Photographs released together: twelve keep six cores busy.
 
 
 @dataclass(frozen=True)
@@ -92,8 +91,13 @@ def run_demo(
         )
         for arm in ("passive", "active")
     )
+    originals, released = list_images(photographs), list_images(output_dir / "active" / "imgs")
+    rows = [
+        SheetRow(original.stem, np.asarray(read_rgb(original)), np.asarray(read_rgb(activated)))
+        for original, activated in zip(originals, released, strict=True)
+    ]
     sheet = output_dir / "contact_sheet.png"
-    write_png(sheet, np.asarray(contact_sheet(_comparisons(photographs, output_dir / "active"))))
+    write_png(sheet, np.asarray(contact_sheet(rows)))
     report = write_report(
         {arm: output_dir / arm for arm in ("passive", "active")},
         output_dir / "report",
@@ -101,11 +105,3 @@ def run_demo(
         reporter,
     )
     return DemoResult(passive, active, sheet, report)
-
-
-def _comparisons(photographs: Path, run: Path) -> list[SheetRow]:
-    released = list_images(run / "imgs", "imgs")
-    return [
-        SheetRow(original.stem, np.asarray(read_rgb(original)), np.asarray(read_rgb(activated)))
-        for original, activated in zip(list_images(photographs), released, strict=True)
-    ]

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from activeindex.errors import InputError, ShapeError, UnreadableImageError, reason_of
-from activeindex.images.decoding import MINIMUM_SIDE
+from activeindex.images.decoding import check_sides
 from activeindex.images.folder import list_images
 from activeindex.images.levels import Pixels, to_levels
 from activeindex.images.picture import Picture, picture_of, read_picture
@@ -135,7 +135,7 @@ def _as_picture(image: object, name: str) -> Picture:
             raise UnreadableImageError(
                 f"{name}: the image cannot be decoded ({reason_of(error)})"
             ) from None
-        _check_sides(name, image.height, image.width)
+        check_sides(name, image.width, image.height, InputError)
         return picture_of(image)
     if isinstance(image, torch.Tensor):
         if image.ndim != 3 or image.shape[0] not in (1, 3, 4):
@@ -158,7 +158,7 @@ def _as_picture(image: object, name: str) -> Picture:
 def _from_channels_last(values: torch.Tensor, name: str) -> Picture:
     """Make a picture of values ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)``."""
     height, width, channels = values.shape
-    _check_sides(name, height, width)
+    check_sides(name, width, height, InputError)
     pixels = _as_pixels(values, name)
     if channels == 1:
         return Picture(np.repeat(pixels, 3, axis=2), grey=True, one_channel=True)
@@ -181,14 +181,6 @@ def _as_pixels(values: torch.Tensor, name: str) -> Pixels:
         raise InputError(f"{name}: expected uint8 or floats in [0, 1], found {values.dtype}")
     pixels: Pixels = levels.contiguous().cpu().numpy()
     return pixels
-
-
-def _check_sides(name: str, height: int, width: int) -> None:
-    if min(height, width) < MINIMUM_SIDE:
-        raise InputError(
-            f"{name}: expected an image of at least {MINIMUM_SIDE}x{MINIMUM_SIDE} pixels, found "
-            f"{width}x{height}"
-        )
 
 
 def _described(value: object) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from activeindex.errors import UnreadableImageError
+from activeindex.errors import InputError, UnreadableImageError
 from activeindex.images.levels import Pixels
 
 MINIMUM_SIDE = 11
@@ -52,11 +52,7 @@ def opened(path: Path, enough: int | None = None) -> Iterator[Image.Image]:
     """
     try:
         with Image.open(path) as image:
-            if min(image.size) < MINIMUM_SIDE:
-                raise UnreadableImageError(
-                    f"{path}: expected an image of at least {MINIMUM_SIDE}x{MINIMUM_SIDE} pixels, "
-                    f"found {image.width}x{image.height}"
-                )
+            check_sides(path, image.width, image.height)
             if enough is not None:
                 image.draft(None, (enough, enough))
             image.load()  # PNG may keep EXIF behind the pixels.
@@ -70,6 +66,15 @@ def opened(path: Path, enough: int | None = None) -> Iterator[Image.Image]:
     except _BROKEN as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UnreadableImageError(f"{path}: the image cannot be decoded ({reason})") from None
+
+
+def check_sides(
+    name: object, width: int, height: int, kind: type[InputError] = UnreadableImageError
+) -> None:
+    """Check that an image has no side below ``MINIMUM_SIDE``; raise ``kind`` if it has."""
+    if min(width, height) < MINIMUM_SIDE:
+        least = f"{MINIMUM_SIDE}x{MINIMUM_SIDE} pixels"
+        raise kind(f"{name}: expected an image of at least {least}, found {width}x{height}")
 
 
 def read_rgb(path: Path, enough: int | None = None) -> Image.Image:

@@ -37,9 +37,7 @@ def encode(picture: Picture, layer: Pixels, form: FileFormat) -> bytes:
             side, too much EXIF.
     """
     if picture.alpha is not None and not form.has_alpha:
-        raise UnencodableError(
-            f"{form.name}: expected an opaque picture, found one with transparency"
-        )
+        raise UnencodableError(f"{form.name}: expected an opaque picture, found transparency")
     check_encodable(picture, form)
     channels = layer[..., :1] if picture.one_channel else layer
     if picture.alpha is not None:
@@ -67,16 +65,14 @@ def check_encodable(picture: Picture, form: FileFormat) -> None:
     Raises:
         UnencodableError: If a side is too long, or the EXIF block.
     """
-    longest = max(picture.layer.shape[:2])
-    if longest > _LONGEST_SIDE[form.name]:
-        raise UnencodableError(
-            f"{form.name}: expected at most {_LONGEST_SIDE[form.name]} pixels on a side, found "
-            f"{longest}"
-        )
-    if form.name == "jpeg" and len(picture.exif) > _LONGEST_JPEG_EXIF:
-        raise UnencodableError(
-            f"jpeg: expected at most {_LONGEST_JPEG_EXIF} bytes of EXIF, found {len(picture.exif)}"
-        )
+    name, exif = form.name, len(picture.exif)
+    side, longest = max(picture.layer.shape[:2]), _LONGEST_SIDE[name]
+    if side > longest:
+        text = f"expected at most {longest} pixels on a side, found {side}"
+        raise UnencodableError(f"{name}: {text}")
+    if name == "jpeg" and exif > _LONGEST_JPEG_EXIF:
+        text = f"expected at most {_LONGEST_JPEG_EXIF} bytes of EXIF, found {exif}"
+        raise UnencodableError(f"{name}: {text}")
 
 
 def decode(data: bytes) -> Pixels:

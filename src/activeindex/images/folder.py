@@ -21,8 +21,8 @@ OTHER_IMAGES = {
 }
 """Explanation of differing fingerprints, for :class:`~activeindex.runtime.journal.Journal`."""
 
+# Characters that a list of names cannot hold: line ends, and bytes that are not UTF-8.
 _NO_LINE = re.compile("[\n\r\ud800-\udfff]")
-"""Characters that a list of names cannot hold: line ends, and bytes that are not UTF-8."""
 
 
 def list_images(folder: Path, option: str = "data_dir") -> list[Path]:
@@ -46,9 +46,8 @@ def list_images(folder: Path, option: str = "data_dir") -> list[Path]:
         raise InputError(f"{option} {folder}: expected images ({known}), found none")
     for name in names:
         if _NO_LINE.search(name):
-            raise InputError(
-                f"{option} {folder}: expected file names of one line in UTF-8, found {name!a}"
-            )
+            text = f"expected file names of one line in UTF-8, found {name!a}"
+            raise InputError(f"{option} {folder}: {text}")
     return [folder / name for name in names]
 
 
@@ -86,9 +85,8 @@ def check_outside(output_dir: Path, folder: Path) -> None:
         InputError: If ``output_dir`` is ``folder`` or below it.
     """
     if output_dir.resolve().is_relative_to(folder.resolve()):
-        raise InputError(
-            f"output folder {output_dir}: expected one outside the images' folder {folder}"
-        )
+        outside = f"expected one outside the images' folder {folder}"
+        raise InputError(f"output folder {output_dir}: {outside}")
 
 
 def _walk(folder: Path, prefix: str, *, images: bool = True) -> Iterator[str]:

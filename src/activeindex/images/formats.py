@@ -36,10 +36,8 @@ class FileFormat:
             raise InputError(f"format: expected one of {', '.join(FORMATS)}, found {self.name!r}")
         if self.lossless:
             if self.quality is not None:
-                raise InputError(
-                    f"quality: expected none for {self.name}, which is lossless, found "
-                    f"{self.quality}"
-                )
+                lossless = f"{self.name}, which is lossless"
+                raise InputError(f"quality: expected none for {lossless}, found {self.quality}")
             return
         if self.quality is None:
             object.__setattr__(self, "quality", DEFAULT_QUALITY)

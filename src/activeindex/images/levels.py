@@ -31,9 +31,8 @@ def levels_of(image: Image.Image | Pixels) -> torch.Tensor:
     """
     pixels = np.array(image)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-        raise InputError(
-            f"image: expected 8-bit RGB (H, W, 3), found {pixels.dtype} {pixels.shape}"
-        )
+        found = f"{pixels.dtype} {pixels.shape}"
+        raise InputError(f"image: expected 8-bit RGB (H, W, 3), found {found}")
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 

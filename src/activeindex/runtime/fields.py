@@ -121,10 +121,9 @@ def name_of(value: Callable[..., Any]) -> str:
 
 def as_json(settings: Any) -> dict[str, Any]:
     """Fields of a dataclass as JSON: callables by :func:`name_of`, paths as text."""
-    text = json.dumps(dataclasses.asdict(settings), default=_as_text)
-    values: dict[str, Any] = json.loads(text)
+
+    def as_text(value: object) -> str:
+        return name_of(value) if callable(value) else str(value)
+
+    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(settings), default=as_text))
     return values
-
-
-def _as_text(value: object) -> str:
-    return name_of(value) if callable(value) else str(value)

@@ -192,9 +192,7 @@ def check_written(path: Path) -> None:
         InputError: If it is not, because the worker's machine has another disk under that path.
     """
     if not path.is_file():
-        raise InputError(
-            f"output_dir: expected a folder that every worker writes to, {path} is not there"
-        )
+        raise InputError(f"output_dir: expected a folder that all workers share, {path} is missing")
 
 
 def check_kept(path: Path, note: Path) -> None:
@@ -210,9 +208,8 @@ def check_kept(path: Path, note: Path) -> None:
     size = path.stat().st_size if path.is_file() else None
     if not size:
         found = "nothing" if size is None else "an empty file"
-        raise InputError(
-            f"{path}: expected what was written there before, found {found}; delete {note}"
-        )
+        hint = f"delete {note} to start over"
+        raise InputError(f"{path}: expected what was written there before, found {found}; {hint}")
 
 
 def check_writable(folder: Path) -> None:

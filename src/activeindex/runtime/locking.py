@@ -8,8 +8,8 @@ import filelock
 
 from activeindex.errors import InputError
 
+# Hidden file in a folder while a run writes there; the lock on it ends with the process.
 LOCK_FILE = ".activeindex.lock"
-"""Hidden file in a folder while a run writes there; the lock on it ends with the process."""
 
 
 class BusyError(InputError):
@@ -31,9 +31,8 @@ def only_run(folder: Path, option: str = "") -> Iterator[None]:
     try:
         lock.acquire()
     except filelock.Timeout:
-        raise BusyError(
-            f"{option} {folder}: expected no other run here, found one that is writing".lstrip()
-        ) from None
+        where = f"{option} {folder}".lstrip()
+        raise BusyError(f"{where}: expected no other run here, found one that is writing") from None
     except (OSError, NotImplementedError):
         pass
     try:

@@ -84,7 +84,7 @@ class RayWorkers(contextlib.AbstractContextManager["RayWorkers"]):
             raise MissingExtraError("ray", "ray", "--engine ray")
         self._address, self._count, self._cpus = address, count, cpus
         self._device, self._reporter = device.partition(":")[0], reporter
-        self._started = False
+        self._ray: Any = None  # The module, while its cluster is this object's to leave.
         self._running: weakref.ref[Generator[Any]] | None = None
 
     def run(self, job: Job[_Item, _Result], items: Sequence[_Item]) -> Iterator[_Result]:
@@ -118,9 +118,8 @@ class RayWorkers(contextlib.AbstractContextManager["RayWorkers"]):
         try:
             pickled = pickle.dumps(job)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise InputError(
-                f"engine ray: expected a job that can be pickled ({reason_of(error)})"
-            ) from None
+            text = f"engine ray: expected a job that can be pickled ({reason_of(error)})"
+            raise InputError(text) from None
         ray = self._start()
         cpus, gpus, count = self._room(ray, len(items))
         each = counted(cpus, "CPU") + (" and a GPU" if gpus else "")
@@ -156,8 +155,15 @@ class RayWorkers(contextlib.AbstractContextManager["RayWorkers"]):
             ) from None
 
     def _start(self) -> Any:
-        with _undisturbed():
-            ray = _import_ray()
+        for name, value in _QUIET.items():
+            os.environ.setdefault(name, value)
+        try:
+            with _undisturbed():
+                import ray
+                import ray.data
+        except ModuleNotFoundError as error:
+            missing = (error.name or "ray").partition(".")[0]
+            raise MissingExtraError(missing, "ray", "--engine ray") from None
         if ray.is_initialized():
             return ray
         quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
@@ -173,15 +179,13 @@ class RayWorkers(contextlib.AbstractContextManager["RayWorkers"]):
                     ray.init(address, **quiet)
         except Exception as error:  # Ray raises a dozen types, plain ones too.
             reason = reason_of(error)
-            if address is None:
-                text = f"ray: expected to start on this machine ({reason})"
-                raise InputError(text) from None
-            # Ray sends its token to no address by itself.
-            hint = "" if os.environ.get(_AUTH) else f"; {_AUTH}=token where it asks for a token"
-            raise InputError(
-                f"address {address}: expected a running Ray cluster ({reason}{hint})"
-            ) from None
-        self._started = True
+            text = f"ray: expected to start on this machine ({reason})"
+            if address is not None:
+                # Ray sends its token to no address by itself.
+                hint = "" if os.environ.get(_AUTH) else f"; {_AUTH}=token where it asks for a token"
+                text = f"address {address}: expected a running Ray cluster ({reason}{hint})"
+            raise InputError(text) from None
+        self._ray = ray
         return ray
 
     def _room(self, ray: Any, items: int) -> tuple[int, int, int]:
@@ -202,33 +206,19 @@ class RayWorkers(contextlib.AbstractContextManager["RayWorkers"]):
             room = sum(there // cpus for there, _ in machines)
         if room == 0:
             largest = max(there for there, _ in with_gpus or machines)
-            raise InputError(
-                f"worker_cpus: expected at most the {largest} CPUs of the cluster's largest "
-                f"machine, found {cpus}"
-            )
+            text = f"expected at most the {largest} CPUs of the cluster's largest machine"
+            raise InputError(f"worker_cpus: {text}, found {cpus}")
         return cpus, int(bool(with_gpus)), min(self._count or room, items)
 
     def close(self) -> None:
         """Leave the cluster; one that was started here ends."""
         self._end_job()
-        if self._started:
-            _import_ray().shutdown()
-            self._started = False
+        if self._ray is not None:
+            self._ray.shutdown()
+            self._ray = None
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _import_ray() -> Any:
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
-    try:
-        import ray
-        import ray.data
-    except ModuleNotFoundError as error:
-        missing = (error.name or "ray").partition(".")[0]
-        raise MissingExtraError(missing, "ray", "--engine ray") from None
-    return ray
 
 
 @contextlib.contextmanager
@@ -316,10 +306,8 @@ class _Worker:
         self._refusal: ActiveIndexError | None = None
         try:
             if version != __version__:
-                raise InputError(
-                    f"activeindex: expected {version} on every machine of the cluster, found "
-                    f"{__version__}"
-                )
+                text = f"expected {version} on every machine of the cluster, found {__version__}"
+                raise InputError(f"activeindex: {text}")
             self._job = pickle.loads(ray.get(job))
         except ActiveIndexError as error:
             self._refusal = error

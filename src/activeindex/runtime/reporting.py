@@ -20,8 +20,11 @@ if TYPE_CHECKING:  # rich takes a tenth of a second to import, and only a termin
     from rich.progress import Progress as Bars
     from rich.progress import Task
 
+# Seconds between two lines of a stage in a log.
 _BETWEEN_LINES = 60.0
-"""Seconds between two lines of a stage in a log."""
+
+# Characters of a bar itself.
+_WIDTH = 10
 
 _log = logging.getLogger("activeindex")
 
@@ -98,8 +101,8 @@ class Reporter:
         return self.clock() - self._start
 
 
+# Reporter of a library function that is given no other.
 SILENT = Reporter()
-"""Reporter of a library function that is given no other."""
 
 
 class ConsoleReporter(Reporter):
@@ -155,11 +158,11 @@ class _Bar(Progress):
     def __init__(self, bars: "Bars", title: str, total: int | None, done: int, unit: str) -> None:
         self._bars = bars
         self._task = bars.add_task(title, total=total, completed=done, unit=unit, figures={})
-        self._figures: dict[str, float] = {}
 
     def advance(self, items: int = 1, **figures: float) -> None:
-        self._figures = figures or self._figures
-        self._bars.update(self._task, advance=items, figures=self._figures)
+        if figures:
+            self._bars.update(self._task, figures=figures)
+        self._bars.advance(self._task, items)
 
 
 def _bars() -> "Bars":
@@ -199,10 +202,6 @@ def _line(task: "Task") -> str:
         f"{task.description}: {task.percentage:3.0f}%|{bar}| "
         f"{done}/{round(task.total)} [{gone}<{left}, {end}"
     )
-
-
-_WIDTH = 10
-"""Characters of the bar itself."""
 
 
 def _minutes(seconds: float | None) -> str:
