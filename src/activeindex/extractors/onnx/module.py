@@ -18,10 +18,9 @@ from activeindex.extractors.base import IMAGENET_MEAN, IMAGENET_STD, Extractor
 from activeindex.extractors.onnx.graph import ImageGraph, ImageInput, read_graph
 from activeindex.extractors.onnx.operators import (
     arithmetic,
-    convolution,
     quantisation,
-    resizing,
     shape,
+    spatial,
 )
 from activeindex.extractors.onnx.sizes import sizes_operator
 from activeindex.extractors.onnx.tracing import Builder, Call, Operator, Value
@@ -29,17 +28,16 @@ from activeindex.identity import ExtractorIdentity
 
 OPERATORS: dict[str, Operator] = {
     **arithmetic.OPERATORS,
-    **convolution.OPERATORS,
     **shape.OPERATORS,
     **quantisation.OPERATORS,
-    **resizing.OPERATORS,
+    **spatial.OPERATORS,
 }
 """Translations of the operators of ONNX."""
 
 _CARRIERS = shape.CARRIERS | {"MaxPool"}
 """Operators that may stand between QuantizeLinear and DequantizeLinear of an activation."""
 
-_FORGETFUL = (convolution.conv, arithmetic.batch_normalization, arithmetic.linear, operator.add)
+_FORGETFUL = (spatial.conv, arithmetic.batch_normalization, arithmetic.linear, operator.add)
 """Operations that keep no reference to their result for the backward pass."""
 
 
