@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from activeindex.cli import run
-from activeindex.evaluation.csv_files import read_detection, read_retrieval
-from activeindex.evaluation.query_records import read_places
+from activeindex.evaluation.csv_files import read_detection, read_places, read_retrieval
 from activeindex.extractors.feature_files import read_features
 from tests.cli.collection import EDITS, MATCHED, NON_MATCHING, OTHER_REFERENCES, Prepared
 

@@ -16,10 +16,9 @@ from activeindex.cli import run
 from activeindex.errors import InputError, MissingExtraError, UnreadableImageError
 from activeindex.evaluation.csv_files import read_retrieval
 from activeindex.experiment.evaluate import evaluate
-from activeindex.experiment.folder import RunFolder
+from activeindex.experiment.folder import RunFolder, RunSummary
 from activeindex.experiment.run import run_experiment
 from activeindex.experiment.settings import EvaluationSettings, ExperimentSettings, IndexSettings
-from activeindex.experiment.summary import RunSummary
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.feature_files import read_features
 from activeindex.extractors.features import extract_folder

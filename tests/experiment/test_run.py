@@ -10,9 +10,9 @@ import pytest
 from activeindex.activation.settings import ActivationSettings, Budget, ReleaseSettings
 from activeindex.datasets.disc import prepare_disc
 from activeindex.errors import InputError, NoTargetError
+from activeindex.experiment.folder import RunSummary
 from activeindex.experiment.run import run_experiment
 from activeindex.experiment.settings import EvaluationSettings, ExperimentSettings, IndexSettings
-from activeindex.experiment.summary import RunSummary
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.features import extract_folder
 from activeindex.extractors.named import load_extractor

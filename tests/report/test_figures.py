@@ -9,9 +9,14 @@ import numpy as np
 import pytest
 
 from activeindex.evaluation.copy_detection import DetectionResult
-from activeindex.evaluation.csv_files import DETECTION_HEADER, RETRIEVAL_HEADER, format_row
+from activeindex.evaluation.csv_files import (
+    DETECTION_HEADER,
+    PLACES_HEADER,
+    RETRIEVAL_HEADER,
+    QueryRecord,
+    format_row,
+)
 from activeindex.evaluation.published import matching_published
-from activeindex.evaluation.query_records import PLACES_HEADER, QueryRecord
 from activeindex.evaluation.retrieval import RetrievalResult
 from activeindex.identity import ExtractorIdentity
 from activeindex.report.figures import queries

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
     for path in args.index:
         check_there(path, "index", "a trained index, folder or file")
     from activeindex.activation.folder import activate_folder
-    from activeindex.experiment.summary import Distortion
+    from activeindex.experiment.folder import Distortion
     from activeindex.indexing.artefact import TrainedIndex
 
     reporter = options.chosen_reporter(args)

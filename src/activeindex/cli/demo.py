@@ -23,7 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     from activeindex.demo.run import run_demo
-    from activeindex.experiment.summary import tables_of
+    from activeindex.experiment.folder import tables_of
 
     reporter = options.chosen_reporter(args)
     extractor = options.chosen_extractor(args, reporter)

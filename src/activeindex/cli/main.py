@@ -32,8 +32,8 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     options.check_folders(args, "data_dir", "query_nonmatch_dir")
     options.check_files(args, "fts_training_path", "fts_reference_path", "fts_edited_path")
+    from activeindex.experiment.folder import tables_of
     from activeindex.experiment.run import run_experiment
-    from activeindex.experiment.summary import tables_of
     from activeindex.experiment.watching import watching
 
     reporter = options.chosen_reporter(args)

@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     folders = options.named_runs(args.runs)
     from activeindex.evaluation.rendering import write_detection, write_recall
-    from activeindex.experiment.summary import RunSummary, tables_of
+    from activeindex.experiment.folder import RunSummary, tables_of
 
     summaries = {name: RunSummary.read(path) for name, path in folders.items()}
     print(tables_of(summaries))

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from activeindex.demo.photographs import write_protected, write_references
+from activeindex.experiment.folder import RunSummary
 from activeindex.experiment.run import run_experiment
 from activeindex.experiment.settings import EvaluationSettings, ExperimentSettings, IndexSettings
-from activeindex.experiment.summary import RunSummary
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.features import extract_folder
 from activeindex.images.decoding import read_rgb

@@ -26,16 +26,21 @@ from activeindex.edits.families import RandomEdit
 from activeindex.edits.lists import FIXED_LIST
 from activeindex.edits.named import Edit, as_edit
 from activeindex.errors import ActiveIndexError, InputError, import_extra
-from activeindex.evaluation.csv_files import RETRIEVAL_HEADER, format_row
-from activeindex.evaluation.query_records import PLACES_FILE, PLACES_HEADER, QueryRecord
+from activeindex.evaluation.csv_files import (
+    PLACES_FILE,
+    PLACES_HEADER,
+    RETRIEVAL_HEADER,
+    QueryRecord,
+    format_row,
+)
 from activeindex.evaluation.rendering import recall_text
 from activeindex.evaluation.retrieval import RetrievalResult
 from activeindex.evaluation.tables import RecallTable
 from activeindex.experiment.folder import RETRIEVAL_FILE, RUN_FILE
 from activeindex.experiment.pairs import Pair, folder_of, pair_pictures
-from activeindex.experiment.queries import Query, QueryJob, QueryTask, Stages
+from activeindex.experiment.queries import Query, QueryJob, QueryTask
 from activeindex.experiment.searching import Originals, Searcher
-from activeindex.experiment.times import TIMES_FILE, StageTimes, Stopwatch
+from activeindex.experiment.times import TIMES_FILE, Stages, StageTimes, Stopwatch
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.coerce import (
     ExtractorLike,
@@ -328,7 +333,7 @@ def evaluate(
         }
         times = StageTimes(Path(output_dir) / TIMES_FILE, command, extractor.device)
         result.save(output_dir, notes)
-        times.add(watch.stages)
+        times.stages.extend(watch.stages)
         times.commit()
     return result
 

@@ -21,7 +21,7 @@ from activeindex.edits.lists import FIXED_LIST, LONG_LIST
 from activeindex.edits.named import Edit, as_edit
 from activeindex.errors import ActiveIndexError, UnreadableImageError
 from activeindex.experiment.settings import EvaluationSettings
-from activeindex.experiment.times import Stopwatch
+from activeindex.experiment.times import Stages, Stopwatch
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.features import features_of
 from activeindex.images.decoding import read_rgb
@@ -37,9 +37,6 @@ _CHECKED = 64
 _Square = npt.NDArray[np.float32]
 _Labels = tuple[Edit, int, str, str]
 """The fields of a :class:`Query` but the feature."""
-
-Stages = list[tuple[str, int, float]]
-"""Name, items and seconds of stages."""
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,16 @@ from activeindex.activation.activate import Activation
 from activeindex.activation.job import Item, LiveFigures, ReleaseJob
 from activeindex.activation.objective import choose_targets
 from activeindex.activation.records import RECORDS_FILE, check_released
-from activeindex.evaluation.csv_files import DETECTION_HEADER, RETRIEVAL_HEADER, format_row
-from activeindex.evaluation.query_records import PLACES_FILE, PLACES_HEADER, Test
+from activeindex.evaluation.csv_files import (
+    DETECTION_HEADER,
+    PLACES_FILE,
+    PLACES_HEADER,
+    RETRIEVAL_HEADER,
+    Test,
+    format_row,
+)
 from activeindex.experiment.build_index import FilledIndex, build_index
-from activeindex.experiment.folder import DETECTION_FILE, RETRIEVAL_FILE, RUN_FILE
+from activeindex.experiment.folder import DETECTION_FILE, RETRIEVAL_FILE, RUN_FILE, RunSummary
 from activeindex.experiment.queries import (
     BatchJob,
     Query,
@@ -25,7 +31,6 @@ from activeindex.experiment.queries import (
 )
 from activeindex.experiment.searching import Originals, Searcher
 from activeindex.experiment.settings import ExperimentSettings
-from activeindex.experiment.summary import RunSummary
 from activeindex.experiment.times import TIMES_FILE, StageTimes
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.feature_files import read_features
@@ -264,7 +269,7 @@ def _release_and_search(run: _Run, paths: list[Path], done: int, progress: Progr
             if image.record:
                 journal.write(RECORDS_FILE, image.record)
             progress.advance(0, **figures.of(image))
-        run.times.add(batch.stages)
+        run.times.stages.extend(batch.stages)
         _search(run, number, "retrieval", batch.edits)
         _search(run, number, "detection", batch.copies)
         journal.commit({"kind": "matching", "images": len(batch.images)})
@@ -280,7 +285,7 @@ def _search_others(
     numbered = [(matching + number, paths[number]) for number in range(done, len(paths))]
     batches = [auto_tasks(dict(batch)) for batch in batches_of(numbered, size)]
     for queries, stages in run.workers.run(run.query_job, batches):
-        run.times.add(stages)
+        run.times.stages.extend(stages)
         batch = (queries[0].number - matching) // size
         _search(run, batch, "detection", queries, matching=False)
         run.journal.commit({"kind": "non-matching", "images": len(queries)})

@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from activeindex.activation.objective import choose_targets
 from activeindex.evaluation.copy_detection import NO_MATCH, DetectionResult
-from activeindex.evaluation.query_records import QueryRecord, Test
+from activeindex.evaluation.csv_files import QueryRecord, Test
 from activeindex.evaluation.retrieval import RetrievalResult
 from activeindex.experiment.queries import Query
-from activeindex.experiment.times import StageTimes, Stopwatch
+from activeindex.experiment.times import Stopwatch
 from activeindex.indexing.quantiser import Features, Quantiser
 from activeindex.indexing.search import search
 from activeindex.runtime.parallel import batches_of
@@ -68,7 +68,7 @@ class Searcher:
     originals: Originals
     kneighbors: int
     batch_size: int
-    times: StageTimes | Stopwatch
+    times: Stopwatch
 
     def find(
         self, queries: Sequence[Query], test: Test, batch: int, *, matching: bool = True

@@ -11,7 +11,6 @@ import platform
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,15 +24,22 @@ from activeindex.runtime.files import output_error
 TIMES_FILE = "times.jsonl"
 
 
-@dataclass(frozen=True)
+Stages = list[tuple[str, int, float]]
+"""Name, items and seconds of stages."""
+
+
 class Stopwatch:
     """Durations of stages, here or in a worker elsewhere.
+
+    Args:
+        stages: Stages that were measured already.
 
     Attributes:
         stages: Name, items and seconds of each.
     """
 
-    stages: list[tuple[str, int, float]] = field(default_factory=list)
+    def __init__(self, stages: Iterable[tuple[str, int, float]] = ()) -> None:
+        self.stages: Stages = list(stages)
 
     @contextmanager
     def stage(self, name: str, items: int) -> Iterator[None]:
@@ -43,7 +49,7 @@ class Stopwatch:
         self.stages.append((name, items, time.perf_counter() - start))
 
 
-class StageTimes:
+class StageTimes(Stopwatch):
     """Stopwatch that writes its times when the step that they belong to is committed.
 
     Args:
@@ -53,8 +59,9 @@ class StageTimes:
     """
 
     def __init__(self, path: Path, command: str | None, device: torch.device) -> None:
+        super().__init__()
         self._path = path
-        self._pending: list[dict[str, Any]] = [
+        self._start: list[dict[str, Any]] = [
             {
                 "start": datetime.now(UTC).isoformat(timespec="seconds"),
                 "command": command,
@@ -67,29 +74,19 @@ class StageTimes:
             }
         ]
 
-    @contextmanager
-    def stage(self, name: str, items: int) -> Iterator[None]:
-        """Measure the block as a stage that handles ``items`` images or queries."""
-        watch = Stopwatch()
-        with watch.stage(name, items):
-            yield
-        self.add(watch.stages)
-
-    def add(self, stages: Iterable[tuple[str, int, float]]) -> None:
-        """Add durations that were measured elsewhere: name, items and seconds of each stage."""
-        self._pending += [
-            {"stage": name, "items": items, "seconds": round(seconds, 6)}
-            for name, items, seconds in stages
-        ]
-
     def commit(self) -> None:
         """Write the durations measured since the last call."""
+        lines = self._start + [
+            {"stage": name, "items": items, "seconds": round(seconds, 6)}
+            for name, items, seconds in self.stages
+        ]
         try:
             with self._path.open("a", encoding="utf-8") as file:
-                file.writelines(f"{json.dumps(line)}\n" for line in self._pending)
+                file.writelines(f"{json.dumps(line)}\n" for line in lines)
         except OSError as error:
             raise output_error(self._path, error) from error
-        self._pending.clear()
+        self._start.clear()
+        self.stages.clear()
 
 
 def _device_name(device: torch.device) -> str:

@@ -13,13 +13,17 @@ from activeindex.activation.records import RECORDS_FILE
 from activeindex.errors import InputError
 from activeindex.evaluation.comparison import HitTable
 from activeindex.evaluation.copy_detection import ScoredPairs
-from activeindex.evaluation.csv_files import RetrievalColumns, read_retrieval
+from activeindex.evaluation.csv_files import (
+    PLACES_FILE,
+    QueryRecord,
+    RetrievalColumns,
+    read_places,
+    read_retrieval,
+)
 from activeindex.evaluation.published import Arm, PublishedRun, matching_published
-from activeindex.evaluation.query_records import PLACES_FILE, QueryRecord, read_places
 from activeindex.evaluation.retrieval import EditKey, RetrievalResult, attack_name
 from activeindex.evaluation.statistics import Values
-from activeindex.experiment.folder import RETRIEVAL_FILE, RunFolder
-from activeindex.experiment.summary import read_distortions
+from activeindex.experiment.folder import RETRIEVAL_FILE, RunFolder, read_distortions
 from activeindex.experiment.times import TIMES_FILE
 from activeindex.runtime.files import read_json_lines
 
