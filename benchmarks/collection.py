@@ -18,7 +18,7 @@ from activeindex.activation.activate import activate_pictures
 from activeindex.activation.results import ActivationResult
 from activeindex.activation.settings import Preset
 from activeindex.edits.lists import FIXED_LIST
-from activeindex.experiment.queries import QueryTask, make_queries
+from activeindex.experiment.queries import QueryJob, QueryTask
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.feature_files import read_copies, read_features
 from activeindex.extractors.features import ExtractionJob
@@ -132,8 +132,8 @@ def edited_features(images: Iterable[Pixels], extractor: Extractor, workers: Loc
     """``(edits * n, d)``: the fixed list of edits, each of all images."""
     listed = list(images)
     tasks = [QueryTask(p, edit, n) for edit in FIXED_LIST for n, p in enumerate(listed)]
-    batches = make_queries(tasks, extractor, 64, 0, workers)
-    return np.stack([query.feature for batch in batches for query in batch])
+    queries, _ = next(QueryJob(extractor, 64, 0)([tasks], workers))
+    return np.stack([query.feature for query in queries])
 
 
 def filled(trained: faiss.Index, database: Array) -> faiss.Index:

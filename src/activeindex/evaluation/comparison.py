@@ -44,12 +44,7 @@ class HitTable:
         Args:
             columns: The queries.
             first_id: Subtracted from the ids, so that the runs of two collections can be paired.
-
-        Raises:
-            InputError: If there is no query.
         """
-        if not columns.edits:
-            raise InputError("retrieval results: expected at least one row, found none")
         images, place = np.unique(columns.image_index, return_inverse=True)
         shape = len(columns.edits), len(images)
         found, asked = np.zeros(shape), np.zeros(shape)

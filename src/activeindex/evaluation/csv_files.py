@@ -155,21 +155,31 @@ class RetrievalColumns:
     """(n,): k."""
 
     @classmethod
-    def from_rows(cls, rows: Iterable[RetrievalResult]) -> Self:
-        """Keep of each row the columns that tables need."""
-        return cls._collect(
+    def from_rows(cls, rows: Iterable[RetrievalResult], name: object = "retrieval results") -> Self:
+        """Keep of each row the columns that tables need.
+
+        Args:
+            rows: The rows; they may stream.
+            name: Named in the error.
+
+        Raises:
+            InputError: If there is no row.
+        """
+        columns = (
             (row.attack, row.attack_param, row.image_index, row.rank, row.neighbours)
             for row in rows
         )
+        return cls._collect(columns, name)
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read ``retr_df.csv``; the neighbours are counted but not parsed.
 
         Raises:
-            InputError: As :func:`read_retrieval`, but for numbers inside the arrays.
+            InputError: As :func:`read_retrieval`, but for numbers inside the arrays; if there is
+                no row.
         """
-        return cls._collect(
+        columns = (
             (
                 row.value("attack", parse.edit_name),
                 row.value("attack_param", parse.edit_parameter),
@@ -180,15 +190,20 @@ class RetrievalColumns:
             for row in read_rows(path, _RETRIEVAL_NEEDS)
             for neighbours in (len(row.value(_ids_column(row), parse.items)),)
         )
+        return cls._collect(columns, path)
 
     @classmethod
-    def _collect(cls, rows: Iterable[tuple[str, float | int | None, int, int, int]]) -> Self:
+    def _collect(
+        cls, rows: Iterable[tuple[str, float | int | None, int, int, int]], name: object
+    ) -> Self:
         edits: dict[EditKey, int] = {}
         numbers: list[tuple[int, int, int, int]] = []
         for attack, param, image_index, rank, neighbours in rows:
             number = edits.setdefault((attack_name(attack), param), len(edits))
             numbers.append((number, image_index, rank, neighbours))
-        columns = np.array(numbers, dtype=np.int64).reshape(-1, 4).T
+        if not numbers:
+            raise InputError(f"{name}: expected at least one row, found none")
+        columns = np.array(numbers, dtype=np.int64).T
         return cls(tuple(edits), columns[0].astype(np.int32), *columns[1:])
 
 

@@ -93,13 +93,7 @@ class RecallTable:
 
     @classmethod
     def from_columns(cls, columns: RetrievalColumns) -> Self:
-        """Average the queries of each edit.
-
-        Raises:
-            InputError: If there is no row.
-        """
-        if not columns.edits:
-            raise InputError("retrieval results: expected at least one row, found none")
+        """Average the queries of each edit."""
         queries = np.bincount(columns.edit, minlength=len(columns.edits))
 
         def mean(values: Values) -> list[float]:
@@ -132,10 +126,7 @@ class RecallTable:
         Raises:
             InputError: If the file is malformed or holds no row.
         """
-        columns = RetrievalColumns.read(path)
-        if not columns.edits:
-            raise InputError(f"{path}: expected at least one row, found none")
-        return cls.from_columns(columns)
+        return cls.from_columns(RetrievalColumns.read(path))
 
     @property
     def edits(self) -> tuple[EditKey, ...]:

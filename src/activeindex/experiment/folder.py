@@ -99,10 +99,7 @@ class RunFolder:
         Raises:
             InputError: If the file is malformed or holds no row.
         """
-        path = self.path / RETRIEVAL_FILE
-        columns = RetrievalColumns.read(path)
-        if not columns.edits:
-            raise InputError(f"{path}: expected at least one row, found none")
+        columns = RetrievalColumns.read(self.path / RETRIEVAL_FILE)
         return HitTable.from_columns(columns, self.references or 0)
 
     def ranked_pairs(self) -> ScoredPairs:

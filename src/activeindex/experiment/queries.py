@@ -4,10 +4,10 @@ A batch of the experiment is released by the job that ``activate`` runs, and edi
 here or by workers elsewhere; the search alone is left to the main process.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -85,37 +85,6 @@ def _edit(task: QueryTask, seed: int, size: int) -> tuple[_Square, _Labels] | Ac
     return to_square(edited.image, size).numpy(), labels
 
 
-def make_queries(
-    tasks: Iterable[QueryTask],
-    extractor: Extractor,
-    batch_size: int,
-    seed: int,
-    workers: LocalEngine,
-) -> Iterator[list[Query]]:
-    """Yields the queries of tasks, ``batch_size`` of them at a time, in order.
-
-    Raises:
-        ActiveIndexError: If an image cannot be read, or an edit lacks its files.
-    """
-    batch: list[tuple[_Square, _Labels]] = []
-    edit = partial(_edit, seed=seed, size=extractor.input_size)
-    # The next batch is edited while this one goes through the extractor.
-    for edited in workers.map(edit, tasks, ahead=batch_size):
-        if isinstance(edited, ActiveIndexError):
-            raise edited
-        batch.append(edited)
-        if len(batch) == batch_size:
-            yield _extract(batch, extractor)
-            batch = []
-    if batch:
-        yield _extract(batch, extractor)
-
-
-def _extract(batch: list[tuple[_Square, _Labels]], extractor: Extractor) -> list[Query]:
-    features = features_of(extractor, torch.from_numpy(np.stack([image for image, _ in batch])))
-    return [Query(one, *labels) for one, (_, labels) in zip(features, batch, strict=True)]
-
-
 @dataclass(frozen=True)
 class QueryJob:
     """Makes queries of images; see :class:`~activeindex.runtime.pool.Job`.
@@ -141,12 +110,25 @@ class QueryJob:
     def queries(
         self, tasks: Sequence[QueryTask], workers: LocalEngine, watch: Stopwatch
     ) -> list[Query]:
-        """The queries of one batch of tasks."""
-        batches = make_queries(tasks, self.extractor, self.batch_size, self.seed, workers)
+        """Make the queries of one batch of tasks, in order.
+
+        Raises:
+            ActiveIndexError: If an image cannot be read, or an edit lacks its files.
+        """
+        edit = partial(_edit, seed=self.seed, size=self.extractor.input_size)
+        # The next part is edited while this one goes through the extractor.
+        edited = workers.map(edit, tasks, ahead=self.batch_size)
         found: list[Query] = []
         for part in batches_of(tasks, self.batch_size):
             with watch.stage("edit and extract", len(part)):
-                found += next(batches)
+                images, labels = [], []
+                for result in islice(edited, len(part)):
+                    if isinstance(result, ActiveIndexError):
+                        raise result
+                    images.append(result[0])
+                    labels.append(result[1])
+                features = features_of(self.extractor, torch.from_numpy(np.stack(images)))
+                found += [Query(one, *rest) for one, rest in zip(features, labels, strict=True)]
         return found
 
 

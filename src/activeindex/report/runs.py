@@ -10,7 +10,6 @@ from typing import Any, Self
 import numpy as np
 
 from activeindex.activation.records import RECORDS_FILE
-from activeindex.errors import InputError
 from activeindex.evaluation.comparison import HitTable
 from activeindex.evaluation.copy_detection import ScoredPairs
 from activeindex.evaluation.csv_files import (
@@ -89,9 +88,7 @@ class Retrieval:
                 misses.append(Miss(edit, row.image_index, row.rank, *first, true))
             return row
 
-        columns = RetrievalColumns.from_rows(map(noting, read_retrieval(path)))
-        if not columns.edits:
-            raise InputError(f"{path}: expected at least one row, found none")
+        columns = RetrievalColumns.from_rows(map(noting, read_retrieval(path)), path)
         hits = HitTable.from_columns(columns, first_id)
         return cls(columns, hits, tuple(misses), np.array(distances))
 
