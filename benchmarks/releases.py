@@ -1,7 +1,7 @@
 """Two checkouts side by side: start-up, and CPU time and memory of the long commands.
 
 Run from the root of the repository, with the older release in another folder:
-    git worktree add /tmp/old v0.1.0
+    git worktree add /tmp/old 800c3a4   # 0.1.0
     OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE python benchmarks/releases.py /tmp/old . \
         --pictures DISC/references --work /tmp/releases
 

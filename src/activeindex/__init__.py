@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from activeindex.indexing.coerce import as_quantiser
     from activeindex.stores.store import Store
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "EXTRACTORS",
