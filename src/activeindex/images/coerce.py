@@ -132,55 +132,46 @@ def _as_picture(image: object, name: str) -> Picture:
         try:
             image.load()
         except Exception as error:  # Pillow meets broken bytes with errors of a dozen types.
-            raise UnreadableImageError(
-                f"{name}: the image cannot be decoded ({reason_of(error)})"
-            ) from None
+            text = f"{name}: the image cannot be decoded ({reason_of(error)})"
+            raise UnreadableImageError(text) from None
         check_sides(name, image.width, image.height, InputError)
         return picture_of(image)
     if isinstance(image, torch.Tensor):
         if image.ndim != 3 or image.shape[0] not in (1, 3, 4):
             raise ShapeError(f"{name}, a tensor", (3, "H", "W"), image.shape)
-        return _from_channels_last(image.detach().movedim(0, 2), name)
-    if hasattr(image, "__array__"):
-        image = np.asarray(image)
-        if image.ndim not in (2, 3) or image.shape[2:] not in ((), (1,), (3,), (4,)):
-            raise ShapeError(f"{name}, an array", ("H", "W", 3), image.shape)
-        if image.dtype.kind not in "fu" or (image.dtype.kind == "u" and image.itemsize > 1):
-            raise InputError(f"{name}: expected uint8 or floats in [0, 1], found {image.dtype}")
-        values = np.array(image[..., None] if image.ndim == 2 else image, order="C")
-        floats = values.dtype.kind == "f"
-        return _from_channels_last(
-            torch.from_numpy(values.astype(np.float32) if floats else values), name
-        )
-    raise InputError(f"{name}: expected {_KINDS}, found {_described(image)}")
-
-
-def _from_channels_last(values: torch.Tensor, name: str) -> Picture:
-    """Make a picture of values ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)``."""
-    height, width, channels = values.shape
+        last = image.detach().movedim(0, 2).cpu()
+        array = (last.float() if last.is_floating_point() else last).numpy()
+    elif hasattr(image, "__array__"):
+        array = np.asarray(image)
+        if array.ndim not in (2, 3) or array.shape[2:] not in ((), (1,), (3,), (4,)):
+            raise ShapeError(f"{name}, an array", ("H", "W", 3), array.shape)
+        array = array[..., None] if array.ndim == 2 else array
+    else:
+        raise InputError(f"{name}: expected {_KINDS}, found {_described(image)}")
+    height, width, channels = array.shape
     check_sides(name, width, height, InputError)
-    pixels = _as_pixels(values, name)
+    if array.dtype.kind == "f":
+        array = _levels(array, name)
+    elif array.dtype != np.uint8:
+        found = image.dtype if isinstance(image, torch.Tensor) else array.dtype
+        raise InputError(f"{name}: expected uint8 or floats in [0, 1], found {found}")
+    pixels: Pixels = np.array(array, order="C")
     if channels == 1:
         return Picture(np.repeat(pixels, 3, axis=2), grey=True, one_channel=True)
     return picture_of(Image.fromarray(pixels))
 
 
-def _as_pixels(values: torch.Tensor, name: str) -> Pixels:
-    if values.dtype == torch.uint8:
-        levels = values
-    elif values.is_floating_point():
-        smallest, largest = (float(bound) for bound in torch.aminmax(values.float()))
-        if not smallest >= -_ROUNDING or not largest <= 1 + _ROUNDING:
-            found = f"{smallest:.6g} to {largest:.6g}"
-            if not smallest <= largest:  # Both are NaN where one value is.
-                found = "NaN"
-            hint = "; divide by 255, or give uint8" if 0 <= smallest < 2 < largest <= 255 else ""
-            raise InputError(f"{name}: expected values in [0, 1], found {found}{hint}")
-        levels = to_levels(values.float())
-    else:
-        raise InputError(f"{name}: expected uint8 or floats in [0, 1], found {values.dtype}")
-    pixels: Pixels = levels.contiguous().cpu().numpy()
-    return pixels
+def _levels(array: npt.NDArray[np.floating], name: str) -> Pixels:
+    """Check floats in [0, 1], and round them to 8 bits."""
+    values = torch.from_numpy(np.array(array, np.float32, order="C"))
+    smallest, largest = (float(bound) for bound in torch.aminmax(values))
+    if not smallest >= -_ROUNDING or not largest <= 1 + _ROUNDING:
+        # Both are NaN where one value is.
+        found = f"{smallest:.6g} to {largest:.6g}" if smallest <= largest else "NaN"
+        hint = "; divide by 255, or give uint8" if 0 <= smallest < 2 < largest <= 255 else ""
+        raise InputError(f"{name}: expected values in [0, 1], found {found}{hint}")
+    levels: Pixels = to_levels(values).numpy()
+    return levels
 
 
 def _described(value: object) -> str:
