@@ -35,7 +35,7 @@ def test_original_activated_and_difference_stand_side_by_side(
 ) -> None:
     original = np.clip(photographs["chelsea"][:120, :160], 10, 245)
     activated = changed(original, 3)
-    sheet = sheet_of(SheetRow("chelsea", original, activated))
+    sheet = sheet_of(("chelsea", original, activated))
     assert sheet.ndim == 3
     ((top, left),) = places(sheet, original)
     ((activated_top, activated_left),) = places(sheet, activated)
@@ -54,20 +54,18 @@ def test_difference_is_ten_times_the_change_of_each_channel() -> None:
     difference = np.empty_like(original)
     difference[:20] = (158, 128, 248)
     difference[20:] = (98, 118, 0)
-    assert len(places(sheet_of(SheetRow("plain", original, activated)), difference)) == 1
+    assert len(places(sheet_of(("plain", original, activated)), difference)) == 1
 
 
 def test_changes_beyond_the_range_are_clipped_not_wrapped() -> None:
     original = np.full((40, 40, 3), 100, dtype=np.uint8)
-    sheet = sheet_of(SheetRow("far", original, changed(original, 50)))
+    sheet = sheet_of(("far", original, changed(original, 50)))
     assert len(places(sheet, np.full_like(original, 255))) == 1
 
 
 def test_every_image_has_a_row_and_rows_do_not_overlap(photographs: dict[str, Pixels]) -> None:
     shown = [photographs[name][:80, :100] for name in ("astronaut", "chelsea", "coffee")]
-    sheet = sheet_of(
-        *(SheetRow(str(n), picture, changed(picture, 1)) for n, picture in enumerate(shown))
-    )
+    sheet = sheet_of(*((str(n), picture, changed(picture, 1)) for n, picture in enumerate(shown)))
     tops = [places(sheet, picture)[0][0] for picture in shown]
     assert all(upper + 80 < lower for upper, lower in itertools.pairwise(tops))
     assert tops[-1] + 80 < len(sheet)
@@ -77,9 +75,9 @@ def test_large_and_tall_images_are_shrunk_to_fit_their_column(
     photographs: dict[str, Pixels],
 ) -> None:
     small = photographs["coffee"][:60, :60]
-    width = sheet_of(SheetRow("small", small, small)).shape[1]
+    width = sheet_of(("small", small, small)).shape[1]
     for picture in (photographs["china"], photographs["china"].transpose(1, 0, 2)):
-        sheet = sheet_of(SheetRow("large", picture, picture))
+        sheet = sheet_of(("large", picture, picture))
         assert sheet.shape[1] == width
         assert len(sheet) < width / 2
         assert (sheet == GREY_OF_NO_CHANGE).all(axis=2).mean() > 0.1

@@ -14,7 +14,7 @@ from activeindex.extractors.features import extract_folder
 from activeindex.images.decoding import read_rgb
 from activeindex.images.encoding import write_png
 from activeindex.images.folder import list_images
-from activeindex.report.contact_sheet import SheetRow, contact_sheet
+from activeindex.report.contact_sheet import contact_sheet
 from activeindex.report.page import ReportOptions, write_report
 from activeindex.runtime.pool import Engine
 from activeindex.runtime.reporting import Reporter
@@ -93,7 +93,7 @@ def run_demo(
     )
     originals, released = list_images(photographs), list_images(output_dir / "active" / "imgs")
     rows = [
-        SheetRow(original.stem, np.asarray(read_rgb(original)), np.asarray(read_rgb(activated)))
+        (original.stem, np.asarray(read_rgb(original)), np.asarray(read_rgb(activated)))
         for original, activated in zip(originals, released, strict=True)
     ]
     sheet = output_dir / "contact_sheet.png"

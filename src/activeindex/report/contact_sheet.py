@@ -1,7 +1,6 @@
 """Contact sheet: originals, activated images and their differences in one picture."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -19,19 +18,8 @@ _INK = (30, 30, 30)
 _TITLES = ("original", "activated", f"difference x{AMPLIFICATION}")
 
 
-@dataclass(frozen=True)
-class SheetRow:
-    """One row of the sheet.
-
-    Attributes:
-        caption: Caption above the row.
-        original: Pixels ``(H, W, 3)``.
-        activated: Pixels of the same shape.
-    """
-
-    caption: str
-    original: Pixels
-    activated: Pixels
+SheetRow = tuple[str, Pixels, Pixels]
+"""Caption, and pixels ``(H, W, 3)`` of the original and of the activated image."""
 
 
 def amplified_difference(original: Pixels, activated: Pixels) -> Pixels:
@@ -44,7 +32,7 @@ def amplified_difference(original: Pixels, activated: Pixels) -> Pixels:
 def contact_sheet(rows: Sequence[SheetRow]) -> Image.Image:
     """Draw original, activated image and amplified difference side by side, a row per image."""
     font = ImageFont.load_default(size=14)
-    drawn = [_images(row) for row in rows]
+    drawn = [_images(original, activated) for _, original, activated in rows]
     width = 3 * _CELL + 4 * _GAP
     height = _CAPTION + _GAP + sum(images[0].height + _CAPTION + _GAP for images in drawn)
     sheet = Image.new("RGB", (width, height), _BACKGROUND)
@@ -52,17 +40,17 @@ def contact_sheet(rows: Sequence[SheetRow]) -> Image.Image:
     for column, title in enumerate(_TITLES):
         draw.text((_GAP + column * (_CELL + _GAP), _GAP // 2), title, _INK, font)
     top = _CAPTION + _GAP
-    for row, images in zip(rows, drawn, strict=True):
-        draw.text((_GAP, top), row.caption, _INK, font)
+    for (caption, *_), images in zip(rows, drawn, strict=True):
+        draw.text((_GAP, top), caption, _INK, font)
         for column, image in enumerate(images):
             sheet.paste(image, (_GAP + column * (_CELL + _GAP), top + _CAPTION))
         top += images[0].height + _CAPTION + _GAP
     return sheet
 
 
-def _images(row: SheetRow) -> list[Image.Image]:
-    difference = amplified_difference(row.original, row.activated)
-    images = [Image.fromarray(pixels) for pixels in (row.original, row.activated, difference)]
+def _images(original: Pixels, activated: Pixels) -> list[Image.Image]:
+    difference = amplified_difference(original, activated)
+    images = [Image.fromarray(pixels) for pixels in (original, activated, difference)]
     for image in images:
         image.thumbnail((_CELL, _CELL), Image.Resampling.BOX)
     return images

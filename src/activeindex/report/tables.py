@@ -106,18 +106,14 @@ def _marked(lines: list[TableRow]) -> list[TableRow]:
     for column in zip(*ours, strict=True):
         known = {cell.value for cell in column if cell.value is not None}
         best.append(max(known) if len(known) > 1 else None)
-    return [
-        line
-        if line.place is None
-        else replace(
-            line,
-            cells=tuple(
-                replace(cell, best=value is not None and cell.value == value)
-                for cell, value in zip(line.cells, best, strict=True)
-            ),
-        )
-        for line in lines
-    ]
+    for number, line in enumerate(lines):
+        if line.place is not None:
+            pairs = zip(line.cells, best, strict=True)
+            cells = (
+                replace(cell, best=top is not None and cell.value == top) for cell, top in pairs
+            )
+            lines[number] = replace(line, cells=tuple(cells))
+    return lines
 
 
 def recall_csv(runs: Sequence[ReportedRun]) -> str:
