@@ -1,9 +1,13 @@
+from pathlib import Path
+from typing import Any
+
+import faiss
 import numpy as np
 import pytest
 
 from activeindex.errors import InputError, ShapeError
 from activeindex.indexing.quantiser import Quantiser
-from activeindex.indexing.search import add, search, set_nprobe, set_search_parameters
+from activeindex.indexing.search import add, copied, search, set_nprobe, set_search_parameters
 from activeindex.indexing.training import train_faiss
 from tests.indexing.trained import copy_of, features, trained
 
@@ -30,6 +34,23 @@ def test_what_is_not_found_has_the_id_minus_one() -> None:
     index = copy_of(trained("Flat"))
     index.add(features(3))
     assert search(index, features(1), 5).ids[0, 3:].tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize("before", ["", "IDMap,PCA32,"])
+def test_a_copy_leaves_lists_on_the_disk_as_they_are(tmp_path: Path, before: str) -> None:
+    index = train_faiss(features(800), f"{before}IVF16,PQ8x8np", "L2")
+    inverted: Any = faiss.extract_index_ivf(index)  # The stubs do not know its lists.
+    lists: Any = faiss.OnDiskInvertedLists(16, inverted.code_size, str(tmp_path / "lists"))
+    inverted.replace_invlists(lists)
+    add(index, features(50, seed=3))
+    written = (tmp_path / "lists").read_bytes()
+    copy = copied(index)
+    add(copy, features(500, seed=4))
+    assert (copy.ntotal, index.ntotal) == (550, 50)
+    assert (tmp_path / "lists").read_bytes() == written
+    set_nprobe(copy, 16)
+    found = search(copy, features(50, seed=3), 550).ids
+    assert np.array_equal(np.sort(found), np.tile(np.arange(550), (50, 1)))
 
 
 @pytest.mark.parametrize("factory", ["IVF16,Flat", "OPQ8_32,IVF16,PQ8x8np"])

@@ -60,7 +60,7 @@ from activeindex.images.quality import Quality, measure_quality
 from activeindex.indexing.artefact import Manifest, TrainedIndex
 from activeindex.indexing.coerce import IndexLike, as_quantiser
 from activeindex.indexing.quantiser import Features, Quantiser
-from activeindex.indexing.search import add, set_nprobe, set_search_parameters
+from activeindex.indexing.search import add, copied, set_nprobe, set_search_parameters
 from activeindex.runtime.files import write_json, write_text
 from activeindex.runtime.parallel import batches_of
 from activeindex.runtime.pool import Engine, LocalEngine
@@ -369,7 +369,7 @@ def _filled(
             )
         if not force:
             check_extractors(name, origin, extractor.identity)
-    filled = faiss.deserialize_index(faiss.serialize_index(quantiser.index))
+    filled = copied(quantiser.index)
     if filled.ntotal and isinstance(filled, faiss.IndexIDMap):
         raise InputError(
             f"index: expected an id map without images, found {filled.ntotal}; give their features "

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import faiss
 import numpy as np
@@ -42,6 +43,25 @@ def add(index: faiss.Index, features: npt.NDArray[np.float32]) -> None:
             index.add_with_ids(rows, np.arange(index.ntotal, index.ntotal + len(rows)))
         else:
             index.add(rows)
+
+
+def copied(index: faiss.Index) -> faiss.Index:
+    """Copy an index with all that is in it.
+
+    Inverted lists on the disk are copied into memory: a plain copy would share their file, and
+    write into it.
+    """
+    copy = faiss.deserialize_index(faiss.serialize_index(index))
+    inverted: Any = faiss.try_extract_index_ivf(copy)  # The stubs do not know all of it.
+    lists: Any = None if inverted is None else faiss.downcast_InvertedLists(inverted.invlists)
+    on_disk = isinstance(lists, faiss.OnDiskInvertedLists)
+    if on_disk:
+        in_memory: Any = faiss.ArrayInvertedLists(inverted.nlist, inverted.code_size)
+        last = np.iinfo(np.int64).max
+        lists.copy_subset_to(in_memory, lists.SUBSET_TYPE_ID_RANGE, 0, last)
+        in_memory.this.disown()  # The index frees them.
+        inverted.replace_invlists(in_memory, True)
+    return copy
 
 
 def _keeps_ids(index: faiss.Index) -> bool:
