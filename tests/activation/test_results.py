@@ -103,6 +103,17 @@ def test_names_are_those_that_are_given(tmp_path: Path, pieces: list[Pixels]) ->
         outside.save(tmp_path / "in")
 
 
+def test_two_images_of_one_name_are_not_saved(tmp_path: Path, pieces: list[Pixels]) -> None:
+    for folder, pixels in zip("ab", pieces, strict=False):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(pixels).save(tmp_path / folder / "x.png")
+    files = [tmp_path / folder / "x.png" for folder in "ab"]
+    result = activate(files, linear_quantiser(), LinearExtractor(), **FEW)
+    with pytest.raises(InputError, match=r"^names: expected each once, found x\.png twice; give "):
+        result.save(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_output_names_of_nothing_are_none() -> None:
     assert output_names([], ".png") == []
 

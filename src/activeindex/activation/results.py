@@ -142,6 +142,11 @@ class ActivationResult:
         return iter(self.images)
 
     @property
+    def names(self) -> list[str]:
+        """Names of the images: ``00000.png``, … where they have none."""
+        return [image.name or f"{place:05d}{image.suffix}" for place, image in enumerate(self)]
+
+    @property
     def psnr(self) -> float:
         """Mean PSNR in dB."""
         return self._mean("psnr")
@@ -177,14 +182,11 @@ class ActivationResult:
             The folder.
 
         Raises:
-            InputError: If a name leads out of the folder.
+            InputError: If two images have the same name, or a name leads out of the folder.
             OutputError: If a file cannot be written.
         """
-        root = Path(folder)
+        root, names = Path(folder), self.names
         suffix = self.images[0].suffix if self.images else ""
-        names = [
-            image.name or f"{position:05d}{suffix}" for position, image in enumerate(self.images)
-        ]
         outputs = output_names([Path(name) for name in names], suffix)
         lines = []
         for name, output, image in zip(names, outputs, self.images, strict=True):
@@ -250,7 +252,15 @@ def output_names(names: Sequence[Path], suffix: str) -> list[Path]:
     """Names of released files: ``a.png`` for ``a.jpg``.
 
     It is ``a.jpg.png`` where another image would become ``a.png``, too.
+
+    Raises:
+        InputError: If a name comes twice.
     """
+    if len(set(names)) < len(names):
+        twice, _ = Counter(names).most_common(1)[0]
+        raise InputError(
+            f"names: expected each once, found {twice} twice; give activate other names"
+        )
     chosen = [name.with_suffix(suffix) for name in names]
     while max((taken := Counter(chosen)).values(), default=0) > 1:
         # A long name can be another image's short one: ``a.jpg``, ``a.png`` and ``a.jpg.png``.

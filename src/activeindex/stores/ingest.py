@@ -270,7 +270,7 @@ def read_images(
             )
         images = read_features(file, "FTS", store.dimension)
     elif isinstance(images, ActivationResult):
-        names = [image.name or f"{place:05d}{image.suffix}" for place, image in enumerate(images)]
+        names = images.names
         named = ({**one.record, "name": name} for name, one in zip(names, images, strict=True))
         activation = _checked_records(Path("images"), named, store, generation, force)
         images = _features_of(images)
