@@ -203,6 +203,29 @@ def test_a_loss_or_target_that_gives_something_else_is_refused(
         activate(pieces[0], linear_quantiser(), LinearExtractor(), **options, **FEW)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"loss_f": lambda features, targets: (features - targets).sum(dim=1) * float("nan")},
+        {"optimizer": "SGD,lr=1e38", "use_tanh": False},
+    ],
+)
+def test_a_distortion_that_is_not_finite_is_refused(
+    pieces: list[Pixels], options: dict[str, Any]
+) -> None:
+    with pytest.raises(InputError, match=r"^loss_f, optimizer: expected steps to finite "):
+        activate(pieces[:1], linear_quantiser(), LinearExtractor(), preset="fast", **options)
+
+
+@pytest.mark.parametrize("budget", [{"psnr": 40.0}, {"ssim": 0.9}])
+def test_a_distortion_of_nothing_leaves_an_image_as_it_is(
+    pieces: list[Pixels], budget: dict[str, float]
+) -> None:
+    asked = (linear_quantiser(), LinearExtractor())
+    (image,) = activate(pieces[:1], *asked, preset="fast", scaling=0.0, **budget)
+    assert np.array_equal(image.pixels, pieces[0])
+
+
 def test_a_loss_of_ones_own_is_called_with_features_and_targets() -> None:
     first, second = torch.rand(4, 3), torch.rand(4, 3)
     loss = feature_loss(lambda a, b: (a - b).abs().sum(dim=1), first, second)

@@ -22,6 +22,7 @@ from activeindex.activation.perceptual import (
     shape_distortion,
 )
 from activeindex.activation.settings import ActivationSettings, ReleaseSettings
+from activeindex.errors import InputError
 from activeindex.images.encoding import decode, encode
 from activeindex.images.levels import Pixels, from_levels, resize_square, stack_levels, to_levels
 from activeindex.images.picture import Picture
@@ -192,6 +193,7 @@ class Stack:
             self.amplitude = self._allowed(confined.detach())
             # The gradient knows that a budget that binds fixes the distortion's energy.
             energy = _mean_square(confined)
+            energy = energy.clamp(min=1e-30)  # 0 over 0 has no gradient.
             fixed = (energy.detach() / energy).sqrt()
             binds = self.amplitude < 1.0
             changing = confined * torch.where(binds, self.amplitude * fixed, self.amplitude)
@@ -351,9 +353,19 @@ class Renderer:
         return self._in_order(squares), self._in_order(losses)
 
     def write(self) -> list[ReleasedFile]:
-        """Writes the files of the pictures, within their budget."""
+        """Writes the files of the pictures, within their budget.
+
+        Raises:
+            InputError: If a distortion is not finite.
+        """
         with torch.no_grad():
-            pairs = zip(self._stacks, self._distortions(), strict=True)
+            distortions = self._distortions()
+            if not all(bool(each.isfinite().all()) for each in distortions):
+                raise InputError(
+                    "loss_f, optimizer: expected steps to finite distortions, found NaN or "
+                    "infinity; a loss of your own needs a gradient at its minimum, too"
+                )
+            pairs = zip(self._stacks, distortions, strict=True)
             files = [stack.write(in_pixels(distortion)) for stack, distortion in pairs]
         rows = [row for rows in self._rows for row in rows]
         written = dict(zip(rows, [file for stack in files for file in stack], strict=True))
