@@ -118,6 +118,19 @@ def test_output_names_of_nothing_are_none() -> None:
     assert output_names([], ".png") == []
 
 
+def test_numbers_of_numpy_are_numbers(tmp_path: Path, pieces: list[Pixels]) -> None:
+    numbers: dict[str, Any] = {
+        **{"seed": np.int64(3), "iterations": np.int64(1), "lambda_f": np.float32(1)},
+        **{"psnr": np.float32(45), "linf": np.int32(20)},
+    }
+    result = activate(pieces[:1], linear_quantiser(), LinearExtractor(), preset="fast", **numbers)
+    result.save(tmp_path)
+    record = json.loads((tmp_path / RECORDS_FILE).read_text())
+    assert record["seed"] == 3
+    assert record["settings"]["iterations"] == 1
+    assert record["budget"]["linf"] == 20
+
+
 def test_bounds_and_settings_take_the_place_of_the_presets(pieces: list[Pixels]) -> None:
     asked = (linear_quantiser(), LinearExtractor())
     found = activate(pieces[0], *asked, preset="fast", psnr=45.0, iterations=1)[0]
@@ -140,6 +153,12 @@ def test_bounds_and_settings_take_the_place_of_the_presets(pieces: list[Pixels])
             r"iterations\?$",
         ),
         ({"loss_f": "l1"}, r"^loss_f: expected one of cossim, mse or your own as package\.module:"),
+        ({"preset": None}, r"^preset: expected a name or a Preset, found None$"),
+        ({"seed": -1}, r"^seed: expected 0 or more, found -1$"),
+        ({"seed": 0.5}, r"^seed: expected a whole number, found 0\.5$"),
+        ({"linf": 2.5}, r"^linf: expected a whole number, found 2\.5$"),
+        ({"psnr": "42"}, r"^psnr: expected a number, found '42'$"),
+        ({"format": "webp", "quality": 90.5}, r"^quality: expected a whole number, found 90\.5$"),
         ({"psnr": -1.0}, r"^psnr: expected a positive number of dB, found -1\.0$"),
         ({"format": "gif"}, r"^format: expected one of png, jpeg, webp, found 'gif'$"),
     ],
@@ -219,7 +238,7 @@ def test_a_distortion_that_is_not_finite_is_refused(
 
 @pytest.mark.parametrize("budget", [{"psnr": 40.0}, {"ssim": 0.9}])
 def test_a_distortion_of_nothing_leaves_an_image_as_it_is(
-    pieces: list[Pixels], budget: dict[str, float]
+    pieces: list[Pixels], budget: dict[str, Any]
 ) -> None:
     asked = (linear_quantiser(), LinearExtractor())
     (image,) = activate(pieces[:1], *asked, preset="fast", scaling=0.0, **budget)

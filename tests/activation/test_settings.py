@@ -41,6 +41,9 @@ def test_the_paper_preset_has_the_published_values() -> None:
     ("field", "value", "message"),
     [
         ("iterations", -1, "iterations: expected 0 or more, found -1"),
+        ("iterations", 2.5, "iterations: expected a whole number, found 2.5"),
+        ("iterations", None, "iterations: expected a whole number, found None"),
+        ("lambda_f", "1", "lambda_f: expected a number, found '1'"),
         ("target", "pq", "target: expected one of pq_recons, ori_ft, ivf_cluster, "),
         ("precision", "half", "precision: expected one of float32, bfloat16, found 'half'"),
         (

@@ -43,6 +43,7 @@ from activeindex.images.picture import Picture
 from activeindex.indexing.coerce import IndexLike, resolve_quantisers
 from activeindex.indexing.quantiser import Features, Quantiser
 from activeindex.runtime.devices import own_stream
+from activeindex.runtime.fields import checked
 from activeindex.runtime.files import file_hash
 from activeindex.runtime.parallel import (
     Mapper,
@@ -334,6 +335,8 @@ class Activation:
             if preset not in PRESETS:
                 raise InputError(f"preset: expected one of {', '.join(PRESETS)}, found {preset!r}")
             preset = PRESETS[preset]
+        if not isinstance(preset, Preset):
+            raise InputError(f"preset: expected a name or a Preset, found {preset!r}")
         known = [field.name for field in fields(ActivationSettings)]
         for name in settings:
             if name not in known:
@@ -347,6 +350,7 @@ class Activation:
             release = preset.released_as(FileFormat(format, quality), budget)
         if index is None:
             raise InputError("index: expected a trained index, its file or its folder, found None")
+        seed = checked(seed, "seed", int, {"minimum": 0})
         loaded = resolve_extractor(extractor)
         quantisers = resolve_quantisers(index, loaded)
         return cls(loaded, quantisers, preset.settings.replace(**settings), release, seed)

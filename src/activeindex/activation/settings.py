@@ -52,6 +52,7 @@ class Budget:
         Raises:
             InputError: Naming the bound, what was found and what was expected.
         """
+        check_fields(self)
         if self.psnr is not None and not 0 < self.psnr < float("inf"):
             raise InputError(f"psnr: expected a positive number of dB, found {self.psnr}")
         if self.ssim is not None and not 0 < self.ssim < 1:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from activeindex.errors import InputError
+from activeindex.runtime.fields import checked
 
 FormatName = Literal["png", "jpeg", "webp"]
 
@@ -41,8 +42,8 @@ class FileFormat:
             return
         if self.quality is None:
             object.__setattr__(self, "quality", DEFAULT_QUALITY)
-        elif not 1 <= self.quality <= 100:
-            raise InputError(f"quality: expected 1 to 100, found {self.quality}")
+        rules = {"minimum": 1, "maximum": 100}
+        object.__setattr__(self, "quality", checked(self.quality, "quality", int, rules))
 
     @property
     def lossless(self) -> bool:

@@ -19,12 +19,19 @@ import dataclasses
 import importlib
 import json
 import math
+import numbers
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType, NoneType
+from typing import Any, get_args
 
 from activeindex.errors import InputError, reason_of
+
+_NUMBERS: Mapping[type, tuple[type, str]] = {
+    int: (numbers.Integral, "a whole number"),
+    float: (numbers.Real, "a number"),
+}
 
 
 def option(default: Any, help: str, **rules: Any) -> Any:
@@ -33,16 +40,47 @@ def option(default: Any, help: str, **rules: Any) -> Any:
 
 
 def check_fields(settings: Any) -> None:
-    """Check the fields of a dataclass against their choices and bounds.
+    """Check the fields of a dataclass against their types of numbers, choices and bounds.
 
-    None is always allowed.
+    NumPy's numbers become Python's, as JSON needs them.
 
     Raises:
         InputError: Naming the field, what was expected and what was found.
     """
     for field in dataclasses.fields(settings):
-        if problem := problem_with(getattr(settings, field.name), field.metadata):
-            raise InputError(f"{field.name}: {problem}")
+        value = checked(getattr(settings, field.name), field.name, field.type, field.metadata)
+        object.__setattr__(settings, field.name, value)
+
+
+def checked(
+    value: Any, name: str, kind: Any, rules: Mapping[str, Any] = MappingProxyType({})
+) -> Any:
+    """Check one value, and return it as a Python number if its type is one.
+
+    Args:
+        value: The value.
+        name: Its name, for messages.
+        kind: Its type, which may be optional.
+        rules: See the module.
+
+    Raises:
+        InputError: If it is of another type, or breaks a rule.
+
+    Example:
+        >>> checked(2.5, "iterations", int)
+        Traceback (most recent call last):
+        activeindex.errors.InputError: iterations: expected a whole number, found 2.5
+    """
+    kinds = get_args(kind) or (kind,)
+    if not (value is None and NoneType in kinds):
+        for number, (wanted, called) in _NUMBERS.items():
+            if number in kinds:
+                if not isinstance(value, wanted) or isinstance(value, bool):
+                    raise InputError(f"{name}: expected {called}, found {value!r}")
+                value = value if isinstance(value, int | float) else number(value)
+    if problem := problem_with(value, rules):
+        raise InputError(f"{name}: {problem}")
+    return value
 
 
 def problem_with(value: Any, rules: Mapping[str, Any]) -> str | None:
