@@ -31,7 +31,7 @@ from activeindex.extractors.base import Extractor
 from activeindex.extractors.features import features_of
 from activeindex.extractors.named import load_extractor
 from activeindex.images.folder import list_images
-from activeindex.runtime.pool import default_workers
+from activeindex.runtime.cores import default_workers
 
 NON_MATCHING = 5
 """For each image, as in the small collection."""

@@ -29,7 +29,8 @@ from activeindex.extractors.features import extract_folder, features_of, read_re
 from activeindex.extractors.named import load_extractor
 from activeindex.images.decoding import read_rgb
 from activeindex.images.folder import list_images
-from activeindex.runtime.pool import LocalEngine, default_workers
+from activeindex.runtime.cores import default_workers
+from activeindex.runtime.pool import LocalEngine
 from activeindex.runtime.reporting import Progress, Reporter
 
 SIZE = (4000, 3000)

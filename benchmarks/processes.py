@@ -28,7 +28,8 @@ from activeindex.images.decoding import read_pixels
 from activeindex.images.folder import list_images
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.training import train_faiss
-from activeindex.runtime.pool import Engine, LocalEngine, default_workers
+from activeindex.runtime.cores import default_workers
+from activeindex.runtime.pool import Engine, LocalEngine
 
 
 def main() -> None:

@@ -42,6 +42,7 @@ from activeindex.images.levels import Pixels, from_levels, resize_square, stack_
 from activeindex.images.picture import Picture
 from activeindex.indexing.coerce import IndexLike, resolve_quantisers
 from activeindex.indexing.quantiser import Features, Quantiser
+from activeindex.runtime.cores import default_workers
 from activeindex.runtime.devices import own_stream
 from activeindex.runtime.fields import checked
 from activeindex.runtime.files import file_hash
@@ -52,7 +53,6 @@ from activeindex.runtime.parallel import (
     one_by_one,
     threads_kept,
 )
-from activeindex.runtime.pool import default_workers
 
 _Item = TypeVar("_Item")
 

@@ -11,13 +11,14 @@ from activeindex.activation.settings import PRESETS, ActivationSettings, Budget,
 from activeindex.cli.from_settings import add_option, add_settings, settings_from, values_from
 from activeindex.errors import InputError, UnreadableImageError
 from activeindex.images.formats import FileFormat
+from activeindex.runtime.cores import default_workers
 from activeindex.runtime.fields import option
 from activeindex.runtime.files import check_file, check_folder
-from activeindex.runtime.pool import LocalEngine, default_workers
 from activeindex.runtime.reporting import ConsoleReporter, Reporter, counted, listed
 
 if TYPE_CHECKING:
     from activeindex.extractors.base import Extractor
+    from activeindex.runtime.pool import LocalEngine
     from activeindex.runtime.ray_workers import RayWorkers
 
 IN_PROCESS = "in-process"
@@ -222,13 +223,14 @@ def chosen_engine(args: argparse.Namespace, reporter: Reporter) -> "LocalEngine 
     return RayWorkers(args.address, args.ray_workers, args.worker_cpus, args.device, reporter)
 
 
-def local_engine(args: argparse.Namespace) -> LocalEngine:
+def local_engine(args: argparse.Namespace) -> "LocalEngine":
     """The engine of this machine: sharded on a CPU, with one thread a process.
 
     Raises:
         InputError: If there is no such device.
     """
     from activeindex.runtime.devices import on_device
+    from activeindex.runtime.pool import LocalEngine
 
     sharded = on_device(args.device, lambda device: device.type) == "cpu"
     if sharded:

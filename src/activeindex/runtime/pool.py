@@ -43,11 +43,6 @@ _DIED = (
 _log = logging.getLogger(__name__)
 
 
-def default_workers() -> int:
-    """Number of workers by default: one per core that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class Job(Protocol[_Given, _Gives]):
     """Function over the items of a long computation; picklable and self-contained.
 

@@ -24,7 +24,8 @@ from typing import Any, TypeVar
 
 from activeindex import __version__
 from activeindex.errors import ActiveIndexError, InputError, MissingExtraError, reason_of
-from activeindex.runtime.pool import Job, LocalEngine, default_workers
+from activeindex.runtime.cores import default_workers
+from activeindex.runtime.pool import Job, LocalEngine
 from activeindex.runtime.reporting import SILENT, Reporter, counted
 
 _Item = TypeVar("_Item")
