@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from activeindex.errors import ActiveIndexError
+from activeindex.runtime.cores import default_workers
 from activeindex.runtime.devices import on_device
-from activeindex.runtime.pool import default_workers
 from training.run import run
 from training.schedule import Curriculum
 from training.settings import Settings
