@@ -199,7 +199,7 @@ def test_rows_become_a_data_frame(world: World, monkeypatch: pytest.MonkeyPatch)
         world.originals,
         index=world.index,
         extractor=world.extractor,
-        edits=["none"],
+        edits="none",
     )
     pandas = pytest.importorskip("pandas", reason="needs activeindex[pandas]")
     frame = result.to_pandas()

@@ -213,7 +213,7 @@ def evaluate(
     index: IndexLike,
     extractor: ExtractorLike = None,
     references: FeaturesLike | None = None,
-    edits: Sequence[EditLike] = FIXED_LIST,
+    edits: EditLike | Sequence[EditLike] = FIXED_LIST,
     kneighbors: int = 100,
     nprobe: int = 1,
     search_params: str | None = None,
@@ -241,8 +241,8 @@ def evaluate(
         extractor: The extractor, its name or its file; the default one if it is None.
         references: Features of other images to store before the originals: a feature file or its
             folder, an array ``(n, d)``, or the result of ``extract``.
-        edits: Edits of the released pictures: the list of the paper by default, names as of
-            :func:`~activeindex.edits.named.as_edit`, or functions.
+        edits: Edits of the released pictures, one or several: the list of the paper by default,
+            names as of :func:`~activeindex.edits.named.as_edit`, or functions.
         kneighbors: Neighbours per query.
         nprobe: Inverted lists that a search visits.
         search_params: Other search-time parameters by FAISS's names, e.g. ``"efSearch=64"``.
@@ -270,7 +270,8 @@ def evaluate(
     if kneighbors < 1:
         raise InputError(f"kneighbors: expected 1 or more, found {kneighbors}")
     check_fixed_views("descriptor_views", descriptor_views)
-    chosen = tuple(map(as_edit, edits))
+    given = [edits] if isinstance(edits, str) or callable(edits) else edits
+    chosen = tuple(map(as_edit, given))
     if not chosen:
         raise InputError("edits: expected one or more, found none")
     pairs = pair_pictures(originals, released)
