@@ -159,9 +159,16 @@ def name_of(value: Callable[..., Any]) -> str:
 
 def as_json(settings: Any) -> dict[str, Any]:
     """Fields of a dataclass as JSON: callables by :func:`name_of`, paths as text."""
-
-    def as_text(value: object) -> str:
-        return name_of(value) if callable(value) else str(value)
-
-    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(settings), default=as_text))
+    values: dict[str, Any] = json.loads(json.dumps(_fields_of(settings), default=_as_json))
     return values
+
+
+def _fields_of(settings: Any) -> dict[str, Any]:
+    """Fields by name; ``dataclasses.asdict`` would copy a network that a loss holds."""
+    return {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+
+
+def _as_json(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _fields_of(value)
+    return name_of(value) if callable(value) else str(value)
