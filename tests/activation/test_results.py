@@ -1,6 +1,7 @@
 """The Python entry: whatever stands for images and an index, to results that can be used."""
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,30 @@ def test_two_images_of_one_name_are_not_saved(tmp_path: Path, pieces: list[Pixel
 
 def test_output_names_of_nothing_are_none() -> None:
     assert output_names([], ".png") == []
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_caller_may_have_switched_gradients_off(
+    result: ActivationResult, pieces: list[Pixels], mode: Any
+) -> None:
+    index, extractor = linear_quantiser(), LinearExtractor()
+    with mode():
+        found = activate(pieces[1], index, extractor, **FEW)
+    assert found[0].data == result[1].data
+
+
+class _Locked:
+    def __init__(self) -> None:
+        self.lock = threading.Lock()  # Cannot be copied.
+
+    def __call__(self, features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return (features - targets).square().sum(dim=1)
+
+
+def test_a_loss_that_holds_anything_goes_by_its_name(pieces: list[Pixels]) -> None:
+    asked = (linear_quantiser(), LinearExtractor())
+    found = activate(pieces[:1], *asked, loss_f=_Locked(), **FEW)
+    assert found[0].record["settings"]["loss_f"] == f"{__name__}:_Locked"
 
 
 def test_numbers_of_numpy_are_numbers(tmp_path: Path, pieces: list[Pixels]) -> None:

@@ -380,12 +380,13 @@ class Activation:
 
     def _timed(self, group: Group) -> _Timed:
         start = time.perf_counter()
-        if together_on(self.extractor.device) == 1:
-            images = self._activated(group, one_by_one)
-        else:
-            with own_stream(self.extractor.device) as join:
-                each = ThreadMapper(min(_THREADS, default_workers()), join)
-                images = self._activated(group, each)
+        with torch.inference_mode(False), torch.enable_grad():  # Whatever the caller has set.
+            if together_on(self.extractor.device) == 1:
+                images = self._activated(group, one_by_one)
+            else:
+                with own_stream(self.extractor.device) as join:
+                    each = ThreadMapper(min(_THREADS, default_workers()), join)
+                    images = self._activated(group, each)
         return images, start, time.perf_counter()
 
     def _activated(self, group: Group, each: Mapper) -> list[ActivatedImage]:
