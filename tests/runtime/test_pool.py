@@ -273,6 +273,19 @@ with LocalEngine(2, sharded={sharded}) as workers:
     assert said in lines
 
 
+class _Pointer:
+    def __call__(self, _: object) -> int:
+        return os.getpid()
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        raise ValueError("ctypes objects containing pointers cannot be pickled")
+
+
+def test_an_object_may_refuse_to_be_pickled_with_any_error() -> None:
+    with LocalEngine(1) as workers:
+        assert list(workers.map(_Pointer(), range(2))) == [os.getpid()] * 2
+
+
 def test_what_cannot_be_pickled_runs_in_this_process_with_a_line(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -446,7 +446,7 @@ def _picklable(edits: tuple[Edit, ...]) -> bool:
     """True if worker processes can load the edits; not those of a script or notebook."""
     try:
         return b"__main__" not in pickle.dumps(edits)
-    except (pickle.PicklingError, AttributeError, TypeError):
+    except Exception:  # Objects refuse to be pickled with anything.
         return False
 
 

@@ -203,7 +203,7 @@ class _Function:
             pickled = pickle.dumps(function)
             if b"__main__" not in pickled:
                 return cls(pickle.dumps((str(Path.cwd()), sys.path, pickled)), module)
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
+        except Exception as error:  # Objects refuse to be pickled with anything.
             reason = str(error)
         name = getattr(named, "__qualname__", type(named).__qualname__)
         _log.warning("%s runs in this process, without workers: %s", name, reason)

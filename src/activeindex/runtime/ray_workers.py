@@ -118,7 +118,7 @@ class RayWorkers(contextlib.AbstractContextManager["RayWorkers"]):
             return
         try:
             pickled = pickle.dumps(job)
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
+        except Exception as error:  # Objects refuse to be pickled with anything.
             text = f"engine ray: expected a job that can be pickled ({reason_of(error)})"
             raise InputError(text) from None
         ray = self._start()
