@@ -15,10 +15,12 @@ from activeindex.activation.folder import activate_folder
 from activeindex.activation.objective import feature_loss
 from activeindex.activation.records import RECORDS_FILE
 from activeindex.activation.results import ActivationResult, output_names
+from activeindex.activation.settings import PAPER, Preset, ReleaseSettings
 from activeindex.errors import InputError
 from activeindex.extractors.feature_files import read_features
 from activeindex.images.coerce import Images
 from activeindex.images.decoding import read_pixels
+from activeindex.images.formats import FileFormat
 from activeindex.images.levels import Pixels
 from tests.extractors.linear import LinearExtractor, linear_quantiser
 
@@ -141,6 +143,15 @@ def test_a_loss_that_holds_anything_goes_by_its_name(pieces: list[Pixels]) -> No
     asked = (linear_quantiser(), LinearExtractor())
     found = activate(pieces[:1], *asked, loss_f=_Locked(), **FEW)
     assert found[0].record["settings"]["loss_f"] == f"{__name__}:_Locked"
+
+
+def test_a_preset_of_ones_own_keeps_its_format_under_another_budget(pieces: list[Pixels]) -> None:
+    own = Preset(PAPER.replace(iterations=1), ReleaseSettings(FileFormat("webp", 80)))
+    asked = (linear_quantiser(), LinearExtractor())
+    record = activate(pieces[:1], *asked, preset=own, psnr=30.0)[0].record
+    assert (record["format"], record["quality"]) == ("webp", 80)
+    record = activate(pieces[:1], *asked, preset=own, format="png")[0].record
+    assert (record["format"], record["quality"]) == ("png", None)
 
 
 def test_numbers_of_numpy_are_numbers(tmp_path: Path, pieces: list[Pixels]) -> None:

@@ -78,7 +78,7 @@ def activate(
     extractor: ExtractorLike = None,
     *,
     preset: str | Preset = "thorough",
-    format: FormatName = "png",
+    format: FormatName | None = None,
     quality: int | None = None,
     psnr: float | None = None,
     ssim: float | None = None,
@@ -99,7 +99,7 @@ def activate(
         extractor: The extractor of the features that the index was trained on, its name or file; by
             default the one that this package ships.
         preset: ``thorough``, ``deep``, ``fast`` or ``paper``, or one of your own.
-        format: ``png``, ``jpeg`` or ``webp``.
+        format: ``png``, ``jpeg`` or ``webp``; the preset's by default, of which all have ``png``.
         quality: Of ``jpeg`` and ``webp``, 1 to 100.
         psnr: Smallest PSNR in dB that every file keeps. Without a bound, the preset's holds.
         ssim: Smallest SSIM that every file keeps.
@@ -323,7 +323,7 @@ class Activation:
         preset: str | Preset,
         seed: int,
         *,
-        format: FormatName = "png",
+        format: FormatName | None = None,
         quality: int | None = None,
         psnr: float | None = None,
         ssim: float | None = None,
@@ -346,8 +346,11 @@ class Activation:
                     f"activate: expected fields of ActivationSettings, found {name!r}{hint}"
                 )
         budget, release = Budget(psnr, ssim, linf), preset.release
-        if budget or (format, quality) != ("png", None):
-            release = preset.released_as(FileFormat(format, quality), budget)
+        if budget or (format, quality) != (None, None):
+            form = release.format
+            if (format, quality) != (None, None):
+                form = FileFormat(format or form.name, quality)
+            release = preset.released_as(form, budget)
         if index is None:
             raise InputError("index: expected a trained index, its file or its folder, found None")
         seed = checked(seed, "seed", int, {"minimum": 0})
