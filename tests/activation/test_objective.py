@@ -16,7 +16,7 @@ from activeindex.activation.objective import (
 )
 from activeindex.activation.settings import DEEP, FEATURE_LOSSES, ActivationSettings
 from activeindex.activation.settings import TARGETS as TARGET_NAMES
-from activeindex.errors import NoTargetError
+from activeindex.errors import InputError, NoTargetError
 from activeindex.indexing.quantiser import Quantiser
 from tests.indexing.trained import features, trained
 
@@ -163,3 +163,12 @@ def test_centroids_need_inverted_lists(target: str) -> None:
 def test_settings_know_the_losses_and_targets_by_their_names() -> None:
     assert tuple(objective._FEATURE_LOSSES) == FEATURE_LOSSES
     assert tuple(objective._TARGETS) == TARGET_NAMES
+
+
+def test_a_loss_without_a_gradient_is_refused_by_name() -> None:
+    def detached(features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return (features - targets).detach().square().sum(dim=1)
+
+    features = torch.rand(2, 4, requires_grad=True)
+    with pytest.raises(InputError, match=r"^loss_f .*detached: expected a loss with a gradient"):
+        feature_loss(detached, features, torch.rand(2, 4))

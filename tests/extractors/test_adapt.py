@@ -205,11 +205,29 @@ def test_what_is_no_feature_is_refused_in_one_line(
         as_extractor(function, SIDE, name="mine")
 
 
+def test_the_identity_survives_small_differences_between_devices() -> None:
+    """Sums in another order, as on a GPU, change the last bits of a feature and not its hash."""
+
+    class Noisy(Pooled):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            features: torch.Tensor = super().forward(images)
+            noise = 1e-3 * torch.linspace(-1, 1, features.shape[1])
+            return features + noise if features.dtype == torch.float32 else features
+
+    plain, noisy = seeded(Pooled), seeded(Noisy)
+    identities = [as_extractor(each, SIDE, name="net").identity for each in (plain, noisy)]
+    assert identities[0] == identities[1]
+
+
 def test_options_out_of_range_are_refused() -> None:
     with pytest.raises(InputError, match=r"^resize_size: expected 32 or more, found 16$"):
         as_extractor(seeded(Pooled), 16)
     with pytest.raises(InputError, match=r"^mean, std: expected 3 values each, std above 0, found"):
         as_extractor(seeded(Pooled), SIDE, std=(1, 0, 1))
+    with pytest.raises(InputError, match=r"^mean, std: expected 3 values each, std above 0, found"):
+        as_extractor(seeded(Pooled), SIDE, mean=0.5)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"^input_size: expected a whole number, found"):
+        as_extractor(seeded(Pooled), (64, 64))  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"^pooling: expected mean, gem or gem:P, found 'max'$"):
         as_extractor(seeded(Pooled), SIDE, pooling="max")
 

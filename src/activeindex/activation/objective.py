@@ -93,7 +93,7 @@ def feature_loss(
         targets: Where they should be.
 
     Raises:
-        InputError: If a callable does not return a tensor ``(B,)``.
+        InputError: If a callable does not return a tensor ``(B,)`` with a gradient.
     """
     if isinstance(kind, str):
         return _FEATURE_LOSSES[kind](features, targets)
@@ -103,6 +103,10 @@ def feature_loss(
         raise InputError(
             f"loss_f {name_of(kind)}: expected a tensor of shape ({len(features)},), one loss for "
             f"each image, found {found}"
+        )
+    if features.requires_grad and not loss.requires_grad:
+        raise InputError(
+            f"loss_f {name_of(kind)}: expected a loss with a gradient to the features, found none"
         )
     return loss
 

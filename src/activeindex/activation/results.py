@@ -47,7 +47,7 @@ class IndexOutcome:
     distance_after: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ActivatedImage:
     """One image after activation.
 

@@ -22,6 +22,7 @@ from activeindex.extractors.base import (
 from activeindex.extractors.folding import folded
 from activeindex.extractors.pooling import Pooling
 from activeindex.identity import ExtractorIdentity
+from activeindex.runtime.fields import checked
 
 _PROBE_STEPS = 16
 """Levels between 0 and the largest value to which a probe's feature is rounded before it is hashed,
@@ -155,9 +156,11 @@ def as_extractor(
         >>> extractor(torch.rand(2, 3, 64, 64)).shape
         torch.Size([2, 8])
     """
-    if len(mean) != 3 or len(std) != 3 or not all(value > 0 for value in std):
+    input_size = checked(input_size, "input_size", int)
+    means, stds = (tuple(v) if isinstance(v, Sequence) else (v,) for v in (mean, std))
+    if len(means) != 3 or len(stds) != 3 or not all(value > 0 for value in stds):
         raise InputError(
-            f"mean, std: expected 3 values each, std above 0, found {tuple(mean)} and {tuple(std)}"
+            f"mean, std: expected 3 values each, std above 0, found {means} and {stds}"
         )
     if isinstance(network, nn.Module):
         name = name or type(network).__name__
@@ -233,8 +236,17 @@ def _weights_of(network: nn.Module) -> list[tuple[str, torch.Tensor]]:
 
 
 def _rounded_feature(extractor: Extractor) -> list[int]:
+    """Round the feature of a probe, computed in float64 on the CPU where the network allows it.
+
+    In float32, and more so with TF32 on a GPU, a value near the middle of two levels would round
+    one way here and the other way there.
+    """
+    probe = probe_images(extractor.input_size)
     with torch.no_grad():
-        (feature,) = extractor(probe_images(extractor.input_size).to(extractor.device)).cpu()
+        try:
+            (feature,) = copy.deepcopy(extractor).cpu().double()(probe.double())
+        except Exception:  # Functions may hold weights elsewhere, or of another type.
+            (feature,) = extractor(probe.to(extractor.device)).cpu()
     largest = feature.abs().max().clamp(min=1e-30)
     rounded: list[int] = (feature / largest * _PROBE_STEPS).round().int().tolist()
     return rounded

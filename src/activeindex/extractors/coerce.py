@@ -141,7 +141,15 @@ def extract(
     ]:
         names += [name for name, _ in batch]
         squares = torch.stack([square for _, square in batch])
-        parts.append(code_features(loaded, squares, descriptor_views))
+        features = code_features(loaded, squares, descriptor_views)
+        finite = np.isfinite(features).all(axis=1)
+        if not finite.all():
+            place = len(names) - len(batch) + int(np.argmin(finite))
+            raise InputError(
+                f"{names[place] or f'image {place}'}: expected finite features, the extractor "
+                f"{loaded.identity.name} gave NaN or infinity"
+            )
+        parts.append(features)
     return ImageFeatures(np.concatenate(parts), tuple(names), loaded.identity, descriptor_views)
 
 
