@@ -29,8 +29,8 @@ class SupportsArray(Protocol):
 
 
 ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | SupportsArray | torch.Tensor
-"""What stands for an image: the path of a file (or of a folder of images), a Pillow image, an array
-``(H, W, 3)``, or a tensor ``(3, H, W)``; see :func:`iterate_pictures`."""
+"""Anything that stands for an image: the path of a file (or of a folder of images), a Pillow image,
+an array ``(H, W, 3)``, or a tensor ``(3, H, W)``; see :func:`iterate_pictures`."""
 
 Images: TypeAlias = "ImageLike | Picture | Iterable[ImageLike | Picture]"
 """One image, or any number of them in any mix."""
