@@ -104,7 +104,7 @@ class ReleaseJob:
             for group in groups:
                 yield from self._released(group, [None] * len(group.items), 0.0)
             return
-        begun: deque[_Group] = deque()
+        begun: deque[_ReadGroup] = deque()
 
         def requests() -> Iterator[Group]:
             for group in groups:
@@ -116,7 +116,7 @@ class ReleaseJob:
         for images, seconds in self.activation.run(requests()):
             yield from self._released(begun.popleft(), images, seconds)
 
-    def _read(self, items: Sequence[Item], workers: LocalEngine) -> Iterator["_Group"]:
+    def _read(self, items: Sequence[Item], workers: LocalEngine) -> Iterator["_ReadGroup"]:
         """Reads images, and yields those that are activated together."""
         cpu = torch.device("cpu")
         device = cpu if self.activation is None else self.activation.extractor.device
@@ -124,7 +124,7 @@ class ReleaseJob:
         read = workers.map(hashed, [item.source for item in items])
         start = time.perf_counter()
         for pairs in grouped(zip(items, read, strict=True), _area, device):
-            group = _Group()
+            group = _ReadGroup()
             for item, found in pairs:
                 if isinstance(found, UnreadableImageError):
                     group.results.append(found)
@@ -148,7 +148,7 @@ class ReleaseJob:
         return picture
 
     def _released(
-        self, group: "_Group", images: Sequence[ActivatedImage | None], seconds: float
+        self, group: "_ReadGroup", images: Sequence[ActivatedImage | None], seconds: float
     ) -> Iterator[Released | UnreadableImageError]:
         """Writes and records the images of a group, in the order of their items."""
         released = self._written(group, images, seconds)
@@ -156,7 +156,7 @@ class ReleaseJob:
             yield next(released) if error is None else error
 
     def _written(
-        self, group: "_Group", images: Sequence[ActivatedImage | None], seconds: float
+        self, group: "_ReadGroup", images: Sequence[ActivatedImage | None], seconds: float
     ) -> Iterator[Released]:
         count = len(group.items)
         for item, picture, sha256, image in zip(
@@ -219,7 +219,7 @@ class LiveFigures:
 
 
 @dataclass
-class _Group:
+class _ReadGroup:
     """Images that are activated together.
 
     Attributes:

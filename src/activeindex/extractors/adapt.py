@@ -178,7 +178,7 @@ def as_extractor(
     elif not name:
         raise InputError("name: expected one for an extractor that is a function, found none")
     else:
-        module = _Function(network)
+        module = _FunctionModule(network)
     weights = _hash_of_described(module)
     extractor = NetworkExtractor(
         module,
@@ -252,7 +252,7 @@ def _rounded_feature(extractor: Extractor) -> list[int]:
     return rounded
 
 
-class _Function(nn.Module):
+class _FunctionModule(nn.Module):
     """Module that calls a function of images."""
 
     def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:

@@ -128,7 +128,7 @@ class RayWorkers(contextlib.AbstractContextManager["RayWorkers"]):
         # Kept until the last result: a worker that starts again asks for it again.
         shared = ray.put(pickled)
         results = _dataset(ray, items).map_batches(
-            _Worker,
+            _Actor,
             fn_constructor_args=(shared, cpus, gpus, str(Path.cwd()), __version__),
             batch_size=None,
             compute=ray.data.ActorPoolStrategy(
@@ -282,7 +282,7 @@ class _Ended:
     error: Exception
 
 
-class _Worker:
+class _Actor:
     """Ray actor that runs a job on one block of items after another.
 
     Args:
