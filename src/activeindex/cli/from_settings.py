@@ -8,7 +8,7 @@ from types import MappingProxyType, NoneType
 from typing import Any, TypeVar, get_args
 
 from activeindex.errors import InputError
-from activeindex.runtime.fields import import_name, problem_with
+from activeindex.runtime.fields import NUMBERS, import_name, problem_with
 
 _Settings = TypeVar("_Settings")
 
@@ -20,7 +20,6 @@ _BOOLEANS = {
     **dict.fromkeys(("1", "on", "true", "yes"), True),
     **dict.fromkeys(("0", "off", "false", "no"), False),
 }
-_CALLED = {int: "a whole number", float: "a number"}
 
 
 def add_settings(
@@ -139,7 +138,7 @@ def _parse(text: str, name: str, kind: Any, rules: Mapping[str, Any]) -> Any:
         return _BOOLEANS[text.lower()]
     if Path in kinds:
         return _existing_spelling(Path(text)) if name.startswith("fts_") else Path(text)
-    for number, called in _CALLED.items():
+    for number, (_, called) in NUMBERS.items():
         if number in kinds:
             try:
                 return number(text)

@@ -7,7 +7,6 @@ half of an experiment (:mod:`~activeindex.experiment.run`), through the same que
 import json
 import math
 import os
-import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -63,7 +62,7 @@ from activeindex.indexing.quantiser import Features, Quantiser
 from activeindex.indexing.search import add, copied, set_nprobe, set_search_parameters
 from activeindex.runtime.files import write_json, write_text
 from activeindex.runtime.parallel import batches_of
-from activeindex.runtime.pool import Engine, LocalEngine
+from activeindex.runtime.pool import Engine, LocalEngine, pickled_for_workers
 from activeindex.runtime.reporting import SILENT, Progress, Reporter, counted
 
 EditLike = Edit | str | RandomEdit
@@ -445,9 +444,10 @@ def _read(pair: Pair) -> tuple[Pixels, Quality | None] | ActiveIndexError:
 def _picklable(edits: tuple[Edit, ...]) -> bool:
     """True if worker processes can load the edits; not those of a script or notebook."""
     try:
-        return b"__main__" not in pickle.dumps(edits)
+        pickled_for_workers(edits)
     except Exception:  # Objects refuse to be pickled with anything.
         return False
+    return True
 
 
 def _figures(quality: Quality | None) -> dict[str, float | None]:

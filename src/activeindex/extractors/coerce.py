@@ -19,7 +19,7 @@ from activeindex.extractors.feature_files import (
     hash_of_rows,
     read_features,
 )
-from activeindex.extractors.features import code_features
+from activeindex.extractors.features import check_finite, code_features
 from activeindex.extractors.named import load_extractor
 from activeindex.identity import ExtractorIdentity
 from activeindex.images.coerce import Images, iterate_pictures
@@ -142,13 +142,9 @@ def extract(
         names += [name for name, _ in batch]
         squares = torch.stack([square for _, square in batch])
         features = code_features(loaded, squares, descriptor_views)
-        finite = np.isfinite(features).all(axis=1)
-        if not finite.all():
-            place = len(names) - len(batch) + int(np.argmin(finite))
-            raise InputError(
-                f"{names[place] or f'image {place}'}: expected finite features, the extractor "
-                f"{loaded.identity.name} gave NaN or infinity"
-            )
+        first = len(names) - len(batch)
+        shown = [name or f"image {first + row}" for row, name in enumerate(names[first:])]
+        check_finite(features, shown, loaded)
         parts.append(features)
     return ImageFeatures(np.concatenate(parts), tuple(names), loaded.identity, descriptor_views)
 

@@ -317,16 +317,27 @@ def extract_folder(
     return Extraction(features, filenames, note["count"], tuple(note["skipped"]))
 
 
+def check_finite(
+    features: npt.NDArray[np.float32], names: Sequence[str], extractor: Extractor
+) -> None:
+    """Check features ``(n, d)`` of images with these names.
+
+    Raises:
+        InputError: Naming the first image whose feature has NaN or infinity.
+    """
+    finite = np.isfinite(features).all(axis=1)
+    if not finite.all():
+        raise InputError(
+            f"{names[int(np.argmin(finite))]}: expected finite features, the extractor "
+            f"{extractor.identity.name} gave NaN or infinity"
+        )
+
+
 def _write_batch(
     extractor: Extractor, batch: ExtractedBatch, names: list[str], journal: Journal
 ) -> None:
     readable = [name for number, name in enumerate(names) if number not in batch.unreadable]
-    finite = np.isfinite(batch.features).all(axis=1)
-    if not finite.all():
-        raise InputError(
-            f"{readable[int(np.argmin(finite))]}: expected finite features, the extractor "
-            f"{extractor.identity.name} gave NaN or infinity"
-        )
+    check_finite(batch.features, readable, extractor)
     journal.write(ROWS_FILE, batch.features.astype("<f4").tobytes())
     journal.write(NAMES_FILE, "".join(f"{name}\n" for name in readable).encode())
     skipped = [str(error) for error in batch.unreadable.values()]

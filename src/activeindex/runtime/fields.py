@@ -28,7 +28,7 @@ from typing import Any, get_args
 
 from activeindex.errors import InputError, reason_of
 
-_NUMBERS: Mapping[type, tuple[type, str]] = {
+NUMBERS: Mapping[type, tuple[type, str]] = {
     int: (numbers.Integral, "a whole number"),
     float: (numbers.Real, "a number"),
 }
@@ -73,7 +73,7 @@ def checked(
     """
     kinds = get_args(kind) or (kind,)
     if not (value is None and NoneType in kinds):
-        for number, (wanted, called) in _NUMBERS.items():
+        for number, (wanted, called) in NUMBERS.items():
             if number in kinds:
                 if not isinstance(value, wanted) or isinstance(value, bool):
                     raise InputError(f"{name}: expected {called}, found {value!r}")

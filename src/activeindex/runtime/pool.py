@@ -198,16 +198,25 @@ class _Function:
         """Pickle a function; None, with a warning, where no worker could load it."""
         named = getattr(named, "func", named)
         module = getattr(named, "__module__", None) or ""
-        reason = "it is defined in a script or notebook"
         try:
-            pickled = pickle.dumps(function)
-            if b"__main__" not in pickled:
-                return cls(pickle.dumps((str(Path.cwd()), sys.path, pickled)), module)
+            pickled = pickled_for_workers(function)
+            return cls(pickle.dumps((str(Path.cwd()), sys.path, pickled)), module)
         except Exception as error:  # Objects refuse to be pickled with anything.
-            reason = str(error)
-        name = getattr(named, "__qualname__", type(named).__qualname__)
-        _log.warning("%s runs in this process, without workers: %s", name, reason)
-        return None
+            name = getattr(named, "__qualname__", type(named).__qualname__)
+            _log.warning("%s runs in this process, without workers: %s", name, error)
+            return None
+
+
+def pickled_for_workers(value: object) -> bytes:
+    """Pickle a value that a worker process can load.
+
+    Raises:
+        Exception: Of any type, if it cannot be pickled, or is defined in a script or notebook.
+    """
+    pickled = pickle.dumps(value)
+    if b"__main__" in pickled:
+        raise ValueError("it is defined in a script or notebook")
+    return pickled
 
 
 class _Worker:
