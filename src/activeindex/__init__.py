@@ -104,7 +104,7 @@ _MODULES = {
 if not TYPE_CHECKING:  # Type checkers are to see the names above, and no others.
 
     def __getattr__(name: str) -> object:
-        """Imports a public name when it is first used (PEP 562)."""
+        """Import a public name when it is first used (PEP 562)."""
         if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         module, _, attribute = _MODULES[name].partition(":")

@@ -88,7 +88,7 @@ def activate(
     on_step: Callable[[Step], None] | None = None,
     **settings: Any,
 ) -> ActivationResult:
-    """Activates images, so that edited copies of them are found again in an index.
+    """Activate images, so that edited copies of them are found again in an index.
 
     Args:
         images: Paths, folders, Pillow images, arrays or tensors, one or any number of them; see
@@ -179,7 +179,7 @@ def activate_pictures(
     numbers: Sequence[int] | None = None,
     on_step: Callable[[Step], None] | None = None,
 ) -> ActivationResult:
-    """Activates images of any sizes.
+    """Activate images of any sizes.
 
     Args:
         images: Tensors ``(3, H, W)`` in [0, 1], taken at 8 bits; each may have its own size. Or
@@ -330,7 +330,7 @@ class Activation:
         linf: int | None = None,
         **settings: Any,
     ) -> "Activation":
-        """Makes the activation that a user asks for; see :func:`activate`."""
+        """Make the activation that a user asks for; see :func:`activate`."""
         if isinstance(preset, str):
             if preset not in PRESETS:
                 raise InputError(f"preset: expected one of {', '.join(PRESETS)}, found {preset!r}")
@@ -359,7 +359,7 @@ class Activation:
         return cls(loaded, quantisers, preset.settings.replace(**settings), release, seed)
 
     def run(self, groups: Iterable[Group]) -> Iterator[tuple[list[ActivatedImage], float]]:
-        """Yields the images of each group, in order, and the seconds that they took.
+        """Yield the images of each group, in order, and the seconds that they took.
 
         On an accelerator a few groups are on their way at a time, and ``groups`` is asked for the
         next ones in another thread.
@@ -393,7 +393,7 @@ class Activation:
         return images, start, time.perf_counter()
 
     def _activated(self, group: Group, each: Mapper) -> list[ActivatedImage]:
-        """Activates pictures of any sizes, from the originals to the files."""
+        """Activate pictures of any sizes, from the originals to the files."""
         if not group.pictures:
             return []
         settings, extractor = self.settings, self.extractor

@@ -21,7 +21,7 @@ _PRECISION = 2e-3
 def kept(
     budgets: Sequence[Budget], original: torch.Tensor, changed: torch.Tensor
 ) -> npt.NDArray[np.bool_]:
-    """Tells which images keep every bound of their budgets, ``(B,)``.
+    """Tell which images keep every bound of their budgets, ``(B,)``.
 
     Only what is bounded is measured.
 
@@ -92,7 +92,7 @@ class _Search:
         return self._high - self.low < _PRECISION * self._high
 
     def tell(self, kept: bool) -> None:
-        """Narrows the search by whether the budget is kept at the last amplitude."""
+        """Narrow the search by whether the budget is kept at the last amplitude."""
         if kept:
             self.low = self.tried
         else:

@@ -68,7 +68,7 @@ def activate_folder(
     reporter: Reporter = SILENT,
     **options: Any,
 ) -> FolderActivation:
-    """Activates every image of a folder, and writes it under the same relative name.
+    """Activate every image of a folder, and write it under the same relative name.
 
     Transparency, greyness, EXIF and ICC profile are kept; the pixels are stored upright, and the
     orientation in EXIF says so. Killed at any moment and started again with the same arguments, it

@@ -98,7 +98,7 @@ class ReleaseJob:
     def __call__(
         self, items: Sequence[Item], workers: LocalEngine
     ) -> Iterator[Released | UnreadableImageError]:
-        """Yields each image, or the error that says why it cannot be read."""
+        """Yield each image, or the error that says why it cannot be read."""
         groups = self._read(items, workers)
         if self.activation is None:
             for group in groups:
@@ -117,7 +117,7 @@ class ReleaseJob:
             yield from self._released(begun.popleft(), images, seconds)
 
     def _read(self, items: Sequence[Item], workers: LocalEngine) -> Iterator["_ReadGroup"]:
-        """Reads images, and yields those that are activated together."""
+        """Read images, and yield those that are activated together."""
         cpu = torch.device("cpu")
         device = cpu if self.activation is None else self.activation.extractor.device
         hashed = partial(_try_read, hashed=self.activation is not None)
@@ -150,7 +150,7 @@ class ReleaseJob:
     def _released(
         self, group: "_ReadGroup", images: Sequence[ActivatedImage | None], seconds: float
     ) -> Iterator[Released | UnreadableImageError]:
-        """Writes and records the images of a group, in the order of their items."""
+        """Write and record the images of a group, in the order of their items."""
         released = self._written(group, images, seconds)
         for error in group.results:
             yield next(released) if error is None else error
@@ -204,7 +204,7 @@ class LiveFigures:
         self._seconds: deque[float] = deque(maxlen=_WINDOW)
 
     def of(self, released: Released) -> dict[str, float]:
-        """Takes in one more image, and returns the figures."""
+        """Take in one more image, and return the figures."""
         if released.image is None:
             return {}
         self._psnrs.append(released.image.quality.psnr)
@@ -243,7 +243,7 @@ _Read = tuple[Picture, str]
 
 
 def _try_read(path: Path, *, hashed: bool) -> _Read | UnreadableImageError:
-    """Reads a file in a worker, where an error must not stop the other images."""
+    """Read a file in a worker, where an error must not stop the other images."""
     try:
         return read_picture(path), file_hash(path) if hashed else ""
     except UnreadableImageError as error:

@@ -61,7 +61,7 @@ def optimise(
     generators: Sequence[torch.Generator] = (),
     on_step: Callable[[int, Losses], None] = lambda iteration, losses: None,
 ) -> int:
-    """Moves the free tensors of B images so that their features meet the objective.
+    """Move the free tensors of B images so that their features meet the objective.
 
     Args:
         render: Makes the squares ``(B, 3, S, S)`` of the free tensors.

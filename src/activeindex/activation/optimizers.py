@@ -39,7 +39,7 @@ class NormedMomentum(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "momentum": momentum})
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Takes a step; see :meth:`torch.optim.Optimizer.step`."""
+        """Take a step; see :meth:`torch.optim.Optimizer.step`."""
         loss = None if closure is None else closure()
         with torch.no_grad():
             for group in self.param_groups:
@@ -67,7 +67,7 @@ _FOR_SPARSE_GRADIENTS = frozenset({"SparseAdam"})
 
 
 def moves_rows_alone(text: str) -> bool:
-    """Tells whether an optimiser moves each row of a tensor as if it were alone.
+    """Tell whether an optimiser moves each row of a tensor as if it were alone.
 
     Those with a norm per tensor (LAMB, LARS) or a search along a line (L-BFGS) do not.
     """
@@ -75,7 +75,7 @@ def moves_rows_alone(text: str) -> bool:
 
 
 def parse_call(text: str, option: str) -> tuple[str, dict[str, Any]]:
-    """Splits ``"Name,key=value,..."`` into the name and its arguments.
+    """Split ``"Name,key=value,..."`` into the name and its arguments.
 
     The values are Python literals.
 

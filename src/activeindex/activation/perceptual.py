@@ -121,5 +121,5 @@ def shape_distortion(
 
 
 def in_pixels(distortion: torch.Tensor) -> torch.Tensor:
-    """Converts a distortion from normalised space to pixel units: 1 is a pixel's range."""
+    """Convert a distortion from normalised space to pixel units: 1 is a pixel's range."""
     return distortion * distortion.new_tensor(IMAGENET_STD).view(1, 3, 1, 1)

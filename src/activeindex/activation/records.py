@@ -31,7 +31,7 @@ def record(
     source: tuple[str | None, str],
     output: str | None,
 ) -> dict[str, Any]:
-    """Makes the record of one activated image.
+    """Make the record of one activated image.
 
     Of several indexes the first one's outcome is in the record itself, the others' in ``also``.
 
@@ -72,17 +72,17 @@ def record(
 
 
 def record_json(record: Mapping[str, Any]) -> str:
-    """Writes a record as JSON, where the infinite PSNR of an unchanged image is null."""
+    """Write a record as JSON, where the infinite PSNR of an unchanged image is null."""
     return json.dumps(without_infinity(record))
 
 
 def without_infinity(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Copies a record with null for an infinite PSNR, as JSON has it."""
+    """Copy a record with null for an infinite PSNR, as JSON has it."""
     return {**record, "psnr": None} if record.get("psnr") == math.inf else record
 
 
 def was_changed(record: Mapping[str, Any]) -> bool:
-    """Tells whether an image was activated: neither only encoded nor left as it was.
+    """Tell whether an image was activated: neither only encoded nor left as it was.
 
     The loss of a lossy codec counts as a change.
     """
@@ -90,17 +90,17 @@ def was_changed(record: Mapping[str, Any]) -> bool:
 
 
 def was_only_encoded(record: Mapping[str, Any]) -> bool:
-    """Tells whether an image was only encoded, since its format alone breaks the budget."""
+    """Tell whether an image was only encoded, since its format alone breaks the budget."""
     return record.get("budget_met") is False
 
 
 def is_unchanged(record: Mapping[str, Any]) -> bool:
-    """Tells whether the budget left every pixel as it was."""
+    """Tell whether the budget left every pixel as it was."""
     return record.get("psnr", 0.0) in (None, math.inf)
 
 
 def read_records(path: Path) -> Iterator[dict[str, Any]]:
-    """Reads an ``activation.jsonl`` line by line; a PSNR of null is infinity again.
+    """Read an ``activation.jsonl`` line by line; a PSNR of null is infinity again.
 
     Raises:
         InputError: If a line is not a JSON object.
@@ -125,7 +125,7 @@ class RecordedOutcome:
 
 
 def recorded_outcomes(path: Path, record: Mapping[str, Any]) -> list[RecordedOutcome]:
-    """Reads the indexes that an image was activated for; none if they were not known.
+    """Read the indexes that an image was activated for; none if they were not known.
 
     Args:
         path: Where the record is from, for the message.
@@ -146,7 +146,7 @@ def recorded_outcomes(path: Path, record: Mapping[str, Any]) -> list[RecordedOut
 
 
 def recorded_extractor(path: Path, record: Mapping[str, Any]) -> ExtractorIdentity | None:
-    """Reads the extractor of an activation; see :func:`recorded_outcomes`."""
+    """Read the extractor of an activation; see :func:`recorded_outcomes`."""
     with _as_recorded(path, record, "extractor"):
         return ExtractorIdentity.from_json(record.get("extractor"))
 
@@ -163,7 +163,7 @@ def _as_recorded(path: Path, record: Mapping[str, Any], part: str) -> Iterator[N
 
 
 def check_released(folder: Path, quantiser: Quantiser, extractor: Extractor) -> None:
-    """Checks that images in a folder are not activated for another index.
+    """Check that images in a folder are not activated for another index.
 
     Args:
         folder: Images; their records, if there are any, lie beside them (or beside ``imgs``).

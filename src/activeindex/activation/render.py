@@ -79,7 +79,7 @@ class Original:
 
     @classmethod
     def of(cls, picture: Picture, release: ReleaseSettings) -> Self:
-        """Encodes a picture once, if its format is lossy, to see what is lost.
+        """Encode a picture once, if its format is lossy, to see what is lost.
 
         Raises:
             UnencodableError: If the format cannot hold the picture.
@@ -115,18 +115,18 @@ class Original:
         return math.inf if bound is None else 1.0 - bound - self.lost_similarity
 
     def encoded(self, layer: Pixels) -> bytes:
-        """Encodes other colours ``(H, W, 3)``."""
+        """Encode other colours ``(H, W, 3)``."""
         return encode(self.picture, layer, self.release.format)
 
     def read(self, layer: Pixels, data: bytes) -> Pixels:
-        """Reads the file ``data`` of these colours, as pixels ``(H, W, 3)``.
+        """Read the file ``data`` of these colours, as pixels ``(H, W, 3)``.
 
         A lossless file is not decoded for that.
         """
         return self.picture.seen(layer) if self.release.format.lossless else decode(data)
 
     def seen(self, layer: Pixels) -> Pixels:
-        """Encodes other colours ``(H, W, 3)`` and reads them, as pixels ``(H, W, 3)``."""
+        """Encode other colours ``(H, W, 3)`` and read them, as pixels ``(H, W, 3)``."""
         return self.read(layer, b"" if self.release.format.lossless else self.encoded(layer))
 
 
@@ -179,7 +179,7 @@ class Stack:
         self._survives = torch.ones_like(self._lost)  # Of the distortion's energy, in the codec.
 
     def __call__(self, distortion: torch.Tensor) -> torch.Tensor:
-        """Distorts the pictures as far as the budget allows: ``(B, 3, H, W)``.
+        """Distort the pictures as far as the budget allows: ``(B, 3, H, W)``.
 
         They go through the codec if that is lossy, and the gradient passes it unchanged; otherwise
         they are neither clamped nor rounded.
@@ -208,7 +208,7 @@ class Stack:
         return shown + (decoded - shown.detach())
 
     def write(self, distortion: torch.Tensor) -> list[ReleasedFile]:
-        """Writes the files with as much of the distortions as the budget allows.
+        """Write the files with as much of the distortions as the budget allows.
 
         Where the codec alone breaks the budget, the original is encoded.
 
@@ -245,13 +245,13 @@ class Stack:
         return column.view(-1, 1, 1, 1)
 
     def _confined(self, distortion: torch.Tensor) -> torch.Tensor:
-        """Takes the colours out of distortions ``(B, 3, H, W)`` of grey pictures."""
+        """Take the colours out of distortions ``(B, 3, H, W)`` of grey pictures."""
         if self._grey is None:
             return distortion
         return torch.where(self._grey, distortion.mean(dim=1, keepdim=True), distortion)
 
     def _bounded(self, distortion: torch.Tensor) -> torch.Tensor:
-        """Cuts at the largest change; the gradient passes, so that a value can come back."""
+        """Cut at the largest change; the gradient passes, so that a value can come back."""
         largest = self._linf
         if largest is None:
             return distortion
@@ -261,7 +261,7 @@ class Stack:
         return distortion if self._opacity is None else distortion * self._opacity
 
     def _allowed(self, distortion: torch.Tensor) -> torch.Tensor:
-        """Estimates how much of the distortions the budget allows, at most 1."""
+        """Estimate how much of the distortions the budget allows, at most 1."""
         allowed = torch.ones_like(self.amplitude)
         change = self._through_opacity(distortion)
         if self._error is not None:
@@ -276,7 +276,7 @@ class Stack:
         return allowed.clamp(min=_SMALLEST)
 
     def _learn(self, decoded: torch.Tensor, change: torch.Tensor) -> None:
-        """Estimates how much of a distortion's energy survives the codec."""
+        """Estimate how much of a distortion's energy survives the codec."""
         put_in = _mean_square(change)
         came_out = _mean_square(decoded - self.original) - self._lost
         survives = (came_out / put_in.clamp(min=1e-30)).clamp(0.1, 2.0)
@@ -342,7 +342,7 @@ class Renderer:
         ]
 
     def __call__(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Renders the squares ``(B, 3, S, S)`` and the image losses ``(B,)``.
+        """Render the squares ``(B, 3, S, S)`` and the image losses ``(B,)``.
 
         The image loss is the mean squared distortion in normalised space.
         """
@@ -353,7 +353,7 @@ class Renderer:
         return self._in_order(squares), self._in_order(losses)
 
     def write(self) -> list[ReleasedFile]:
-        """Writes the files of the pictures, within their budget.
+        """Write the files of the pictures, within their budget.
 
         Raises:
             InputError: If a distortion is not finite.

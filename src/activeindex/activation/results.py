@@ -172,7 +172,7 @@ class ActivationResult:
         return self._mean("distance_after")
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Writes a folder as ``activeindex activate`` does, for ``activeindex store add``.
+        """Write a folder as ``activeindex activate`` does, for ``activeindex store add``.
 
         Images get their names, with the suffix of their format, and ``00000.png``, ``00001.png``, …
         where they have none. Beside them lie ``activation.jsonl``, one record per image, and the
@@ -214,7 +214,7 @@ class ActivationResult:
         write_note(path, extractor, features.shape, record["settings"]["descriptor_views"])
 
     def to_pandas(self) -> Any:
-        """Makes a pandas table of names, quality and distances, a row per image.
+        """Make a pandas table of names, quality and distances, a row per image.
 
         Raises:
             MissingExtraError: If pandas is not installed.

@@ -47,7 +47,7 @@ class Budget:
     beyond_codec: bool = False
 
     def __post_init__(self) -> None:
-        """Checks every bound.
+        """Check every bound.
 
         Raises:
             InputError: Naming the bound, what was found and what was expected.
@@ -169,7 +169,7 @@ class ActivationSettings:
     )
 
     def __post_init__(self) -> None:
-        """Checks every field.
+        """Check every field.
 
         Raises:
             InputError: Naming the field, what was found and what was expected.
@@ -182,7 +182,7 @@ class ActivationSettings:
             raise InputError(f"margin_width: expected more than 0, found {self.margin_width}")
 
     def replace(self, **changes: object) -> Self:
-        """Copies the settings with some fields changed, and checks them again."""
+        """Copy the settings with some fields changed, and check them again."""
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
 

@@ -102,7 +102,7 @@ class QueryJob:
     def __call__(
         self, items: Sequence[Sequence[QueryTask]], workers: LocalEngine
     ) -> Iterator[tuple[list[Query], Stages]]:
-        """Yields the queries of each batch, and how long they took."""
+        """Yield the queries of each batch, and how long they took."""
         for tasks in items:
             watch = Stopwatch()
             yield self.queries(tasks, workers, watch), watch.stages
@@ -166,7 +166,7 @@ class BatchJob:
     def __call__(
         self, items: Sequence[Sequence[Item]], workers: LocalEngine
     ) -> Iterator[ReleasedBatch]:
-        """Yields each batch.
+        """Yield each batch.
 
         Raises:
             UnreadableImageError: At the first image that cannot be decoded.

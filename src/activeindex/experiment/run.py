@@ -86,7 +86,7 @@ def run_experiment(
     reporter: Reporter = SILENT,
     command: str | None = None,
 ) -> RunSummary:
-    """Runs one arm.
+    """Run one arm.
 
     Killed at any moment and started again with the same settings, it goes on after the last whole
     batch and ends with the same files. A finished run is not repeated.
@@ -174,7 +174,7 @@ def run_experiment(
 def _check_possible(
     settings: ExperimentSettings, extractor: Extractor, asked: Mapping[str, Any]
 ) -> None:
-    """Checks settings before computing."""
+    """Check settings before computing."""
     for folder in (settings.data_dir, settings.evaluation.query_nonmatch_dir):
         if folder is not None:
             check_outside(settings.output_dir, folder)
@@ -296,7 +296,7 @@ def _search_others(
 def _search(
     run: _Run, batch: int, test: Test, queries: list[Query], *, matching: bool = True
 ) -> None:
-    """Searches for queries, and writes a row of results and of its position for each."""
+    """Search for queries, and write a row of results and of its position for each."""
     file = RETRIEVAL_FILE if test == "retrieval" else DETECTION_FILE
     for row, place in run.searcher.find(queries, test, batch, matching=matching):
         run.journal.write(file, format_row(row).encode())

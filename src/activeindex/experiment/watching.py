@@ -41,7 +41,7 @@ class TensorBoard:
             self._writer.flush()
 
     def close(self) -> None:
-        """Writes what is left."""
+        """Write what is left."""
         self._writer.close()
 
 

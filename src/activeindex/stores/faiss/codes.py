@@ -50,7 +50,7 @@ class CodeIndex:
         return int(self._ids[-1]) if len(self._ids) else -1
 
     def add(self, ids: npt.NDArray[np.int64], codes: npt.NDArray[np.uint8]) -> None:
-        """Adds codes ``(n, code_size)`` under ids ``(n,)`` that are larger than those there."""
+        """Add codes ``(n, code_size)`` under ids ``(n,)`` that are larger than those there."""
         if not len(ids):
             return
         rows = np.arange(len(self._ids), len(self._ids) + len(ids))
