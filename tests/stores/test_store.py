@@ -278,6 +278,15 @@ def test_one_process_writes_at_a_time(make: Make, tmp_path: Path) -> None:
             reader.add(batch(2))
 
 
+def test_opening_a_store_never_takes_the_lock_of_a_writer(make: Make, tmp_path: Path) -> None:
+    with make() as store:
+        store.add(batch(20))
+    before = (tmp_path / "store").stat().st_mtime_ns  # Changes as the lock's file comes.
+    with make() as reader:
+        assert reader.count() == 20
+    assert (tmp_path / "store").stat().st_mtime_ns == before
+
+
 def test_a_batch_says_what_is_wrong_with_it() -> None:
     with pytest.raises(ShapeError, match="features"):
         NewImages(["a"], features(2, 64))

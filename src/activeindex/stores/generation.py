@@ -91,6 +91,10 @@ class Generation(ABC):
     def commit(self, written: Any) -> None:
         """Add a part of :meth:`write`, all of its images or none."""
 
+    def unindexed(self) -> bool:
+        """True if there are images that a search does not find before :meth:`index`."""
+        return False
+
     @abstractmethod
     def index(self, engine: Engine | None = None, progress: Progress | None = None) -> None:
         """Index the images that are not indexed yet, and are not found until they are.

@@ -441,10 +441,12 @@ class Store(contextlib.AbstractContextManager["Store"]):
         return next((g for g in self._generations if same(g.identity, trained.identity)), None)
 
     def _finish_killed_writes(self) -> None:
-        # A process that holds the lock is alive, and finishes itself.
-        with contextlib.suppress(BusyError), only_run(self._path, "store"):
-            for generation in self._generations:
-                generation.index()
+        unfinished = [each for each in self._generations if each.unindexed()]
+        if unfinished:  # Readers otherwise leave the lock alone: writers do not wait for it.
+            # A process that holds the lock is alive, and finishes itself.
+            with contextlib.suppress(BusyError), only_run(self._path, "store"):
+                for generation in unfinished:
+                    generation.index()
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

@@ -121,12 +121,13 @@ class LanceGeneration(Generation):
                     read_version=self._data.version,
                 )
 
+    def unindexed(self) -> bool:
+        """True if a process was killed, or is busy, before it has indexed its images."""
+        return bool(self._uncovered())
+
     def index(self, engine: Engine | None = None, progress: Progress | None = None) -> None:
         """Index the fragments that no segment covers: new ones, and those of a killed process."""
-        self.refresh()
-        fragments = [fragment.fragment_id for fragment in self._data.get_fragments()]
-        covered = {number for segment in self._segments() for number in segment.fragment_ids}
-        rest = [number for number in fragments if number not in covered]
+        rest = self._uncovered()
         if not rest:
             return
         job = SegmentJob(self._shared, self._data.version, self._model)
@@ -140,6 +141,13 @@ class LanceGeneration(Generation):
                     self._check(before, part)
             if progress is not None:
                 progress.advance()
+
+    def _uncovered(self) -> list[int]:
+        """Fragments of the newest version that no segment covers."""
+        self.refresh()
+        fragments = [fragment.fragment_id for fragment in self._data.get_fragments()]
+        covered = {number for segment in self._segments() for number in segment.fragment_ids}
+        return [number for number in fragments if number not in covered]
 
     def refresh(self) -> bool:
         """Open the newest version; returns False if that is open already."""
