@@ -25,6 +25,7 @@ COMMANDS = {
     "compare": "compare two runs: the paired difference per edit, with a significance test",
     "demo": "the experiment in small, on photographs that ship in packages",
     "evaluate": "evaluate released pictures, activated by this program or by any other",
+    "export": "write predictions in the format of the Image Similarity Challenge",
     "extract_fts": "extract the features of a folder of images",
     "main": "run an experiment: index, activate, edit, search, evaluate",
     "models": "list the named extractors, and which of them are on this machine",

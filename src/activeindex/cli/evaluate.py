@@ -3,6 +3,10 @@
 ORIGINALS and RELEASED are folders; pictures are paired by their names, or in sorted order where no
 names agree. The pictures may have been activated by this program or by any other. With ORIGINALS
 given twice the result is that of passive pictures.
+
+With --isc, ORIGINALS is the ground truth of the Image Similarity Challenge and RELEASED anybody's
+predictions, both CSV; the metrics are the challenge's: µAP, recall at a precision of 90 %, recall
+at ranks 1 and 10.
 """
 
 import argparse
@@ -12,6 +16,7 @@ from pathlib import Path
 from activeindex.activation.settings import ActivationSettings
 from activeindex.cli import options
 from activeindex.cli.from_settings import add_option, add_settings
+from activeindex.errors import InputError
 from activeindex.experiment.settings import EvaluationSettings, ExperimentSettings, IndexSettings
 from activeindex.runtime.reporting import SILENT
 
@@ -20,7 +25,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("originals", type=Path, metavar="ORIGINALS", help="the original pictures")
     parser.add_argument("released", type=Path, metavar="RELEASED", help="the released pictures")
-    add_option(parser, "index", Path, "trained index: a folder, or a FAISS file", required=True)
+    text = (
+        "evaluate the predictions RELEASED (query_id,reference_id,score) against the ground truth"
+    )
+    parser.add_argument("--isc", action="store_true", help=f"{text} ORIGINALS")
+    add_option(parser, "index", Path, "trained index: a folder, or a FAISS file")
     text = "features of other images in the index (.pt, .pth, .npy), or their folder"
     add_option(parser, "fts_reference_path", Path, text, metavar="FTS")
     add_settings(parser, IndexSettings, "nprobe", "search_params", "force")
@@ -36,6 +45,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
+    if args.isc:
+        from activeindex.evaluation import isc
+
+        truth = isc.read_truth(args.originals)
+        metrics = isc.evaluate_predictions(isc.read_predictions(args.released), truth)
+        print(json.dumps(metrics.as_json()) if args.json else metrics)
+        return
+    if args.index is None:
+        raise InputError("index: expected a trained index, found none")
     options.check_folders(args, "originals", "released")
     from activeindex.edits.lists import FIXED_LIST
     from activeindex.experiment.evaluate import evaluate
