@@ -24,7 +24,7 @@ for path in sorted(Path("released").glob("*.png")):
         copy.save(f"copies/{path.stem}_{name}.png")
 
 with ai.Store("faiss:store") as store:
-    found = store.search("copies", k=1, nprobe=8)  # Visit 8 of the 16 inverted lists.
+    found = store.search("copies", k=1)
 for result in found:
     distance, record = result.matches[0]
     print(f"{result.query}: {record.name} at distance {distance:.3f}")

@@ -179,6 +179,12 @@ def test_copies_of_released_pictures_are_found(
     assert first["sha256"] == record["sha256"]
     table = say(*options, "--k", 1, "--refine", 2, copies / "2.jpg").out
     assert "  1  " in table
+    assert "; 4 of 4 lists, 4 codes\n" in table
+    options = ("search", "--store", store, *SMALL, copies / "2.jpg")
+    assert "; 4 of 4 lists, 4 codes\n" in say(*options).out
+    assert "; 2 of 4 lists, 2 codes\n" in say(*options, "--effort", 2).out
+    assert "; 1 of 4 lists, 1 codes\n" in say(*options, "--nprobe", 1).out
+    options = ("search", "--store", store, "--nprobe", 4, *SMALL)
     assert "2.jpg  (id 2, " in table
     filtered = say(*options, "--json", "--where", "name = '3.jpg'", copies / "0.jpg").out
     assert [n["name"] for n in json.loads(filtered)["neighbours"]] == ["3.jpg"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,6 +37,28 @@ def test_a_store_answers_as_faiss_alone_does(
     alone = search(index, queries(), 10)
     assert found.ids.tolist() == alone.ids.tolist()
     np.testing.assert_allclose(found.distances, alone.distances, rtol=1e-4)
+
+
+def test_a_store_visits_as_many_lists_as_an_effort_allows(
+    make: Make, renewed: TrainedIndex
+) -> None:
+    with make() as store:
+        store.add(batch(600))
+
+        def ids(**options: Any) -> Any:
+            return store.search_features(queries(), 300, **options).ids.tolist()
+
+        assert str(store.visit()) == "16 of 16 lists, 600 codes"
+        assert ids() == ids(nprobe=16)
+        assert str(store.visit(effort=150)) == "4 of 16 lists, 150 codes"
+        assert ids(effort=150) == ids(nprobe=4) != ids()
+        assert store.visit(effort=1).nprobe == 1
+        assert ids(effort=1) == ids(effort=10_000, nprobe=1)
+        assert str(store.visit(nprobe=99)) == "16 of 16 lists, 600 codes"
+        store.renew(renewed)  # The effort is for all generations together: 8 lists more.
+        store.add(batch(200, prefix="more"))
+        assert str(store.visit(effort=200)) == "6 of 24 lists, 200 codes"
+        assert str(store.visit()) == "24 of 24 lists, 800 codes"
 
 
 def test_a_store_keeps_its_answers_when_it_is_compacted_and_opened_again(make: Make) -> None:
@@ -234,7 +257,7 @@ def test_features_of_another_dimension_are_refused(make: Make) -> None:
             store.search_features(features(3, 32))
 
 
-@pytest.mark.parametrize("option", ["k", "nprobe", "refine"])
+@pytest.mark.parametrize("option", ["k", "effort", "nprobe", "refine"])
 def test_numbers_out_of_range_are_refused_by_name(make: Make, option: str) -> None:
     with make() as store, pytest.raises(InputError, match=f"^{option}: expected"):
         store.search_features(queries(), **{option: -1})  # type: ignore[arg-type]

@@ -23,7 +23,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     text = "refuse a store that has no generation searched through this quantiser"
     add_option(parser, "index", Path, text)
     add_option(parser, "k", int, "images shown per query", 10, minimum=1)
-    add_settings(parser, IndexSettings, "nprobe", "force")
+    text = "codes that are compared, about: the nearest inverted lists, all of a smaller store"
+    add_option(parser, "effort", int, text, 20_000, minimum=1, metavar="CODES")
+    text = "inverted lists that are visited, instead of --effort"
+    add_option(parser, "nprobe", int, text, minimum=1)
+    add_settings(parser, IndexSettings, "force")
     text = "order the R * k nearest codes by raw features; 0 orders by codes"
     add_option(parser, "refine", int, text, 0, minimum=0, metavar="R")
     text = "SQL over id, name, sha256, psnr, ssim, linf, distance_before, distance_after"
@@ -49,8 +53,9 @@ def run(args: argparse.Namespace) -> None:
         if not args.force:
             store.check_extractor(extractor.identity, extractor.dimension)
         count = counted(store.count(), "image")
-        reporter.line(f"{args.store}: {count}; extractor {extractor.identity}")
-        names = ("k", "nprobe", "refine", "where", "batch_size", "unreadable")
+        visit = store.visit(args.effort, args.nprobe)
+        reporter.line(f"{args.store}: {count}; extractor {extractor.identity}; {visit}")
+        names = ("k", "effort", "nprobe", "refine", "where", "batch_size", "unreadable")
         given = {name: getattr(args, name) for name in names}
         with options.naming_unreadable():
             for result in search_files(store, extractor, files, workers=workers, **given):

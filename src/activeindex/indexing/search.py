@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import faiss
 import numpy as np
@@ -13,6 +13,10 @@ from activeindex.indexing.unwrap import class_name, inner_index
 
 _ROWS = 1 << 16
 """Features added at a time; bounds the memory where they are mapped from a file."""
+
+EFFORT = 20_000
+"""Codes that a search of a store compares with each query by default, about: a store of so many
+is searched as a whole, in a few milliseconds a query."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,40 @@ class Neighbours:
 
     distances: npt.NDArray[np.float32]
     ids: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Share of an index that a search visits; ``str()`` says it.
+
+    Attributes:
+        nprobe: Inverted lists that are visited.
+        lists: Inverted lists that there are; 1 in an index that compares every code.
+        codes: Codes in the lists that are visited, on average.
+
+    Example:
+        >>> print(Visit.of(16, lists=64, codes=8_400))
+        16 of 64 lists, 2,100 codes
+    """
+
+    nprobe: int
+    lists: int
+    codes: int
+
+    @classmethod
+    def of(cls, nprobe: int, lists: int, codes: int) -> Self:
+        """Visit ``nprobe`` lists, all at most, of an index that holds ``codes``."""
+        nprobe = min(nprobe, lists)
+        return cls(nprobe, lists, round(codes * nprobe / lists))
+
+    def __str__(self) -> str:
+        codes = f"{self.codes:,} codes"
+        return f"{self.nprobe:,} of {self.lists:,} lists, {codes}" if self.lists > 1 else codes
+
+
+def lists_within(effort: int, lists: int, codes: int) -> int:
+    """Number of ``lists`` that hold about ``effort`` of all ``codes``: from one to all of them."""
+    return lists if codes <= effort else max(1, effort * lists // codes)
 
 
 def add(index: faiss.Index, features: npt.NDArray[np.float32]) -> None:

@@ -119,6 +119,10 @@ class Generation(ABC):
     def count(self) -> int:
         """Number of images."""
 
+    def searched(self) -> int:
+        """Number of images, for a search; at once where it has the codes in memory."""
+        return self.count()
+
     def remove(self, ids: Ids) -> int:
         """Remove images; returns how many of the ids there were."""
         before = self.count()
@@ -167,8 +171,14 @@ class Generation(ABC):
             InputError: If the filter is malformed.
         """
 
+    @property
+    def lists(self) -> int:
+        """Number of inverted lists; 1 for an index that compares every code."""
+        inverted = faiss.try_extract_index_ivf(self.trained.index)
+        return 1 if inverted is None else int(inverted.nlist)
+
     def search(
-        self, features: Features, k: int, nprobe: int = 1, refine: int = 0, where: str | None = None
+        self, features: Features, k: int, nprobe: int, refine: int = 0, where: str | None = None
     ) -> Neighbours:
         """The nearest images of each feature; see :meth:`Store.search_features`."""
         found = self.candidates(features, k if refine else k + TIES, nprobe, refine, where)

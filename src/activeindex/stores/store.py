@@ -21,7 +21,7 @@ from activeindex.identity import ExtractorIdentity, check_extractors, same
 from activeindex.images.coerce import Images
 from activeindex.indexing.artefact import TrainedIndex
 from activeindex.indexing.quantiser import Features
-from activeindex.indexing.search import Neighbours
+from activeindex.indexing.search import EFFORT, Neighbours, Visit, lists_within
 from activeindex.runtime.files import read_json, whole_file, write_json
 from activeindex.runtime.locking import BusyError, only_run
 from activeindex.runtime.pool import Engine
@@ -318,7 +318,8 @@ class Store(contextlib.AbstractContextManager["Store"]):
         images: "Images | ImageFeatures",
         k: int = 10,
         *,
-        nprobe: int = 1,
+        effort: int = EFFORT,
+        nprobe: int | None = None,
         refine: int = 0,
         where: str | None = None,
         extractor: ExtractorLike = None,
@@ -329,7 +330,9 @@ class Store(contextlib.AbstractContextManager["Store"]):
             images: Paths, folders, Pillow images, arrays or tensors, one or any number; see
                 :func:`~activeindex.images.coerce.iterate_pictures`. Or what ``extract`` returned.
             k: Stored images per query.
-            nprobe: Inverted lists that are visited, in every generation.
+            effort: Codes that are compared with each query, about: a smaller store is searched as
+                a whole, of a larger one the nearest inverted lists are visited.
+            nprobe: Inverted lists that are visited in every generation, instead of an effort.
             refine: 0 orders by the distance to the reconstructions of the codes; ``r`` orders the
                 ``r * k`` nearest codes by the distance to their features.
             where: A filter in SQL over ``id``, ``name``, ``sha256``, ``psnr``, ``ssim``, ``linf``,
@@ -345,11 +348,12 @@ class Store(contextlib.AbstractContextManager["Store"]):
                 another one than the store's.
             UnreadableImageError: If a file cannot be decoded.
         """
-        _check_options(k, nprobe, refine)
+        _check_options(k, effort, nprobe, refine)
         if not isinstance(images, ImageFeatures):
             images = extract(images, self._extractor(extractor))
         self.check_extractor(images.extractor, images.shape[1])
-        found = answers(self, images.values, k, nprobe=nprobe, refine=refine, where=where)
+        options = {"effort": effort, "nprobe": nprobe, "refine": refine, "where": where}
+        found = answers(self, images.values, k, **options)
         names = (name or f"image {place}" for place, name in enumerate(images.names))
         return QueryResults(map(QueryResult, names, found))
 
@@ -358,7 +362,8 @@ class Store(contextlib.AbstractContextManager["Store"]):
         features: Features,
         k: int = 10,
         *,
-        nprobe: int = 1,
+        effort: int = EFFORT,
+        nprobe: int | None = None,
         refine: int = 0,
         where: str | None = None,
     ) -> Neighbours:
@@ -372,15 +377,33 @@ class Store(contextlib.AbstractContextManager["Store"]):
             ShapeError: If the features have another dimension than the store's.
             InputError: If an option is out of range or the filter is malformed.
         """
-        _check_options(k, nprobe, refine)
+        _check_options(k, effort, nprobe, refine)
         self._check_dimension(features)
-        found = [each.search(features, k, nprobe, refine, where) for each in self._refresh()]
+        found = [
+            each.search(features, k, visit.nprobe, refine, where)
+            for each, visit in self._visits(effort, nprobe)
+        ]
         if len(found) == 1:
             return found[0]
         distances = np.concatenate([part.distances for part in found], axis=1)
         ids = np.concatenate([part.ids for part in found], axis=1)
         largest = self._generations[0].largest_first
         return ordered(Neighbours(distances, ids), k, largest=largest)
+
+    def visit(self, effort: int = EFFORT, nprobe: int | None = None) -> Visit:
+        """Inverted lists that a :meth:`search` visits, and their codes, over all generations."""
+        visits = [visit for _, visit in self._visits(effort, nprobe)]
+        parts = ((visit.nprobe, visit.lists, visit.codes) for visit in visits)
+        return Visit(*map(sum, zip(*parts, strict=True)))
+
+    def _visits(self, effort: int, nprobe: int | None) -> list[tuple[Generation, Visit]]:
+        """The share of each generation: the effort is for all of them together."""
+        counts = [(each, each.searched()) for each in self._refresh()]
+        total = sum(count for _, count in counts)
+        return [
+            (each, Visit.of(nprobe or lists_within(effort, each.lists, total), each.lists, count))
+            for each, count in counts
+        ]
 
     def index(self, reporter: Reporter = SILENT) -> None:
         """Index the images that the engine of the store has added.
@@ -496,9 +519,11 @@ def _as_ids(ids: npt.ArrayLike) -> Ids:
     return np.atleast_1d(np.asarray(ids, np.int64))
 
 
-def _check_options(k: int, nprobe: int, refine: int) -> None:
-    for name, value, least in (("k", k, 1), ("nprobe", nprobe, 1), ("refine", refine, 0)):
-        if value < least:
+def _check_options(k: int, effort: int, nprobe: int | None, refine: int) -> None:
+    given = {"k": k, "effort": effort, "nprobe": nprobe, "refine": refine}
+    for name, value in given.items():
+        least = 0 if name == "refine" else 1
+        if value is not None and value < least:
             raise InputError(f"{name}: expected {least} or more, found {value}")
 
 

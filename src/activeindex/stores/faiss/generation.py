@@ -153,6 +153,11 @@ class FaissGeneration(Generation):
         with self._errors():
             return int(self._database.execute("SELECT COUNT(*) FROM codes").fetchone()[0])
 
+    def searched(self) -> int:
+        """Number of codes in memory."""
+        with self._errors():
+            return self._filled().count
+
     def close(self) -> None:
         """Close the database."""
         self._database.close()
