@@ -1,5 +1,8 @@
 import hashlib
 import json
+import multiprocessing
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ from activeindex.runtime.files import (
     file_hash,
     read_json,
     whole_file,
+    whole_folder,
     write_json,
     write_text,
 )
@@ -127,3 +131,53 @@ def test_what_is_not_a_folder_or_a_file_is_told_with_its_option(tmp_path: Path) 
 def test_keys_of_release_0_1_are_read_under_their_names_since(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"settings": {"code_views": 8, "scaling": 3.0}}')
     assert read_json(tmp_path / "a.json") == {"settings": {"descriptor_views": 8, "scaling": 3.0}}
+
+
+def write_and_die(path: Path, contents: str) -> None:
+    """Killed between writing and renaming."""
+    with whole_file(path) as beside:
+        beside.write_text(contents)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    process = multiprocessing.get_context("fork").Process(target=write_and_die, args=(path, "old"))
+    process.start()
+    process.join()
+    (left,) = tmp_path.iterdir()
+    assert left.name != "a.txt"
+    write_text(path, "n")
+    assert contents(tmp_path) == {"a.txt": b"n"}
+
+
+def test_two_writers_of_one_file_do_not_mix_their_contents(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with whole_file(path) as first, whole_file(path) as second:
+        first.write_text("first")
+        second.write_text("second")
+    assert contents(tmp_path) == {"a.txt": b"first"}
+
+
+@pytest.mark.parametrize("name", ["写" * 83 + ".txt", "x" * 255, "line\nend, \udcff.txt", "-"])
+def test_every_name_that_the_file_system_holds_is_written(tmp_path: Path, name: str) -> None:
+    write_text(tmp_path / name, "text")
+    assert contents(tmp_path) == {name: b"text"}
+
+
+def test_a_folder_appears_with_all_its_files(tmp_path: Path) -> None:
+    with whole_folder(tmp_path / "a") as beside:
+        write_text(beside / "1", "one")
+        assert not (tmp_path / "a").exists()
+    assert contents(tmp_path / "a") == {"1": b"one"}
+    with pytest.raises(OutputError, match="a: cannot be written"), whole_folder(tmp_path / "a"):
+        pass
+
+    def fail() -> None:
+        with whole_folder(tmp_path / "b") as beside:
+            write_text(beside / "1", "one")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from activeindex.errors import InputError
-from activeindex.runtime.files import output_error
+from activeindex.runtime.files import output_error, sync_folder
 from activeindex.runtime.reporting import Progress
 
 _REPORTED_EVERY = 2000
@@ -66,21 +66,23 @@ def write_links(
         OutputError: If the links cannot be written.
     """
     check_replaceable(folder)
-    if folder.is_dir() and _holds_exactly(folder, source, names):
-        progress.advance(len(names))
-        return LinkedFolder(folder, len(names), kept=True)
     partial = folder.with_name(f".{folder.name}.partial")
     replaced = folder.with_name(f".{folder.name}.replaced")
     try:
         for left_over in (partial, replaced):  # By a run that was killed.
             check_replaceable(left_over)
             _remove_links(left_over)
+        if folder.is_dir() and _holds_exactly(folder, source, names):
+            progress.advance(len(names))
+            return LinkedFolder(folder, len(names), kept=True)
         try:
             partial.mkdir()
             _link_all(partial, source, names, progress)
+            sync_folder(partial)
             if folder.exists():
                 folder.rename(replaced)
             partial.rename(folder)
+            sync_folder(folder.parent)
         except BaseException:
             if replaced.exists() and not folder.exists():
                 replaced.rename(folder)

@@ -7,7 +7,6 @@ folder of ``activeindex main`` holds pairs of files instead, named after factory
 import hashlib
 import os
 import platform
-import shutil
 from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -29,9 +28,9 @@ from activeindex.runtime.files import (
     check_there,
     check_writable,
     file_hash,
-    output_error,
     read_json,
     whole_file,
+    whole_folder,
     write_json,
 )
 
@@ -197,16 +196,8 @@ class TrainedIndex:
         if path.suffix == ".index":
             self._write(self.manifest, path, path.with_suffix(".json"))
             return
-        check_writable(path.parent)
-        beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        try:
-            beside.mkdir(parents=True)
+        with whole_folder(path) as beside:
             self._write(self.manifest, beside / INDEX_FILE, beside / MANIFEST_FILE)
-            beside.rename(path)
-        except OSError as error:
-            raise output_error(path, error) from error
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
 
     def _write(self, manifest: Manifest, file: Path, manifest_file: Path) -> None:
         # The manifest comes first: an index without one would pass for trained by another program.

@@ -1,8 +1,10 @@
 """Atomic files, JSON, hashes, and checks of paths."""
 
 import contextlib
+import errno
 import json
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,35 +16,134 @@ from activeindex.errors import InputError, OutputError, reason_of
 def whole_file(path: Path) -> Iterator[Path]:
     """Write a file atomically.
 
-    The content is on the disk before the name is (fsync, then rename), so a reader or a crash
-    sees the old file or the new one, never a part. When the block raises, nothing is left.
+    The content is on the disk before the name is, and the name before the block is left (fsync,
+    rename, fsync of the folder), so a reader, a kill or a power loss finds the old file or the new
+    one, never a part. When the block raises, nothing is left; what a killed process left is
+    overwritten by the next one that writes the file.
 
     Args:
         path: File to make or to replace. Its folder is made when missing.
 
     Yields:
-        A path beside ``path`` to write to, renamed to ``path`` at the end of the block.
+        A path beside ``path`` to write to, renamed to ``path`` at the end of the block. It has the
+        same suffix, by which many writers choose the format.
 
     Raises:
         OutputError: If the file cannot be written, e.g. because the disk is full.
     """
-    # The process number keeps two programs that write the same file apart; the suffix stays last
-    # because many writers choose the format by it.
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with _renamed_at_end(path) as beside:
         yield beside
         with beside.open("rb+") as file:
             os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Make a folder of files atomically, as :func:`whole_file` does a file.
+
+    Args:
+        path: Folder to make; it does not exist yet, or is empty.
+
+    Yields:
+        An empty folder beside ``path``, for files written with :func:`whole_file`.
+
+    Raises:
+        OutputError: If the folder cannot be made.
+    """
+    with _renamed_at_end(path, folder=True) as beside:
+        for left in beside.iterdir():  # By a process that was killed.
+            left.unlink()
+        yield beside
+
+
+@contextlib.contextmanager
+def _renamed_at_end(path: Path, *, folder: bool = False) -> Iterator[Path]:
+    beside, handle = path, None
+    try:
+        make_folder(path.parent)
+        beside, handle = _claim(path, folder)
+        yield beside
         beside.replace(path)
-    except (OSError, RuntimeError) as error:
-        # RuntimeError is how PyTorch and FAISS say that a write failed.
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise output_error(path, error) from error
-    except BaseException:
-        beside.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    except BaseException as error:
+        if beside != path:
+            with contextlib.suppress(OSError):
+                _remove(beside)
+        if isinstance(error, OSError | RuntimeError):
+            # RuntimeError is how PyTorch and FAISS say that a write failed.
+            raise output_error(path, error) from error
         raise
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _claim(path: Path, folder: bool) -> tuple[Path, int | None]:
+    """Make the hidden file or folder that becomes ``path``, and lock it.
+
+    Its name follows from that of ``path``, whatever the length, so the next writer takes over what
+    a killed one left. While another process holds it, or where a file system has no locks, the name
+    is this thread's own.
+    """
+    import hashlib
+
+    digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
+    beside = path.with_name(f".{digest}.partial{path.suffix}")
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        if folder:
+            beside.mkdir(exist_ok=True)
+        handle = os.open(beside, os.O_RDONLY if folder else os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(handle), beside.stat()):  # It may be renamed by now.
+                return beside, handle
+        except OSError:
+            pass
+        os.close(handle)
+    own = f"{digest}.{os.getpid()}.{threading.get_native_id()}"
+    beside = path.with_name(f".{own}.partial{path.suffix}")
+    if folder:
+        beside.mkdir()
+    return beside, None
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, or a folder of files."""
+    if path.is_dir():
+        for file in path.iterdir():
+            file.unlink()
+        path.rmdir()
+    else:
+        path.unlink()
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and the missing ones above it, so that they outlast a power loss."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        sync_folder(each.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the names in a folder to the disk, for what was made or renamed there.
+
+    Folders that cannot be opened or flushed, as on Windows and some network file systems, are left
+    to the system.
+    """
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EROFS):
+            raise
+    finally:
+        os.close(handle)
 
 
 def output_error(path: Path, error: Exception) -> OutputError:
@@ -221,5 +322,5 @@ def check_writable(folder: Path) -> None:
     import tempfile
 
     with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         tempfile.TemporaryFile(dir=folder).close()

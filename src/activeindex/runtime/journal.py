@@ -19,7 +19,14 @@ from typing import IO, Any, Self
 
 from activeindex.errors import InputError
 from activeindex.identity import is_identity, noted_difference
-from activeindex.runtime.files import parse_json, read_json, write_json, writing
+from activeindex.runtime.files import (
+    make_folder,
+    parse_json,
+    read_json,
+    sync_folder,
+    write_json,
+    writing,
+)
 from activeindex.runtime.locking import LOCK_FILE, BusyError, only_run
 
 
@@ -74,7 +81,7 @@ class Journal:
         self.note = self._read_note()
         if self.note is None:
             with writing(folder):
-                folder.mkdir(parents=True, exist_ok=True)
+                make_folder(folder)
             with contextlib.ExitStack() as held:
                 held.enter_context(only_run(folder))
                 self.note = self._read_note()  # Another run may have finished in between.
@@ -117,6 +124,7 @@ class Journal:
         for file in self._streams:
             if file not in drop:
                 self.growing(file).replace(self._folder / file)
+        sync_folder(self._folder)
         note = {key: value for key, value in self._identity.items() if value is not None}
         note |= result
         write_json(self._note_path, note)
@@ -190,6 +198,8 @@ class Journal:
             self._file.truncate(size)
         if size == 0:
             self._append({"identity": self._identity})
+        with writing(self._folder):
+            sync_folder(self._folder)  # No step may be noted of files that a power loss takes away.
 
     def _open_stream(self, file: str, size: int) -> IO[bytes]:
         partial, final = self.growing(file), self._folder / file
