@@ -6,10 +6,11 @@ was expected and what was found; the command line prints it and exits with code 
 exception is a bug and keeps its traceback.
 """
 
+import contextlib
 import importlib
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 _LONGEST_REASON = 160
@@ -99,6 +100,36 @@ def import_extra(module: str, extra: str, purpose: str) -> Any:
         return importlib.import_module(module)
     except ImportError:
         raise MissingExtraError(module.rpartition(".")[2], extra, purpose) from None
+
+
+@contextlib.contextmanager
+def library_errors(refusal: str) -> Iterator[None]:
+    """Raise whatever a library raises about its input as an InputError of one line.
+
+    Readers of other projects meet damaged or hostile files with errors of a dozen types, among
+    them MemoryError, RecursionError and the panics of Rust. Only calls of a library belong in the
+    block: errors of our own code are bugs, and keep their traceback.
+
+    Args:
+        refusal: Beginning of the line: the file or option, what was expected, and what to do.
+
+    Raises:
+        InputError: With ``refusal`` and the library's reason.
+
+    Example:
+        >>> import json
+        >>> with library_errors("numbers.json: expected JSON"):
+        ...     json.loads("{")
+        Traceback (most recent call last):
+        activeindex.errors.InputError: numbers.json: expected JSON (Expecting property name ...
+    """
+    try:
+        yield
+    except BaseException as error:
+        panic = type(error).__name__ == "PanicException"  # Of Rust; no Exception.
+        if isinstance(error, ActiveIndexError) or not (panic or isinstance(error, Exception)):
+            raise
+        raise InputError(f"{refusal} ({reason_of(error)})") from None
 
 
 def reason_of(error: BaseException) -> str:
