@@ -180,11 +180,10 @@ def test_copies_of_released_pictures_are_found(
     table = say(*options, "--k", 1, "--refine", 2, copies / "2.jpg").out
     assert "  1  " in table
     assert "; 4 of 4 lists, 4 codes\n" in table
-    options = ("search", "--store", store, *SMALL, copies / "2.jpg")
-    assert "; 4 of 4 lists, 4 codes\n" in say(*options).out
-    assert "; 2 of 4 lists, 2 codes\n" in say(*options, "--effort", 2).out
-    assert "; 1 of 4 lists, 1 codes\n" in say(*options, "--nprobe", 1).out
-    options = ("search", "--store", store, "--nprobe", 4, *SMALL)
+    plain = ("search", "--store", store, *SMALL, copies / "2.jpg")
+    assert "; 4 of 4 lists, 4 codes\n" in say(*plain).out
+    assert "; 2 of 4 lists, 2 codes\n" in say(*plain, "--effort", 2).out
+    assert "; 1 of 4 lists, 1 codes\n" in say(*plain, "--nprobe", 1).out
     assert "2.jpg  (id 2, " in table
     filtered = say(*options, "--json", "--where", "name = '3.jpg'", copies / "0.jpg").out
     assert [n["name"] for n in json.loads(filtered)["neighbours"]] == ["3.jpg"]
