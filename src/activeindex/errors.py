@@ -103,7 +103,7 @@ def import_extra(module: str, extra: str, purpose: str) -> Any:
 
 
 @contextlib.contextmanager
-def library_errors(refusal: str) -> Iterator[None]:
+def library_errors(refusal: str, kind: type[InputError] = InputError) -> Iterator[None]:
     """Raise whatever a library raises about its input as an InputError of one line.
 
     Readers of other projects meet damaged or hostile files with errors of a dozen types, among
@@ -112,9 +112,10 @@ def library_errors(refusal: str) -> Iterator[None]:
 
     Args:
         refusal: Beginning of the line: the file or option, what was expected, and what to do.
+        kind: The error to raise.
 
     Raises:
-        InputError: With ``refusal`` and the library's reason.
+        InputError: Of ``kind``, with ``refusal`` and the library's reason.
 
     Example:
         >>> import json
@@ -129,7 +130,7 @@ def library_errors(refusal: str) -> Iterator[None]:
         panic = type(error).__name__ == "PanicException"  # Of Rust; no Exception.
         if isinstance(error, ActiveIndexError) or not (panic or isinstance(error, Exception)):
             raise
-        raise InputError(f"{refusal} ({reason_of(error)})") from None
+        raise kind(f"{refusal} ({reason_of(error)})") from None
 
 
 def reason_of(error: BaseException) -> str:

@@ -25,6 +25,7 @@ from activeindex.activation.settings import ReleaseSettings
 from activeindex.errors import UnencodableError, UnreadableImageError
 from activeindex.images.encoding import check_encodable, write_bytes
 from activeindex.images.levels import Pixels
+from activeindex.images.limits import max_pixels
 from activeindex.images.picture import Picture, read_picture
 from activeindex.runtime.files import file_hash
 from activeindex.runtime.pool import LocalEngine
@@ -86,6 +87,7 @@ class ReleaseJob:
             program, rather than by the SHA-256 of its file.
         keep_grey: Whether grey images stay grey, which those of the published program do not.
         keep_pixels: Whether the results have the released pixels.
+        max_pixels: The most pixels that an image file may have.
     """
 
     activation: Activation | None
@@ -94,6 +96,7 @@ class ReleaseJob:
     noise_by_number: bool = False
     keep_grey: bool = True
     keep_pixels: bool = False
+    max_pixels: int = field(default_factory=max_pixels)
 
     def __call__(
         self, items: Sequence[Item], workers: LocalEngine
@@ -120,8 +123,9 @@ class ReleaseJob:
         """Read images, and yield those that are activated together."""
         cpu = torch.device("cpu")
         device = cpu if self.activation is None else self.activation.extractor.device
-        hashed = partial(_try_read, hashed=self.activation is not None)
-        read = workers.map(hashed, [item.source for item in items])
+        hashed = self.activation is not None
+        reading = partial(_try_read, hashed=hashed, most=self.max_pixels)
+        read = workers.map(reading, [item.source for item in items])
         start = time.perf_counter()
         for pairs in grouped(zip(items, read, strict=True), _area, device):
             group = _ReadGroup()
@@ -143,8 +147,9 @@ class ReleaseJob:
         except UnencodableError as error:
             raise UnencodableError(f"{item.source}: {error}") from None
         if not self.keep_grey:
-            icc = b"" if picture.one_channel else picture.icc  # One of greys fits no colours.
-            return replace(picture, grey=False, one_channel=False, icc=icc)
+            if picture.one_channel:  # A profile of greys fits no colours.
+                picture = picture.in_srgb()
+            return replace(picture, grey=False, one_channel=False)
         return picture
 
     def _released(
@@ -242,10 +247,10 @@ class _ReadGroup:
 _Read = tuple[Picture, str]
 
 
-def _try_read(path: Path, *, hashed: bool) -> _Read | UnreadableImageError:
+def _try_read(path: Path, *, hashed: bool, most: int) -> _Read | UnreadableImageError:
     """Read a file in a worker, where an error must not stop the other images."""
     try:
-        return read_picture(path), file_hash(path) if hashed else ""
+        return read_picture(path, most), file_hash(path) if hashed else ""
     except UnreadableImageError as error:
         return error
 

@@ -87,6 +87,8 @@ class Original:
         budget = release.budget
         if not release.format.has_alpha and picture.alpha is not None:
             picture = picture.without_alpha()
+        if not release.format.has_grey and picture.one_channel:
+            picture = picture.in_srgb()
         if release.format.lossless or not budget:
             return cls(picture, release)
         original = picture.pixels
@@ -101,6 +103,11 @@ class Original:
             0.0 if budget.psnr is None else 10.0 ** (-psnr(original, untouched) / 10.0),
             0.0 if budget.ssim is None else 1.0 - ssim(original, untouched),
         )
+
+    @property
+    def exact(self) -> bool:
+        """True if readers of the file see the encoded colours, apart from opacity."""
+        return self.release.format.lossless and self.picture.is_srgb
 
     @property
     def error_left(self) -> float:
@@ -134,7 +141,7 @@ class Stack:
     """Originals of one size under distortions, as readers of their files see them.
 
     Args:
-        originals: Of one size, with the same format and open bounds.
+        originals: Of one size, with the same format and open bounds, all or none ``exact``.
         device: Where distortions are.
         each: Maps functions over pictures.
 
@@ -152,12 +159,14 @@ class Stack:
     ) -> None:
         self._originals, self._each = tuple(originals), each
         pictures, budget = [each.picture for each in originals], originals[0].release.budget
-        self._lossless = originals[0].release.format.lossless
+        self._exact = originals[0].exact
         self.original = from_levels(stack_levels([each.pixels for each in pictures], device))
         self._layer, self._opacity = self.original, None
-        if any(picture.alpha is not None for picture in pictures):
-            # Distortions are added to the colours, and seen through the opacity.
+        if any(picture.pixels is not picture.layer for picture in pictures):
+            # Distortions are added to the colours in their own space.
             self._layer = from_levels(stack_levels([each.layer for each in pictures], device))
+        if any(picture.alpha is not None for picture in pictures):
+            # They are seen through the opacity.
             opacity = [
                 np.full(each.layer.shape[:2], 255, np.uint8) if each.alpha is None else each.alpha
                 for each in pictures
@@ -181,8 +190,8 @@ class Stack:
     def __call__(self, distortion: torch.Tensor) -> torch.Tensor:
         """Distort the pictures as far as the budget allows: ``(B, 3, H, W)``.
 
-        They go through the codec if that is lossy, and the gradient passes it unchanged; otherwise
-        they are neither clamped nor rounded.
+        They go through a lossy codec and the conversion to sRGB, and the gradient passes both
+        unchanged; without either they are neither clamped nor rounded.
 
         Args:
             distortion: ``(B, 3, H, W)`` in pixel units, where 1 is the whole range.
@@ -199,7 +208,7 @@ class Stack:
             changing = confined * torch.where(binds, self.amplitude * fixed, self.amplitude)
         changed = self._through_opacity(self._bounded(changing))
         shown = self.original + changed
-        if self._lossless:
+        if self._exact:
             return shown
         rows = np.arange(len(self._originals))
         layers = self._layers(rows, self.amplitude * confined.detach())
@@ -294,7 +303,7 @@ class Stack:
 
     def _read(self, rows: Rows, layers: torch.Tensor) -> torch.Tensor:
         """Levels that readers see of some pictures' colours, both ``(b, 3, H, W)``."""
-        if self._lossless and self._opacity is None:
+        if self._exact and self._opacity is None:
             return layers
         chosen = [self._originals[row] for row in rows]
         return stack_levels(self._each(Original.seen, chosen, _as_pixels(layers)), layers.device)
@@ -325,9 +334,10 @@ class Renderer:
         each: Mapper = one_by_one,
     ) -> None:
         self._settings, self._size = settings, size
-        rows_of: dict[tuple[int, ...], list[int]] = {}
+        rows_of: dict[tuple[object, ...], list[int]] = {}
         for row, original in enumerate(originals):
-            rows_of.setdefault(original.picture.layer.shape, []).append(row)
+            key = (original.picture.layer.shape, original.exact)
+            rows_of.setdefault(key, []).append(row)
         self._rows = list(rows_of.values())
         alike = [[originals[row] for row in rows] for rows in self._rows]
         self._stacks = [Stack(stacked, device, each) for stacked in alike]

@@ -15,10 +15,11 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from activeindex.errors import InputError, ShapeError, UnreadableImageError, reason_of
-from activeindex.images.decoding import check_sides
+from activeindex.errors import InputError, ShapeError
+from activeindex.images.decoding import decode_image
 from activeindex.images.folder import list_images
 from activeindex.images.levels import Pixels, to_levels
+from activeindex.images.limits import check_size
 from activeindex.images.picture import Picture, picture_of, read_picture
 
 
@@ -129,13 +130,7 @@ def _as_picture(image: object, name: str) -> Picture:
     if isinstance(image, Picture):
         return image
     if isinstance(image, Image.Image):
-        try:
-            image.load()
-        except Exception as error:  # Pillow meets broken bytes with errors of a dozen types.
-            text = f"{name}: the image cannot be decoded ({reason_of(error)})"
-            raise UnreadableImageError(text) from None
-        check_sides(name, image.width, image.height, InputError)
-        return picture_of(image)
+        return picture_of(decode_image(image, name, kind=InputError), name)
     if isinstance(image, torch.Tensor):
         if image.ndim != 3 or image.shape[0] not in (1, 3, 4):
             raise ShapeError(f"{name}, a tensor", (3, "H", "W"), image.shape)
@@ -149,7 +144,7 @@ def _as_picture(image: object, name: str) -> Picture:
     else:
         raise InputError(f"{name}: expected {_KINDS}, found {_described(image)}")
     height, width, channels = array.shape
-    check_sides(name, width, height, InputError)
+    check_size(name, width, height, InputError)
     if array.dtype.kind == "f":
         array = _levels(array, name)
     elif array.dtype != np.uint8:
@@ -158,7 +153,7 @@ def _as_picture(image: object, name: str) -> Picture:
     pixels: Pixels = np.array(array, order="C")
     if channels == 1:
         return Picture(np.repeat(pixels, 3, axis=2), grey=True, one_channel=True)
-    return picture_of(Image.fromarray(pixels))
+    return picture_of(decode_image(Image.fromarray(pixels), name), name)
 
 
 def _levels(array: npt.NDArray[np.floating], name: str) -> Pixels:

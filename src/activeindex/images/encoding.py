@@ -1,6 +1,7 @@
 """Encoding of pictures as PNG, JPEG and WebP files."""
 
 import io
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from activeindex.errors import UnencodableError
-from activeindex.images.decoding import to_rgb
+from activeindex.images.decoding import decode_image, pillow_image, shown_rgb
 from activeindex.images.formats import FileFormat
 from activeindex.images.levels import Pixels
 from activeindex.images.picture import EXIF_PREFIX, Picture
@@ -43,8 +44,7 @@ def encode(picture: Picture, layer: Pixels, form: FileFormat) -> bytes:
     if picture.alpha is not None:
         channels = np.dstack([channels, picture.alpha])
     image = Image.fromarray(channels.squeeze(2) if channels.shape[2] == 1 else channels)
-    # WebP has colours only, to which a profile of greys does not apply.
-    icc = b"" if picture.one_channel and form.name == "webp" else picture.icc
+    icc = b"" if picture.one_channel and not form.has_grey else picture.icc
     exif = EXIF_PREFIX + picture.exif if picture.exif else b""
     options: dict[str, Any] = {"exif": exif, "icc_profile": icc or None}
     match form.name:
@@ -77,9 +77,9 @@ def check_encodable(picture: Picture, form: FileFormat) -> None:
 
 def decode(data: bytes) -> Pixels:
     """Decode an encoded file to its visible pixels ``(H, W, 3)``."""
-    with Image.open(io.BytesIO(data)) as image:
-        image.load()
-        return np.asarray(to_rgb(image))  # Encoded upright.
+    name = "encoded file"
+    with pillow_image(io.BytesIO(data), name) as image:
+        return np.asarray(shown_rgb(decode_image(image, name, most=sys.maxsize)))
 
 
 def write_bytes(path: Path, data: bytes) -> None:

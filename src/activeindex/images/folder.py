@@ -100,6 +100,14 @@ def _walk(folder: Path, prefix: str, *, images: bool = True) -> Iterator[str]:
                 yield from _walk(folder / entry.name, below, images=images)
                 continue
             extension = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 (a million names)
-            image = extension in EXTENSIONS and not entry.is_dir()
+            image = extension in EXTENSIONS and not _is_folder(entry)
             if image == images:
                 yield prefix + entry.name
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """True for folders and links to them."""
+    try:
+        return entry.is_dir()
+    except OSError:  # A link to itself; reading it will say so.
+        return False

@@ -56,6 +56,11 @@ class FileFormat:
         return self.name != "jpeg"
 
     @property
+    def has_grey(self) -> bool:
+        """True if the format can store one channel, with a profile of greys."""
+        return self.name != "webp"
+
+    @property
     def suffix(self) -> str:
         """File name suffix, with its dot."""
         return _SUFFIXES[self.name]

@@ -7,18 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageCms
 
-from activeindex.images.decoding import has_grey_depth, on_white, opened, to_rgb, upright
+from activeindex.images.decoding import DecodedImage, opened, pillow_errors
 from activeindex.images.levels import Pixels
+from activeindex.images.profiles import converted, to_srgb
+from activeindex.images.tones import on_white
 
 Alpha = npt.NDArray[np.uint8]
 """Opacity ``(H, W)``: 0 is transparent, 255 opaque."""
-
-_ONE_CHANNEL = frozenset({"1", "L", "LA", "La"})
-
-# Bytes of an ICC profile that name its colour space (ICC.1:2022, 7.2).
-_COLOUR_SPACE = slice(16, 20)
 
 EXIF_PREFIX = b"Exif\0\0"
 """Prefix of the block in a JPEG file."""
@@ -42,12 +39,13 @@ class Picture:
     """An image file's contents, upright and with 8 bits per channel.
 
     Attributes:
-        layer: Colours ``(H, W, 3)``, those of transparent pixels included.
+        layer: Colours ``(H, W, 3)`` in the space of the profile, those of transparent pixels
+            included.
         alpha: Opacity ``(H, W)``; None where everything is opaque.
         grey: Whether the picture has no colours, and may get none.
         one_channel: Whether its file stores one channel; then it is grey.
         exif: EXIF block for the upright pixels, without prefix; empty if there is none.
-        icc: ICC profile; empty if there is none.
+        icc: ICC profile of the colours; empty for sRGB.
     """
 
     layer: Pixels
@@ -59,7 +57,7 @@ class Picture:
 
     @cached_property
     def pixels(self) -> Pixels:
-        """Visible pixels ``(H, W, 3)``, transparency composed on white."""
+        """Visible pixels ``(H, W, 3)``: in sRGB, transparency composed on white."""
         return self.seen(self.layer)
 
     @property
@@ -68,11 +66,31 @@ class Picture:
         height, width = self.layer.shape[:2]
         return int(height * width)
 
-    def seen(self, layer: Pixels) -> Pixels:
-        """Compose colours ``(H, W, 3)`` on white with this picture's opacity."""
-        if self.alpha is None:
+    @cached_property
+    def _to_srgb(self) -> ImageCms.ImageCmsTransform | None:
+        return to_srgb(self.icc, "L" if self.one_channel else "RGB") if self.icc else None
+
+    @property
+    def is_srgb(self) -> bool:
+        """True if the profile shows the colours as sRGB does."""
+        return self._to_srgb is None
+
+    def in_srgb(self) -> "Picture":
+        """The same picture with its colours converted to sRGB, without a profile."""
+        return replace(self, layer=self._in_srgb(self.layer), icc=b"")
+
+    def _in_srgb(self, layer: Pixels) -> Pixels:
+        if self._to_srgb is None:
             return layer
-        return np.asarray(on_white(Image.fromarray(np.dstack([layer, self.alpha]))))
+        image = Image.fromarray(layer[..., 0] if self.one_channel else layer)
+        return np.asarray(converted(image, self._to_srgb))
+
+    def seen(self, layer: Pixels) -> Pixels:
+        """Convert colours ``(H, W, 3)`` to sRGB, and compose them on white by the opacity."""
+        shown = self._in_srgb(layer)
+        if self.alpha is None:
+            return shown
+        return np.asarray(on_white(Image.fromarray(np.dstack([shown, self.alpha]))))
 
     @property
     def has_transparency(self) -> bool:
@@ -81,38 +99,43 @@ class Picture:
 
     def without_alpha(self) -> "Picture":
         """The same picture composed on white."""
-        return replace(self, layer=self.pixels, alpha=None)
+        icc = self.icc if self.is_srgb else b""
+        return replace(self, layer=self.pixels, alpha=None, icc=icc)
 
 
-def read_picture(path: Path) -> Picture:
+def read_picture(path: Path, most: int | None = None) -> Picture:
     """Read an image file with its opacity, EXIF and ICC profile.
 
-    A profile for another colour space than the pixels have here (CMYK) is left out.
+    Colours of CMYK and Lab become sRGB. A profile for another colour space than the pixels have
+    here is left out.
+
+    Args:
+        path: The file.
+        most: The most pixels that it may have; those of
+            :func:`~activeindex.images.limits.max_pixels` by default.
 
     Raises:
         UnreadableImageError: If the file cannot be decoded; see
-            :func:`~activeindex.images.decoding.read_rgb`.
+            :func:`~activeindex.images.decoding.opened`.
     """
-    with opened(path) as image:
-        return picture_of(image)
+    with opened(path, most=most) as decoded:
+        return picture_of(decoded, path)
 
 
-def picture_of(image: Image.Image) -> Picture:
-    """The picture of a loaded Pillow image of any mode; see :func:`read_picture`."""
-    exif, icc = _upright_exif(image), image.info.get("icc_profile") or b""
-    turned = upright(image)
+def picture_of(decoded: DecodedImage, name: object) -> Picture:
+    """The picture of a decoded image; see :func:`read_picture`."""
+    with pillow_errors(name):
+        exif = _upright_exif(decoded.source)
+    image, one_channel = decoded.image, decoded.image.mode in ("L", "LA")
     alpha: Alpha | None = None
-    if turned.has_transparency_data and not has_grey_depth(turned):
-        with_alpha = np.asarray(turned.convert("RGBA"))
+    if image.mode in ("LA", "RGBA"):
+        with_alpha = np.asarray(image.convert("RGBA"))
         layer, alpha = np.ascontiguousarray(with_alpha[..., :3]), with_alpha[..., 3].copy()
     else:
-        layer = np.asarray(to_rgb(turned))
-    one_channel = turned.mode in _ONE_CHANNEL or has_grey_depth(turned)
-    if icc[_COLOUR_SPACE] != (b"GRAY" if one_channel else b"RGB "):
-        icc = b""
+        layer = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     red, green, blue = (layer[..., channel] for channel in range(3))
     grey = np.array_equal(red, green) and np.array_equal(green, blue)
-    return Picture(layer, alpha, grey, one_channel, exif, icc)
+    return Picture(layer, alpha, grey, one_channel, exif, decoded.icc)
 
 
 def _upright_exif(image: Image.Image) -> bytes:
@@ -161,5 +184,5 @@ def _of_tiff(image: Image.Image) -> bytes:
             if table := found.get_ifd(part):
                 kept.get_ifd(part).update(table)
         return kept.tobytes().removeprefix(EXIF_PREFIX) if len(kept) else b""
-    except (ArithmeticError, LookupError, TypeError, ValueError, struct.error, OSError):
+    except Exception:  # Pillow meets broken entries with errors of a dozen types.
         return b""
