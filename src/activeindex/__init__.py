@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from activeindex.extractors.feature_files import read_features
     from activeindex.extractors.named import load_extractor
     from activeindex.images.formats import FileFormat
+    from activeindex.images.limits import set_max_pixels
     from activeindex.indexing.artefact import TrainedIndex, train_index
     from activeindex.indexing.coerce import as_quantiser
     from activeindex.stores.store import Store
@@ -70,6 +71,7 @@ __all__ = [
     "extract",
     "load_extractor",
     "read_features",
+    "set_max_pixels",
     "train_index",
 ]
 
@@ -96,6 +98,7 @@ _MODULES = {
     "extract": "extractors.coerce",
     "load_extractor": "extractors.named",
     "read_features": "extractors.feature_files",
+    "set_max_pixels": "images.limits",
     "train_index": "indexing.artefact",
 }
 """Module of each public name; ``module:NAME`` where the name differs there."""

@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from activeindex import __version__
 from activeindex.errors import ActiveIndexError
+from activeindex.images.limits import DEFAULT_MAX_PIXELS, set_max_pixels
 from activeindex.runtime.stopping import Terminated, terminable
 
 COMMANDS = {
@@ -91,6 +92,7 @@ def run_command(name: str, arguments: Sequence[str] | None = None, prog: str | N
     _open_standard_streams()
     try:
         with terminable():
+            set_max_pixels(getattr(options, "max_pixels", DEFAULT_MAX_PIXELS))
             command.run(options)
             sys.stdout.flush()
     except ActiveIndexError as error:

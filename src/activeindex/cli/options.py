@@ -11,6 +11,7 @@ from activeindex.activation.settings import PRESETS, ActivationSettings, Budget,
 from activeindex.cli.from_settings import add_option, add_settings, settings_from, values_from
 from activeindex.errors import InputError, UnreadableImageError
 from activeindex.images.formats import FileFormat
+from activeindex.images.limits import DEFAULT_MAX_PIXELS, LARGEST_MAX_PIXELS
 from activeindex.runtime.cores import default_workers
 from activeindex.runtime.fields import option
 from activeindex.runtime.files import check_file, check_folder
@@ -98,6 +99,14 @@ class RunOptions:
         "processes that decode and edit images, and on a CPU compute as well, each with one "
         "thread; 0 for none but this one",
         minimum=0,
+        metavar="N",
+    )
+    max_pixels: int = option(
+        DEFAULT_MAX_PIXELS,
+        "most pixels of a picture; one with more is refused before it is decoded "
+        "(docs/pictures.md)",
+        minimum=1,
+        maximum=LARGEST_MAX_PIXELS,
         metavar="N",
     )
     verbose: int = option(1, "0 prints errors only", metavar="LEVEL")

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from activeindex.cli import options
-from activeindex.cli.from_settings import add_option
+from activeindex.cli.from_settings import add_option, add_settings
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_option(parser, "gallery", int, text, 12, minimum=0, metavar="N")
     text = "missed queries shown of each run"
     add_option(parser, "failures", int, text, 12, minimum=0, metavar="N")
+    add_settings(parser, options.RunOptions, "max_pixels")
     options.add_verbose(parser)
 
 

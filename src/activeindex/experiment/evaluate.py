@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -410,7 +410,8 @@ class _ReleasedJob:
         self, items: Sequence[Sequence[Pair]], workers: LocalEngine
     ) -> Iterator[tuple[list[Quality | None], list[Query], Stages]]:
         """Yield those of each batch, and how long they took."""
-        read = workers.map(_read, chain.from_iterable(items), ahead=_TOGETHER)
+        reading = partial(_read, most=self.query.max_pixels)
+        read = workers.map(reading, chain.from_iterable(items), ahead=_TOGETHER)
         for batch in items:
             watch = Stopwatch()
             with watch.stage("read", len(batch)):
@@ -428,11 +429,11 @@ class _ReleasedJob:
             yield qualities, self.query.queries(tasks, workers, watch), watch.stages
 
 
-def _read(pair: Pair) -> tuple[Pixels, Quality | None] | ActiveIndexError:
+def _read(pair: Pair, most: int) -> tuple[Pixels, Quality | None] | ActiveIndexError:
     """Read and compare two pictures in a worker, which returns a user's error as a value."""
     try:
         original, released = (
-            np.asarray(read_rgb(source)) if isinstance(source, Path) else source
+            np.asarray(read_rgb(source, most=most)) if isinstance(source, Path) else source
             for source in (pair.original, pair.released)
         )
     except ActiveIndexError as error:

@@ -5,7 +5,7 @@ here or by workers elsewhere; the search alone is left to the main process.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -26,6 +26,7 @@ from activeindex.extractors.base import Extractor
 from activeindex.extractors.features import features_of
 from activeindex.images.decoding import read_rgb
 from activeindex.images.levels import Pixels, to_square
+from activeindex.images.limits import max_pixels
 from activeindex.runtime.parallel import batches_of
 from activeindex.runtime.pool import Engine, LocalEngine
 from activeindex.runtime.reporting import Progress
@@ -73,12 +74,14 @@ class Query:
     full_label: str
 
 
-def _edit(task: QueryTask, seed: int, size: int) -> tuple[_Square, _Labels] | ActiveIndexError:
+def _edit(
+    task: QueryTask, seed: int, size: int, most: int
+) -> tuple[_Square, _Labels] | ActiveIndexError:
     """Edits an image in a worker, which hands a user's error back as a value."""
     try:
-        image = task.image
-        picture = read_rgb(image) if isinstance(image, Path) else Image.fromarray(image)
-        edited: EditedImage = task.edit(picture, edit_generator(seed, task.number))
+        given = task.image
+        image = read_rgb(given, most=most) if isinstance(given, Path) else Image.fromarray(given)
+        edited: EditedImage = task.edit(image, edit_generator(seed, task.number))
     except ActiveIndexError as error:
         return error
     labels = task.edit, task.number, edited.label, edited.full_label
@@ -93,11 +96,13 @@ class QueryJob:
         extractor: Maps edited images to features.
         batch_size: Queries that go through the extractor together.
         seed: Of the experiment.
+        max_pixels: The most pixels that an image file may have.
     """
 
     extractor: Extractor
     batch_size: int
     seed: int
+    max_pixels: int = field(default_factory=max_pixels)
 
     def __call__(
         self, items: Sequence[Sequence[QueryTask]], workers: LocalEngine
@@ -115,7 +120,8 @@ class QueryJob:
         Raises:
             ActiveIndexError: If an image cannot be read, or an edit lacks its files.
         """
-        edit = partial(_edit, seed=self.seed, size=self.extractor.input_size)
+        size = self.extractor.input_size
+        edit = partial(_edit, seed=self.seed, size=size, most=self.max_pixels)
         # The next part is edited while this one goes through the extractor.
         edited = workers.map(edit, tasks, ahead=self.batch_size)
         found: list[Query] = []
@@ -228,8 +234,15 @@ def check_readable(paths: Sequence[Path], engine: Engine, progress: Progress) ->
         progress.advance(len(batch))
 
 
+@dataclass(frozen=True)
 class ReadJob:
-    """Decodes batches of files; a :class:`~activeindex.runtime.pool.Job`."""
+    """Decodes batches of files; a :class:`~activeindex.runtime.pool.Job`.
+
+    Attributes:
+        max_pixels: The most pixels that an image file may have.
+    """
+
+    max_pixels: int = field(default_factory=max_pixels)
 
     def __call__(
         self, items: Sequence[Sequence[Path]], workers: LocalEngine
@@ -237,13 +250,13 @@ class ReadJob:
         """Yield the first error of each batch."""
         for batch in items:
             # All of them: an iterator that is left early would leave its workers busy.
-            errors = list(workers.map(_error_of, batch))
+            errors = list(workers.map(partial(_error_of, most=self.max_pixels), batch))
             yield next((error for error in errors if error is not None), None)
 
 
-def _error_of(path: Path) -> UnreadableImageError | None:
+def _error_of(path: Path, most: int) -> UnreadableImageError | None:
     try:
-        read_rgb(path)
+        read_rgb(path, most=most)
     except UnreadableImageError as error:
         return error
     return None

@@ -3,7 +3,7 @@
 import math
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -26,6 +26,7 @@ from activeindex.extractors.feature_files import NAMES_FILE, ROWS_FILE, SUFFIXES
 from activeindex.images.decoding import read_rgb
 from activeindex.images.folder import OTHER_IMAGES, fingerprint, list_images
 from activeindex.images.levels import Pixels, to_square
+from activeindex.images.limits import max_pixels
 from activeindex.runtime.devices import sent
 from activeindex.runtime.files import check_kept
 from activeindex.runtime.journal import Journal, is_begun
@@ -77,7 +78,7 @@ class Extraction:
 
 
 def read_resized(
-    source: Source, size: int, decode: Decode = "exact"
+    source: Source, size: int, decode: Decode = "exact", most: int | None = None
 ) -> npt.NDArray[np.float32] | UnreadableImageError:
     """Read an image as ``(3, size, size)`` in [0, 1]; errors are returned.
 
@@ -85,7 +86,10 @@ def read_resized(
     """
     enough = None if decode == "exact" else math.ceil(_MARGIN * size)
     try:
-        image = read_rgb(source, enough) if isinstance(source, Path) else Image.fromarray(source)
+        if isinstance(source, Path):
+            image = read_rgb(source, enough, most)
+        else:
+            image = Image.fromarray(source)
         return to_square(image, size).numpy()
     except UnreadableImageError as error:
         return error
@@ -167,6 +171,7 @@ class ExtractionJob:
         descriptor_views: See :func:`code_features`.
         edit_seed: Seeds an edit of each image file, together with its name; None for no edits.
         root: Folder that those names are relative to.
+        max_pixels: The most pixels that an image file may have.
     """
 
     extractor: Extractor
@@ -174,12 +179,14 @@ class ExtractionJob:
     descriptor_views: int = 0
     edit_seed: int | None = None
     root: Path = Path()
+    max_pixels: int = field(default_factory=max_pixels)
 
     def __call__(
         self, items: Sequence[Sequence[Source]], workers: LocalEngine
     ) -> Iterator[ExtractedBatch]:
         """Yield the result of each batch."""
-        read = partial(read_resized, size=self.extractor.input_size, decode=self.decode)
+        size = self.extractor.input_size
+        read = partial(read_resized, size=size, decode=self.decode, most=self.max_pixels)
         # The next batch is decoded while this one goes through the network.
         ahead = max(map(len, items), default=1)
         images = workers.map(read, chain.from_iterable(items), ahead=ahead)
