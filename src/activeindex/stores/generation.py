@@ -1,14 +1,15 @@
 """Generations: the images of one quantiser, kept by an engine."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import faiss
 import numpy as np
 import numpy.typing as npt
 
+from activeindex.errors import InputError
 from activeindex.identity import QuantiserIdentity
 from activeindex.indexing.artefact import TrainedIndex
 from activeindex.indexing.quantiser import Features
@@ -16,8 +17,14 @@ from activeindex.indexing.search import Neighbours
 from activeindex.runtime.files import parse_json
 from activeindex.runtime.pool import Engine
 from activeindex.runtime.reporting import Progress
-from activeindex.stores.ingest import Added, NewImages, Part, code_parts
-from activeindex.stores.records import Record
+from activeindex.stores.ingest import Added, CodedPart, NewImages, Part, code_parts
+from activeindex.stores.records import (
+    BLOBS,
+    COLUMNS,
+    Record,
+    record_checksum,
+    value_checksum,
+)
 
 Ids = npt.NDArray[np.int64]
 
@@ -33,20 +40,30 @@ class Generation(ABC):
     whole or not at all.
 
     Args:
-        folder: Folder of the engine's files; made where it is missing.
+        folder: Folder of the engine's files.
         trained: The index that codes.
 
+    Attributes:
+        schema: 2, or 1 for a folder written before release 0.3, which has the columns ``id`` to
+            ``activation``, codes and features, and no checksums.
+
     Raises:
-        InputError: If the engine cannot use an index of this kind.
+        InputError: If the engine cannot use an index of this kind, or its files are not there.
         MissingExtraError: If the engine is not installed.
     """
+
+    schema = 2
 
     def __init__(self, folder: Path, trained: TrainedIndex) -> None:
         self.check(trained)
         self.folder = folder
         self.trained = trained
         self.quantiser = trained.quantiser
-        folder.mkdir(parents=True, exist_ok=True)
+
+    @classmethod
+    @abstractmethod
+    def create(cls, folder: Path, trained: TrainedIndex) -> Self:
+        """Make the files of a generation without images; see the class for errors."""
 
     @staticmethod
     @abstractmethod
@@ -91,9 +108,17 @@ class Generation(ABC):
     def commit(self, written: Any) -> None:
         """Add a part of :meth:`write`, all of its images or none."""
 
-    def unindexed(self) -> bool:
-        """True if there are images that a search does not find before :meth:`index`."""
+    def unfinished(self, engine: Engine | None = None) -> bool:
+        """True if a killed process has left something for :meth:`finish`.
+
+        Args:
+            engine: Executor of the store, which indexes by itself.
+        """
         return False
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Finish or take back the work of a killed process; called by the one that writes."""
 
     @abstractmethod
     def index(self, engine: Engine | None = None, progress: Progress | None = None) -> None:
@@ -126,7 +151,7 @@ class Generation(ABC):
     def remove(self, ids: Ids) -> int:
         """Remove images; returns how many of the ids there were."""
         before = self.count()
-        self.delete(ids.tolist())
+        self.delete(np.unique(ids).tolist())
         return before - self.count()
 
     @abstractmethod
@@ -140,28 +165,113 @@ class Generation(ABC):
         """Read rows by their ids or names.
 
         Args:
-            columns: Any of ``id``, ``name``, ``sha256``, ``code``, ``activation``, ``feature``.
+            columns: Any of ``id``, ``code``, ``feature``, and the names in
+                :mod:`~activeindex.stores.records`. Features are bytes; what the schema does not
+                have is None.
             column: ``id`` or ``name``.
             values: Values of this column; those that are not there are left out.
         """
 
     def get(self, ids: Ids) -> list[Record]:
-        """Records of those ids that are there, in ascending order."""
-        columns = ("id", "name", "sha256", "code", "activation")
-        return [
-            Record(i, name, sha256, code, activation and parse_json(activation), self.identity)
-            for i, name, sha256, code, activation in sorted(self.rows(columns, "id", ids.tolist()))
-        ]
+        """Records of those ids that are there, in ascending order.
+
+        Raises:
+            InputError: If one is damaged.
+        """
+        return list(map(self._record, self._checked_records(ids)))
+
+    def _record(self, row: Mapping[str, Any]) -> Record:
+        try:
+            activation, tags, metadata = (
+                None if row[name] is None else parse_json(row[name])
+                for name in ("activation", "tags", "metadata")
+            )
+        except ValueError:
+            raise self.damaged(f"record of the image with id {row['id']}") from None
+        same = {name: row[name] for name in ("id", "name", "sha256", "code", "disabled_until")}
+        return Record(
+            **same,
+            activation=activation,
+            quantiser=self.identity,
+            tags=tags or (),
+            metadata=metadata,
+        )
+
+    def _checked_records(self, ids: Ids) -> Iterator[dict[str, Any]]:
+        columns = ("id", *COLUMNS, "code", "checksum")
+        for number, *values, code, checksum in sorted(self.rows(columns, "id", ids.tolist())):
+            if self.schema > 1 and checksum != record_checksum(number, values, code):
+                raise self.damaged(f"record of the image with id {number}")
+            yield dict(zip(columns, (number, *values, code, checksum), strict=True))
+
+    def damaged(self, part: str) -> InputError:
+        """Error for a part whose checksum differs from its content."""
+        return InputError(
+            f"{self.folder}: expected the {part} as it was written, found other bytes; see "
+            "`activeindex store check`, and put the store back from a copy"
+        )
+
+    def values(self, column: str, ids: Ids) -> list[Any]:
+        """Bytes of a feature or another value of each id, None where there is none.
+
+        Args:
+            column: ``feature``, or one of :data:`~activeindex.stores.records.BLOBS`.
+            ids: Ids that are all there.
+
+        Raises:
+            InputError: If one is damaged.
+        """
+        if self.schema == 1 and column in BLOBS:
+            return [None] * len(ids)
+        found = {}
+        rows = self.rows(("id", column, f"{column}_checksum"), "id", ids.tolist())
+        for number, value, checksum in rows:
+            expected = None if value is None else value_checksum(number, value)
+            if self.schema > 1 and checksum != expected:
+                raise self.damaged(f"{column} of the image with id {number}")
+            found[number] = value
+        return [found.get(number) for number in ids.tolist()]
 
     def features(self, ids: Ids) -> Features:
-        """Features ``(n, d)`` of ids that are all there, in their order."""
-        found = dict(self.rows(("id", "feature"), "id", ids.tolist()))
-        values = np.array([found[i] for i in ids.tolist()], np.float32)
-        return values.reshape(len(ids), self.quantiser.dimension)
+        """Features ``(n, d)`` of ids that are all there, in their order.
+
+        Raises:
+            InputError: If one is damaged.
+        """
+        values = self.values("feature", ids)
+        for number, value in zip(ids.tolist(), values, strict=True):
+            if value is None or len(value) != 4 * self.quantiser.dimension:
+                raise self.damaged(f"feature of the image with id {number}")
+        return np.frombuffer(b"".join(values), "<f4").reshape(len(ids), self.quantiser.dimension)
+
+    @abstractmethod
+    def ids(self) -> Ids:
+        """All ids, ascending."""
+
+    def parts(self, size: int = 4096) -> Iterator[CodedPart]:
+        """Yield all images with their codes, at most ``size`` at a time.
+
+        Raises:
+            InputError: If an image is damaged.
+        """
+        there = self.ids()
+        for start in range(0, len(there), size):
+            ids = there[start : start + size]
+            rows = list(self._checked_records(ids))
+            columns = {name: [row[name] for row in rows] for name in COLUMNS}
+            columns |= {name: self.values(name, ids) for name in BLOBS}
+            features = self.features(ids)
+            codes = np.frombuffer(b"".join(row["code"] for row in rows), np.uint8)
+            codes = codes.reshape(len(ids), self.quantiser.code_size)
+            yield CodedPart.of(ids, columns, features, codes)
 
     def named(self, names: Sequence[str]) -> dict[str, int]:
         """Ids of those names that are there."""
         return dict(self.rows(("name", "id"), "name", names))
+
+    @abstractmethod
+    def disabled(self) -> Ids:
+        """Ids of the images that no search finds now."""
 
     @abstractmethod
     def select(self, where: str) -> Ids:
@@ -181,7 +291,11 @@ class Generation(ABC):
         self, features: Features, k: int, nprobe: int, refine: int = 0, where: str | None = None
     ) -> Neighbours:
         """The nearest images of each feature; see :meth:`Store.search_features`."""
-        found = self.candidates(features, k if refine else k + TIES, nprobe, refine, where)
+        hidden = self.disabled()
+        count = len(hidden) + (k if refine else k + TIES)
+        found = self.candidates(features, count, nprobe, refine, where)
+        if len(hidden):
+            found.ids[np.isin(found.ids, hidden)] = -1
         return ordered(found, k, largest=self.largest_first)
 
     @abstractmethod

@@ -5,11 +5,13 @@ into parts (:data:`Part`), which are coded (:func:`code_parts`) in this process 
 committed by the store one at a time.
 """
 
+import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -38,7 +40,16 @@ from activeindex.indexing.quantiser import Features, Quantiser
 from activeindex.runtime.files import check_file, check_there, file_hash, read_lines
 from activeindex.runtime.parallel import batches_of
 from activeindex.runtime.reporting import counted, listed
-from activeindex.stores.records import MEASURES, measure, same_code
+from activeindex.stores.records import (
+    BLOBS,
+    COLUMNS,
+    MEASURES,
+    TEXTS,
+    measure,
+    record_checksum,
+    same_code,
+    value_checksum,
+)
 
 if TYPE_CHECKING:
     from activeindex.stores.generation import Generation
@@ -60,9 +71,11 @@ class NewImages:
         activations: Activation records, by name.
         source: The feature file, whose values have been checked, or what ``extract`` returned;
             None for an array.
+        more: Optional columns by name (:data:`~activeindex.stores.records.BLOBS`, ``tags``,
+            ``metadata``, ``disabled_until``), with a value for each image, None for none.
 
     Raises:
-        ShapeError: If there are not as many features as names.
+        ShapeError: If there are not as many features, or values of a column, as names.
         InputError: If features in memory are not finite, or have a name twice.
 
     Example:
@@ -74,8 +87,12 @@ class NewImages:
     features: Features
     activations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     source: FeatureFile | ImageFeatures | None = None
+    more: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name, values in self.more.items():
+            if len(values) != len(self.names):
+                raise ShapeError(name, (len(self.names), "…"), np.shape(values)[:1])
         if self.features.ndim != 2 or len(self.features) != len(self.names):
             raise ShapeError("features", (len(self.names), "d"), self.features.shape)
         if not isinstance(self.source, FeatureFile):
@@ -89,9 +106,13 @@ class NewImages:
     def parts(self) -> Sequence["Part"]:
         """Split the images into parts of at most :data:`ROWS`."""
         images = [
-            NewImage(row, name, self.activations.get(name)) for row, name in enumerate(self.names)
+            NewImage(row, name, self.activations.get(name), self._more(row))
+            for row, name in enumerate(self.names)
         ]
         return batches_of(images, ROWS)
+
+    def _more(self, row: int) -> dict[str, Any]:
+        return {name: values[row] for name, values in self.more.items()}
 
 
 class NewImage(NamedTuple):
@@ -101,11 +122,13 @@ class NewImage(NamedTuple):
         row: Its row in the features.
         name: Its name.
         record: Its activation record; None without one.
+        more: Its values of :attr:`NewImages.more`.
     """
 
     row: int
     name: str
     record: Mapping[str, Any] | None
+    more: Mapping[str, Any] = MappingProxyType({})
 
 
 Part: TypeAlias = Sequence[NewImage]
@@ -172,7 +195,8 @@ class CodedPart:
 
     Attributes:
         ids: ``(n,)``.
-        columns: See :func:`columns_of`.
+        columns: A list for each of ``COLUMNS``, ``BLOBS`` and ``CHECKSUMS`` of
+            :mod:`~activeindex.stores.records`; blobs are bytes, or None.
         features: ``(n, d)``.
         codes: ``(n, code_size)``.
     """
@@ -181,6 +205,32 @@ class CodedPart:
     columns: dict[str, list[Any]]
     features: Features
     codes: npt.NDArray[np.uint8]
+
+    @classmethod
+    def of(
+        cls,
+        ids: npt.NDArray[np.int64],
+        columns: Mapping[str, Sequence[Any]],
+        features: Features,
+        codes: npt.NDArray[np.uint8],
+    ) -> "CodedPart":
+        """Compute the checksums of a part, and fill columns that are not there with None."""
+        numbers = ids.tolist()
+        nothing = [None] * len(numbers)
+        filled = {name: [*columns.get(name, nothing)] for name in (*COLUMNS, *BLOBS)}
+        records = zip(*(filled[name] for name in COLUMNS), strict=True)
+        features = np.ascontiguousarray(features, "<f4")
+        values: dict[str, Iterable[Any]] = {**filled, "feature": features}
+        filled["checksum"] = [
+            record_checksum(number, record, code.tobytes())
+            for number, record, code in zip(numbers, records, codes, strict=True)
+        ]
+        for name in ("feature", *BLOBS):
+            filled[f"{name}_checksum"] = [
+                None if value is None else value_checksum(number, value)
+                for number, value in zip(numbers, values[name], strict=True)
+            ]
+        return cls(ids, filled, features, codes)
 
 
 def code_parts(
@@ -197,7 +247,7 @@ def code_parts(
         values = features[rows].astype(np.float32, copy=False)
         codes = quantiser.encode(values)
         ids = np.arange(first, first + len(part), dtype=np.int64)
-        coded = CodedPart(ids, columns_of(part, data_dir), values, codes)
+        coded = CodedPart.of(ids, columns_of(part, data_dir), values, codes)
         yield Added.of(part, codes, quantiser), coded
 
 
@@ -217,7 +267,17 @@ def columns_of(part: Part, data_dir: Path | None = None) -> dict[str, list[Any]]
         "sha256": [_hash_of(image, data_dir) for image in part],
         **{name: [measure(record, name) for record in records] for name in MEASURES},
         "activation": [None if record is None else record_json(record) for record in records],
+        **{name: [_stored(name, image.more[name]) for image in part] for name in part[0].more},
     }
+
+
+def _stored(name: str, value: Any) -> Any:
+    """A value of :attr:`NewImages.more` as an engine keeps it."""
+    if value is None or isinstance(value, bytes):
+        return value
+    if name in TEXTS:
+        return json.dumps(value)
+    return float(value) if name == "disabled_until" else np.asarray(value, "<f4").tobytes()
 
 
 def _hash_of(image: NewImage, data_dir: Path | None) -> str | None:

@@ -1,7 +1,9 @@
 """Records: what a store keeps of an image."""
 
+import json
 import math
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +16,20 @@ from activeindex.indexing.quantiser import Quantiser
 
 MEASURES = ("psnr", "ssim", "linf", "distance_before", "distance_after")
 """Numbers of an activation record that filters can name; null for images without a record."""
+
+TEXTS = ("name", "sha256", "activation", "tags", "metadata")
+"""Columns of text; the last three are JSON."""
+
+COLUMNS = ("name", "sha256", *MEASURES, "activation", "tags", "metadata", "disabled_until")
+"""Columns of every record beside its id and code, which its checksum covers; those that are not
+texts are floats."""
+
+BLOBS = ("released_feature", "second_feature", "thumbnail")
+"""Optional values beside the feature: that of the released picture, in float32; that of the store's
+second extractor; a small copy of the original in a format of images."""
+
+CHECKSUMS = ("checksum", "feature_checksum", *(f"{name}_checksum" for name in BLOBS))
+"""Checksums of the record, its feature and the optional values, from schema 2 on."""
 
 _TOLERANCE = 1e-3
 """Relative tolerance when comparing reconstructions."""
@@ -30,6 +46,9 @@ class Record:
         code: Code of the original's feature.
         activation: Its activation record; None without one.
         quantiser: The quantiser that it is searched through.
+        tags: Words that were given to it.
+        metadata: Other values that were given to it; None without.
+        disabled_until: Time in seconds since 1970 until which no search finds it; None finds it.
     """
 
     id: int
@@ -38,6 +57,9 @@ class Record:
     code: bytes
     activation: Mapping[str, Any] | None
     quantiser: QuantiserIdentity
+    tags: Sequence[str] = ()
+    metadata: Mapping[str, Any] | None = None
+    disabled_until: float | None = None
 
     @property
     def activated(self) -> bool:
@@ -52,7 +74,24 @@ class Record:
             "code": self.code.hex(),
             "activation": activation,
             "quantiser": self.quantiser.as_json(),
+            "tags": [*self.tags],
         }
+
+
+def record_checksum(number: int, values: Sequence[Any], code: bytes) -> int:
+    """CRC-32 of a record.
+
+    Args:
+        number: The id.
+        values: Its values, in the order of :data:`COLUMNS`.
+        code: Its code.
+    """
+    return zlib.crc32(code, zlib.crc32(json.dumps([number, *values]).encode()))
+
+
+def value_checksum(number: int, value: Any) -> int:
+    """CRC-32 of the bytes of a feature or another value of an image, and its id."""
+    return zlib.crc32(value, number & 0xFFFFFFFF)
 
 
 def same_code(code: npt.NDArray[np.uint8], recorded: object, quantiser: Quantiser) -> bool:

@@ -5,6 +5,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
@@ -22,11 +23,12 @@ from activeindex.images.coerce import Images
 from activeindex.indexing.artefact import TrainedIndex
 from activeindex.indexing.quantiser import Features
 from activeindex.indexing.search import EFFORT, Neighbours, Visit, lists_within
-from activeindex.runtime.files import read_json, whole_file, write_json
+from activeindex.runtime.files import make_folder, read_json, whole_file, write_json
 from activeindex.runtime.locking import BusyError, only_run
 from activeindex.runtime.pool import Engine
 from activeindex.runtime.reporting import SILENT, Reporter
 from activeindex.stores.address import STORE_FILE, Address
+from activeindex.stores.checksums import differing, read_checked, read_sums, write_checked
 from activeindex.stores.generation import Generation, Ids, ordered
 from activeindex.stores.ingest import (
     Addable,
@@ -41,10 +43,12 @@ from activeindex.stores.ingest import (
 from activeindex.stores.query import QueryResult, QueryResults, answers
 from activeindex.stores.records import Record
 
-_FORMAT = 1
+_FORMAT = 2
 _KEYS = {"format", "engine", "extractor", "generations", "next_id"}
 """Keys of ``store.json``: ``extractor`` of all features, null if the quantiser does not name it;
-``generations``, their folders, oldest first; ``next_id``, of the next image."""
+``generations``, their folders, oldest first; ``next_id``, of the next image. Since format 2 also
+``second_extractor``, of the second features, or null; ``removing``, ids of a removal from several
+generations that has begun; and ``checksum``."""
 
 _QUANTISER = "quantiser.faiss"
 
@@ -89,15 +93,15 @@ class Store(contextlib.AbstractContextManager["Store"]):
         self._path = self._address.path
         self._note = self._read_note()
         self.extractor = ExtractorIdentity.from_json(self._note["extractor"])
-        self._generations: list[Generation] = []
+        self._opened: dict[str, Generation] = {}
         self._held, self._refreshing = contextlib.ExitStack(), threading.Lock()
+        self._turn, self._wrote = threading.Lock(), False
         try:
             if engine is not None:
                 # A process that opens the store before `index` must not index instead.
                 self._held.enter_context(only_run(self._path, "store"))
             self._refresh()
-            if engine is None:
-                self._finish_killed_writes()
+            self._finish_killed_writes()
         except BaseException:
             self.close()
             raise
@@ -121,31 +125,36 @@ class Store(contextlib.AbstractContextManager["Store"]):
                 raise InputError(
                     f"{address}: expected no store yet, found one; renew it, or add to it"
                 )
-            name = _write_quantiser(where.path, 1, trained)
             # The generation is complete before the store names it.
-            where.generation_class(where.path / name, trained).close()
+            name = _create_generation(where, (), trained)
             note = {
                 "format": _FORMAT,
                 "engine": where.engine,
                 "extractor": trained.extractor and trained.extractor.as_json(),
+                "second_extractor": None,
                 "generations": [name],
                 "next_id": 0,
+                "removing": [],
             }
-            write_json(where.path / STORE_FILE, note)
+            write_checked(where.path / STORE_FILE, note)
         return cls(str(where))
 
     def renew(self, index: TrainedLike) -> None:
         """Begin a generation: from now on images are added under another index.
 
-        Images that are there stay, and are searched through their own quantisers.
+        Images that are there stay, and are searched through their own quantisers. Nothing happens
+        if the generation has been begun already, and is still empty: a killed command is repeated.
 
         Raises:
             InputError: If the store has the quantiser already, or it is for other features.
         """
         trained = _as_trained(index)
         with self._writing():
+            self._check_schema("renewed")
             self._address.generation_class.check(trained)
-            if self._find(trained) is not None:
+            if (found := self._find(trained)) is not None:
+                if found is self._generations[-1] is not self._generations[0] and not found.count():
+                    return
                 raise InputError(f"{self._address}: has a generation of {trained.identity} already")
             first = self._generations[0].trained.index
             kind, here = ((i.d, i.metric_type) for i in (trained.index, first))
@@ -159,15 +168,60 @@ class Store(contextlib.AbstractContextManager["Store"]):
                     f"{self._address}: expected a quantiser of features of {self.extractor}, "
                     f"found {trained.identity} of features of {trained.extractor}"
                 )
-            name = _write_quantiser(self._path, len(self._generations) + 1, trained)
+            name = _create_generation(self._address, self._note["generations"], trained)
             # Readers open it as soon as it is named.
-            self._generations.append(self._open(name))
             self._write_note(generations=[*self._note["generations"], name])
+            self._refresh()
+
+    def upgrade(self, reporter: Reporter = SILENT) -> int:
+        """Convert a store of an older format; killed, it is as it was, and can be called again.
+
+        Every generation is written anew beside the old one, with checksums, and the store names
+        the new ones at once. Until then the disk holds both.
+
+        Args:
+            reporter: Reports progress, by images.
+
+        Returns:
+            The format that it had.
+
+        Raises:
+            InputError: If an image is damaged, or another process is writing.
+        """
+        with self._writing():
+            had, old = int(self._note["format"]), list(self._note["generations"])
+            if had == _FORMAT:
+                return had
+            new: list[str] = []
+            total = sum(generation.count() for generation in self._generations)
+            with reporter.stage("upgrade", total) as progress:
+                for generation in self._generations:
+                    name = _create_generation(self._address, (*old, *new), generation.trained)
+                    new.append(name)
+                    with contextlib.closing(self._open(name)) as made:
+                        for part in generation.parts():
+                            made.commit(part)
+                            progress.advance(len(part.ids))
+                        made.index()
+                        made.compact()
+            self._write_note(format=_FORMAT, generations=new, second_extractor=None, removing=[])
+            self._refresh()
+            self._remove_unnamed()
+            return had
+
+    @property
+    def format(self) -> int:
+        """Format of the store: 2, or 1 for one of release 0.1 or 0.2 that was not upgraded."""
+        return int(self._note["format"])
 
     @property
     def generations(self) -> tuple[Generation, ...]:
         """Generations, oldest first."""
-        return tuple(self._generations)
+        return tuple(self._opened.values())
+
+    @property
+    def _generations(self) -> tuple[Generation, ...]:
+        return self.generations
 
     @property
     def dimension(self) -> int:
@@ -210,6 +264,11 @@ class Store(contextlib.AbstractContextManager["Store"]):
         names: Sequence[str] | PathLike | None = None,
         *,
         activation: Mapping[str, Mapping[str, Any]] | PathLike | None = None,
+        released_features: npt.ArrayLike | None = None,
+        second_features: "ImageFeatures | None" = None,
+        thumbnails: Sequence[bytes | None] | None = None,
+        tags: Sequence[Sequence[str] | None] | None = None,
+        metadata: Sequence[Mapping[str, Any] | None] | None = None,
         index: TrainedLike | None = None,
         data_dir: PathLike | None = None,
         force: bool = False,
@@ -228,6 +287,13 @@ class Store(contextlib.AbstractContextManager["Store"]):
                 beside the features, or that ``activate`` or ``extract`` returned.
             activation: Activation records by name, or their file ``activation.jsonl``; by default
                 those in the folder.
+            released_features: Features ``(n, d)`` of the *released* pictures, in the order of the
+                images.
+            second_features: Features ``(n, e)`` of the originals from a second extractor, the same
+                in the whole store.
+            thumbnails: A small copy of each original, the bytes of an image file; None for none.
+            tags: Words for each image.
+            metadata: Other values for each image, as JSON has them.
             index: The index that the images were, or will be, activated for, where that is not the
                 newest generation's.
             data_dir: Folder of the originals, to hash those that have no activation record.
@@ -243,7 +309,20 @@ class Store(contextlib.AbstractContextManager["Store"]):
         generation = self._generations[-1] if index is None else self.generation_of(index)
         new = read_images(self, generation, images, names, activation, force)
         self._check_dimension(new.features)
+        more: dict[str, Any] = {"thumbnail": thumbnails, "tags": tags, "metadata": metadata}
+        if released_features is not None:
+            more["released_feature"] = released = np.asarray(released_features, np.float32)
+            self._check_dimension(released)
+            if not np.isfinite(released).all():
+                raise InputError("released_features: expected finite values, found NaN or infinity")
+        if second_features is not None:
+            more["second_feature"] = second_features.values
+        new = replace(new, more={name: each for name, each in more.items() if each is not None})
+        if new.more:
+            self._check_schema("given more than features and records")
         with reporter.stage("store", len(new)) as progress, self._writing():
+            if second_features is not None:
+                self._note_second(second_features)
             added, parts = self._new_parts(new, generation)
             results = generation.write(
                 new,
@@ -291,8 +370,16 @@ class Store(contextlib.AbstractContextManager["Store"]):
         Raises:
             InputError: If another process is writing.
         """
+        numbers = np.unique(_as_ids(ids))
         with self._writing():
-            return sum(generation.remove(_as_ids(ids)) for generation in self._generations)
+            asked = ("id",), "id", numbers.tolist()
+            there = sum(len(generation.rows(*asked)) > 0 for generation in self._generations)
+            if there > 1 and self.format > 1:
+                self._write_note(removing=numbers.tolist())  # A kill leaves it to be finished.
+            removed = sum(generation.remove(numbers) for generation in self._generations)
+            if there > 1 and self.format > 1:
+                self._write_note(removing=[])
+            return removed
 
     def get(self, ids: npt.ArrayLike) -> list[Record]:
         """Records of those ids that are there, in ascending order."""
@@ -439,6 +526,8 @@ class Store(contextlib.AbstractContextManager["Store"]):
 
     def close(self) -> None:
         """Close the files, and let other processes write."""
+        if self._wrote:
+            self._finish_killed_writes()
         for generation in self._generations:
             generation.close()
         self._held.close()
@@ -448,7 +537,35 @@ class Store(contextlib.AbstractContextManager["Store"]):
 
     def _open(self, name: str) -> Generation:
         folder = self._path / name
+        if self._note["format"] > 1:  # FAISS may crash at other bytes.
+            noted = read_sums(folder)
+            for file in (_QUANTISER, f"{Path(_QUANTISER).stem}.json"):
+                if file in noted and differing(folder / file, noted[file]):
+                    raise InputError(
+                        f"{folder / file}: expected the quantiser as it was written, found other "
+                        "bytes; put it back from a copy of the store"
+                    )
         return self._address.generation_class(folder, TrainedIndex.read(folder / _QUANTISER))
+
+    def _check_schema(self, done: str) -> None:
+        if self.format < _FORMAT:
+            raise InputError(
+                f"{self._address}: expected a store of format {_FORMAT} to be {done}, found format "
+                f"{self.format}; convert it by `activeindex store upgrade {self._path}`"
+            )
+
+    def _note_second(self, features: ImageFeatures) -> None:
+        """Note the second extractor, or check that it is the one of the store."""
+        here = ExtractorIdentity.from_json(self._note["second_extractor"])
+        if features.extractor is None:
+            raise InputError("second_features: expected what extract returned, found no extractor")
+        if here is None:
+            self._write_note(second_extractor=features.extractor.as_json())
+        elif not same(here, features.extractor):
+            raise InputError(
+                f"second_features: expected features of {here}, as {self._address} has, found "
+                f"those of {features.extractor}"
+            )
 
     def _check_dimension(self, features: Features) -> None:
         if features.ndim != 2 or features.shape[1] != self.dimension:
@@ -464,45 +581,71 @@ class Store(contextlib.AbstractContextManager["Store"]):
         return next((g for g in self._generations if same(g.identity, trained.identity)), None)
 
     def _finish_killed_writes(self) -> None:
-        unfinished = [each for each in self._generations if each.unindexed()]
-        if unfinished:  # Readers otherwise leave the lock alone: writers do not wait for it.
-            # A process that holds the lock is alive, and finishes itself.
-            with contextlib.suppress(BusyError), only_run(self._path, "store"):
-                for generation in unfinished:
-                    generation.index()
+        # Readers otherwise leave the lock alone: writers do not wait for it.
+        if not (self._unnamed() or self._note.get("removing") or self._unfinished()):
+            return
+        alone = only_run(self._path, "store") if self._engine is None else contextlib.nullcontext()
+        # A process that holds the lock is alive, and finishes itself.
+        with contextlib.suppress(BusyError), self._turn, alone:
+            self._refresh()
+            for generation in self._unfinished():
+                generation.finish()
+            if removing := self._note.get("removing"):
+                for generation in self._generations:
+                    generation.remove(_as_ids(removing))
+                self._write_note(removing=[])
+            self._remove_unnamed()
+
+    def _unfinished(self) -> list[Generation]:
+        return [each for each in self._generations if each.unfinished(self._engine)]
+
+    def _unnamed(self) -> list[Path]:
+        """Folders of generations that a killed process has begun, or has not yet removed."""
+        named = self._note["generations"]
+        return [each for each in self._path.glob("generation-*") if each.name not in named]
+
+    def _remove_unnamed(self) -> None:
+        for folder in self._unnamed():
+            shutil.rmtree(folder)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         alone = only_run(self._path, "store") if self._engine is None else contextlib.nullcontext()
-        with alone:
+        with self._turn, alone:
             self._refresh()
+            self._wrote = True
             yield
 
-    def _refresh(self) -> list[Generation]:
+    def _refresh(self) -> tuple[Generation, ...]:
         """Open generations that another process has begun; returns all."""
         with self._refreshing:
             self._note = self._read_note()
-            for name in self._note["generations"][len(self._generations) :]:
-                self._generations.append(self._open(name))
-            return self._generations
+            # All are others after an upgrade; threads that read right now keep what they read.
+            self._opened = {
+                name: self._opened.get(name) or self._open(name)
+                for name in self._note["generations"]
+            }
+            return self.generations
 
     def _read_note(self) -> dict[str, Any]:
         path = self._path / STORE_FILE
         if not path.is_file():
             raise InputError(f"{self._address}: expected a store, found no {STORE_FILE} there")
         note = read_json(path)
-        if note.keys() != _KEYS:
+        found = f"found format {note.get('format')}, engine {note.get('engine')}"
+        if not note.keys() >= _KEYS:
             raise InputError(f"{path}: expected the note of a store")
-        if (note["format"], note["engine"]) != (_FORMAT, self._address.engine):
+        if note["format"] not in (1, _FORMAT) or note["engine"] != self._address.engine:
             raise InputError(
                 f"{self._address}: expected a store of format {_FORMAT} and engine "
-                f"{self._address.engine}, found format {note['format']}, engine {note['engine']}"
+                f"{self._address.engine}, {found}"
             )
-        return note
+        return note if note["format"] == 1 else read_checked(path)
 
     def _write_note(self, **changes: Any) -> None:
-        self._note |= changes
-        write_json(self._path / STORE_FILE, self._note)
+        self._note = self._note | changes
+        write = write_json if self._note["format"] == 1 else write_checked
+        write(self._path / STORE_FILE, self._note)
 
 
 def _as_trained(index: TrainedLike) -> TrainedIndex:
@@ -527,18 +670,20 @@ def _check_options(k: int, effort: int, nprobe: int | None, refine: int) -> None
             raise InputError(f"{name}: expected {least} or more, found {value}")
 
 
-def _write_quantiser(store: Path, number: int, trained: TrainedIndex) -> str:
-    """Copy a quantiser into a store; returns the generation, to be named in ``store.json``."""
-    name = f"generation-{number:04d}"
-    path = store / name / _QUANTISER
-    if (store / name).exists():  # A process was killed before it could name it.
-        shutil.rmtree(store / name)
+def _create_generation(where: Address, there: Sequence[str], trained: TrainedIndex) -> str:
+    """Make an empty generation, to be named in ``store.json``; returns the name of its folder."""
+    number = 1 + max((int(name.rpartition("-")[2]) for name in there), default=0)
+    folder = where.path / f"generation-{number:04d}"
+    if folder.exists():  # A process was killed before it could name it.
+        shutil.rmtree(folder)
+    path = folder / _QUANTISER
+    make_folder(folder)
     if trained.manifest is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         trained.manifest.write(path.with_suffix(".json"))
     with whole_file(path) as beside:
         if trained.path is None:
             faiss.serialize_index(trained.index).tofile(beside)
         else:
             shutil.copyfile(trained.path, beside)
-    return name
+    where.generation_class.create(folder, trained).close()
+    return folder.name

@@ -105,7 +105,7 @@ def test_a_store_of_the_other_engine_or_a_broken_note_is_refused(
     tmp_path: Path, trained: TrainedIndex
 ) -> None:
     Store.create(f"faiss:{tmp_path / 's'}", trained).close()
-    with pytest.raises(InputError, match="expected a store of format 1 and engine lance, found"):
+    with pytest.raises(InputError, match="expected a store of format 2 and engine lance, found"):
         Store(f"lance://{tmp_path / 's'}")
     with pytest.raises(InputError, match="found one"):
         Store.create(f"lance://{tmp_path / 's'}", trained)

@@ -38,26 +38,35 @@ class CodeIndex:
                 f"{type(outer).__name__}"
             )
         self._ids = np.empty(0, np.int64)
+        """Id of each code of an index without lists, which numbers codes itself."""
+        self.last = -1
 
     @property
     def count(self) -> int:
         """Number of codes."""
-        return len(self._ids)
-
-    @property
-    def last(self) -> int:
-        """The largest id; -1 without codes."""
-        return int(self._ids[-1]) if len(self._ids) else -1
+        return int(self._codec.ntotal)
 
     def add(self, ids: npt.NDArray[np.int64], codes: npt.NDArray[np.uint8]) -> None:
         """Add codes ``(n, code_size)`` under ids ``(n,)`` that are larger than those there."""
-        if not len(ids):
-            return
-        rows = np.arange(len(self._ids), len(self._ids) + len(ids))
-        self._codec.add_sa_codes(np.ascontiguousarray(codes), *([rows] if self._lists else []))
+        if len(ids):
+            self._codec.add_sa_codes(np.ascontiguousarray(codes), *([ids] if self._lists else []))
+            if not self._lists:
+                self._ids = np.concatenate([self._ids, ids])
+            self.last = int(ids[-1])
+            self._set_totals()
+
+    def remove(self, ids: npt.NDArray[np.int64]) -> None:
+        """Remove the codes of ids ``(n,)``."""
+        if len(ids):
+            gone = np.isin(self._ids, ids)
+            rows = ids if self._lists else np.flatnonzero(gone)
+            self._codec.remove_ids(faiss.IDSelectorBatch(np.ascontiguousarray(rows)))
+            self._ids = self._ids[~gone]
+            self._set_totals()
+
+    def _set_totals(self) -> None:
         for transform in self._transforms:
-            transform.ntotal = len(rows) + int(rows[0])
-        self._ids = np.concatenate([self._ids, ids])
+            transform.ntotal = self.count
 
     def search(
         self,
@@ -86,17 +95,30 @@ class CodeIndex:
                     "where: expected an index with inverted lists for a search with a filter, "
                     f"found {type(self._codec).__name__}"
                 )
-            rows = np.searchsorted(self._ids, allowed)
-            parameters.sel = selector = faiss.IDSelectorBatch(rows)
+            parameters.sel = selector = faiss.IDSelectorBatch(allowed)
             parameters.referenced_objects = [selector]
         for _ in self._transforms if parameters is not None else ():
             parameters = _parameters("SearchParametersPreTransform", index_params=parameters)
-        distances, rows = self._index.search(
+        distances, ids = self._index.search(
             np.ascontiguousarray(features, dtype=np.float32), k, params=parameters
         )
-        ids = np.full(rows.shape, -1, np.int64)
-        ids[rows >= 0] = self._ids[rows[rows >= 0]]
+        if not self._lists:
+            ids[ids >= 0] = self._ids[ids[ids >= 0]]
         return Neighbours(distances, ids)
+
+
+def weights(ids: npt.NDArray[np.int64], codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Hash of each id ``(n,)`` with its code ``(n, code_size)``, in [0, 2^31).
+
+    The sum over all codes shows whether those that are read are those that were written.
+    """
+    padded = np.pad(codes, ((0, 0), (0, -codes.shape[1] % 8)))
+    words = np.column_stack([ids.view(np.uint64), np.ascontiguousarray(padded).view(np.uint64)])
+    hashes = np.zeros(len(ids), np.uint64)
+    for word in words.T:  # Every step is one to one: no single bit goes unnoticed before the last.
+        hashes = (hashes ^ word) * np.uint64(0x9E3779B97F4A7C15)
+        hashes ^= hashes >> np.uint64(32)
+    return (hashes >> np.uint64(33)).view(np.int64)
 
 
 def _parameters(kind: str, **values: Any) -> Any:

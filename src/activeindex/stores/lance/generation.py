@@ -1,11 +1,14 @@
 """Engine of ``lance://PATH``: a data set on disk, searched through an injected IVF-PQ index."""
 
 import contextlib
+import os
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +18,13 @@ from activeindex.extractors.feature_files import FeatureFile
 from activeindex.indexing.artefact import TrainedIndex
 from activeindex.indexing.quantiser import Features
 from activeindex.indexing.search import Neighbours
+from activeindex.runtime.files import sync_folder
 from activeindex.runtime.parallel import batches_of
 from activeindex.runtime.pool import Engine, LocalEngine
 from activeindex.runtime.reporting import Progress
+from activeindex.stores.checksums import Sums, read_sums, sums_of, write_sums
 from activeindex.stores.generation import Generation, Ids
-from activeindex.stores.ingest import Added, CodedPart, NewImages, Part, columns_of
+from activeindex.stores.ingest import Added, CodedPart, NewImages, Part
 from activeindex.stores.lance.jobs import (
     COLUMN,
     INDEX,
@@ -32,6 +37,9 @@ from activeindex.stores.lance.jobs import (
 from activeindex.stores.lance.model import LanceModel, lance_errors, lance_library, lance_reason
 
 _FOLDER = "records.lance"
+
+_HINT = "latest_version_hint.json"
+"""File that Lance replaces, and does not need."""
 
 _CHECKED = 4
 """Images whose distances are compared with FAISS's after every change of the index, of each part
@@ -72,14 +80,29 @@ class LanceGeneration(Generation):
         super().__init__(folder, trained)
         self._model = LanceModel.of(trained)
         self._lance = lance_library()
-        self._uri = str(folder / _FOLDER)
-        if (folder / _FOLDER).exists():
+        self._root = folder / _FOLDER
+        self._uri = str(self._root)
+        with lance_errors(self._uri):
             self._data = self._lance.dataset(self._uri)
-        else:
-            features = np.empty((0, self.quantiser.dimension), np.float32)
-            codes = np.empty((0, self.quantiser.code_size), np.uint8)
-            empty = CodedPart(np.empty(0, np.int64), columns_of([]), features, codes)
-            self._data = self._lance.write_dataset(record_table(empty), self._uri)
+        self._columns = tuple(self._data.schema.names)
+        self.schema = 2 if "checksum" in self._columns else 1
+        self._turn = threading.Lock()
+        self._disabled: tuple[int, npt.NDArray[np.float64]] = (-1, np.empty((0, 2)))
+        """Ids and times of the images that were disabled, and the version that they are of."""
+
+    @classmethod
+    def create(cls, folder: Path, trained: TrainedIndex) -> Self:
+        """Make a data set without rows."""
+        cls.check(trained)
+        features = np.empty((0, trained.quantiser.dimension), np.float32)
+        codes = np.empty((0, trained.quantiser.code_size), np.uint8)
+        empty = record_table(CodedPart.of(np.empty(0, np.int64), {}, features, codes))
+        lance_library().write_dataset(empty, str(folder / _FOLDER))
+        files = (path for path in folder.iterdir() if path.is_file())
+        write_sums(folder, {path.name: sums_of(path) for path in files})
+        made = cls(folder, trained)
+        made._seal()
+        return made
 
     @staticmethod
     def check(trained: TrainedIndex) -> None:
@@ -105,6 +128,7 @@ class LanceGeneration(Generation):
             data_dir and data_dir.absolute(),
             images.features.shape,
             self.quantiser,
+            self._columns,
         )
         yield from engine.run(job, parts)
 
@@ -112,18 +136,81 @@ class LanceGeneration(Generation):
         """Append rows, or fragments, in one version of the data set."""
         with lance_errors(self._uri):
             if isinstance(written, CodedPart):
-                table = record_table(written)
-                self._data = self._lance.write_dataset(table, self._uri, mode="append")
+                table = record_table(written).select(self._columns)
+                self._take(self._lance.write_dataset(table, self._uri, mode="append"))
             else:
-                self._data = self._lance.LanceDataset.commit(
-                    self._uri,
-                    self._lance.LanceOperation.Append(written),
-                    read_version=self._data.version,
+                appended = self._lance.LanceOperation.Append(written)
+                version = self._data.version
+                self._take(
+                    self._lance.LanceDataset.commit(self._uri, appended, read_version=version)
                 )
+        self._seal()
 
-    def unindexed(self) -> bool:
-        """True if a process was killed, or is busy, before it has indexed its images."""
-        return bool(self._uncovered())
+    def unfinished(self, engine: Engine | None = None) -> bool:
+        """True if there are files that are not sealed, or images that are not indexed."""
+        sealed = self.schema == 1 or self._files().keys() == self._sealed().keys()
+        return not sealed or (engine is None and bool(self._uncovered()))
+
+    def finish(self) -> None:
+        """Take back what was not sealed, and index the images that are there."""
+        if self.schema > 1:
+            sealed = max(map(_version, self._sealed()))
+            newest = max(map(_version, self._files()))
+            with lance_errors(self._uri):
+                if newest > sealed:
+                    for name, path in self._files().items():
+                        if _version(name) > sealed and not self._opens(_version(name)):
+                            path.unlink()  # Cut off by a power loss.
+                    self._lance.dataset(self._uri, version=sealed).restore()
+                    self._take(self._lance.dataset(self._uri))
+                self._seal()
+                self._remove_old()
+        self.index()
+
+    def _opens(self, version: int) -> bool:
+        try:
+            self._lance.dataset(self._uri, version=version)
+        except (OSError, RuntimeError, ValueError):
+            return False
+        return True
+
+    def _files(self) -> dict[str, Path]:
+        """Files of the data set by their names in the folder."""
+        return {
+            path.relative_to(self.folder).as_posix(): path
+            for path in self._root.rglob("*")
+            if path.is_file() and path.name != _HINT
+        }
+
+    def _sealed(self) -> Sums:
+        """Checksums of the files that are known to be on the disk."""
+        sums = read_sums(self.folder)
+        return {name: each for name, each in sums.items() if name.startswith(f"{_FOLDER}/")}
+
+    def _seal(self) -> None:
+        """Flush the files of the newest version, which Lance does not, and note their checksums.
+
+        What is not sealed was not acknowledged, and is taken back after a kill or a power loss.
+        """
+        if self.schema == 1:
+            return
+        for path in (self._root / "_transactions").glob("*"):  # For others that write meanwhile.
+            path.unlink()
+        files, sums = self._files(), read_sums(self.folder)
+        for name in {*self._sealed()} - {*files}:
+            del sums[name]
+        new = {name: path for name, path in files.items() if name not in sums}
+        for path in new.values():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        for folder in {each for path in new.values() for each in (path.parent, path.parent.parent)}:
+            sync_folder(folder)
+        write_sums(self.folder, sums | {name: sums_of(path) for name, path in new.items()})
+
+    def _remove_old(self) -> None:
+        """Remove the files that the newest version does not need."""
+        self._data.cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)
+        self._seal()
 
     def index(self, engine: Engine | None = None, progress: Progress | None = None) -> None:
         """Index the fragments that no segment covers: new ones, and those of a killed process."""
@@ -136,9 +223,10 @@ class LanceGeneration(Generation):
         for part, segment in zip(parts, (engine or LocalEngine()).run(job, parts), strict=True):
             before = self._data.version
             with lance_errors(self._uri):
-                self._data = self._data.commit_existing_index_segments(INDEX, COLUMN, [segment])
+                self._take(self._data.commit_existing_index_segments(INDEX, COLUMN, [segment]))
                 if engine is not None:
                     self._check(before, part)
+            self._seal()
             if progress is not None:
                 progress.advance()
 
@@ -154,25 +242,56 @@ class LanceGeneration(Generation):
         with lance_errors(self._uri):
             behind = bool(self._data.latest_version > self._data.version)
             if behind:  # Threads that read right now keep the version that they read.
-                self._data = self._lance.dataset(self._uri, session=self._data.session())
+                self._take(self._lance.dataset(self._uri, session=self._data.session()))
         return behind
+
+    def _take(self, data: Any) -> None:
+        """Use a version from now on, unless another thread has taken a newer one."""
+        with self._turn:
+            if data.version > self._data.version:
+                self._data = data
 
     def delete(self, ids: Sequence[int]) -> None:
         """Mark rows as deleted."""
         with lance_errors(self._uri):
             for condition in _conditions("id", ids):
                 self._data.delete(condition)
+        self._seal()
 
     @_up_to_date
     def rows(
         self, columns: Sequence[str], column: str, values: Sequence[Any]
     ) -> list[tuple[Any, ...]]:
         """Read rows of the newest version."""
-        return [
-            tuple(row[each] for each in columns)
-            for condition in _conditions(column, values)
-            for row in self._data.to_table(columns=[*columns], filter=condition).to_pylist()
-        ]
+        there = [name for name in columns if name in self._columns]
+        found: list[tuple[Any, ...]] = []
+        for condition in _conditions(column, values):
+            table = self._data.to_table(columns=there, filter=condition)
+            nothing = [None] * len(table)
+            read = {name: _values(table[name]) for name in there}
+            found += zip(*(read.get(name, nothing) for name in columns), strict=True)
+        return found
+
+    @_up_to_date
+    def ids(self) -> Ids:
+        """All ids, ascending."""
+        found = np.asarray(self._data.to_table(columns=["id"])["id"], np.int64)
+        found.sort()
+        return found
+
+    @_up_to_date
+    def disabled(self) -> Ids:
+        """Ids that no search finds now."""
+        version, found = self._disabled
+        if self.schema > 1 and version != self._data.version:
+            version = self._data.version
+            table = self._data.to_table(
+                columns=["id", "disabled_until"], filter="disabled_until IS NOT NULL"
+            )
+            found = np.column_stack([column.to_numpy() for column in table.columns])
+            self._disabled = version, found
+        hidden: Ids = found[found[:, 1] > time.time(), 0].astype(np.int64)
+        return hidden
 
     @_up_to_date
     def select(self, where: str) -> Ids:
@@ -211,7 +330,7 @@ class LanceGeneration(Generation):
                     self._data.optimize.optimize_indices(
                         index_names=[INDEX], num_indices_to_merge=len(segments)
                     )
-                    self._data = self._lance.dataset(self._uri)
+                    self._take(self._lance.dataset(self._uri))
                     self._check(before)
                 self._compact_files(engine)
             self.index()
@@ -219,8 +338,9 @@ class LanceGeneration(Generation):
             if self.count():
                 for column in ("id", "name"):
                     self._data.create_scalar_index(column, "BTREE", replace=True)
-            self._data = self._lance.dataset(self._uri)
-            self._data.cleanup_old_versions(older_than=timedelta(0))
+            self._take(self._lance.dataset(self._uri))
+            self._seal()
+            self._remove_old()
 
     @_up_to_date
     def count(self) -> int:
@@ -240,7 +360,7 @@ class LanceGeneration(Generation):
             job = RewriteJob(self._shared, self._data.version)
             if rewritten := list(engine.run(job, tasks)):
                 Compaction.commit(self._data, rewritten)
-        self._data = self._lance.dataset(self._uri)
+        self._take(self._lance.dataset(self._uri))
 
     @property
     def _shared(self) -> str:
@@ -261,9 +381,8 @@ class LanceGeneration(Generation):
         tables = [self._data.get_fragment(number) for number in fragments] or [self._data]
         if same and all(map(self._distances_agree, tables)):
             return
-        self._data = self._lance.dataset(self._uri, version=before)
-        self._data.restore()
-        self._data = self._lance.dataset(self._uri)
+        self._lance.dataset(self._uri, version=before).restore()
+        self._take(self._lance.dataset(self._uri))
         raise ActiveIndexError(
             f"{self._uri}: expected the index of {self.identity}, Lance made another one; put back "
             "as it was"
@@ -313,6 +432,24 @@ class LanceGeneration(Generation):
             if index.name == INDEX:
                 return list(index.segments)
         return []
+
+
+def _version(name: str) -> int:
+    """Version of a manifest; 0 for other files."""
+    stem, _, suffix = Path(name).name.partition(".")
+    return (1 << 64) - 1 - int(stem) if suffix == "manifest" else 0
+
+
+def _values(column: Any) -> list[Any]:
+    """Values of a column; features are bytes."""
+    if not hasattr(column.type, "list_size"):
+        return list(column.to_pylist())
+    array = column.combine_chunks()
+    size = array.type.list_size
+    flat = array.values.to_numpy()[array.offset * size : (array.offset + len(array)) * size]
+    rows = np.ascontiguousarray(flat, "<f4").reshape(len(array), size)
+    there = array.is_valid().to_pylist()
+    return [row.tobytes() if valid else None for row, valid in zip(rows, there, strict=True)]
 
 
 def _conditions(column: str, values: Sequence[Any]) -> Iterator[str]:

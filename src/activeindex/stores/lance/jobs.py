@@ -11,13 +11,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from activeindex.errors import MissingExtraError
 from activeindex.extractors.feature_files import map_features
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.runtime.pool import LocalEngine
 from activeindex.stores.ingest import Added, CodedPart, Part, code_parts
 from activeindex.stores.lance.model import LanceModel, lance_errors, lance_library, vectors
-from activeindex.stores.records import MEASURES
+from activeindex.stores.records import BLOBS, CHECKSUMS, COLUMNS, TEXTS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,17 +29,23 @@ INDEX = "codes"
 
 
 def record_table(part: CodedPart) -> "pa.Table":
-    """Rows of the data set, one per image."""
+    """Rows of the data set, one per image; those of schema 1 have some of the columns."""
     import pyarrow as pa
 
-    types = {"name": pa.string(), "sha256": pa.string(), **dict.fromkeys(MEASURES, pa.float64())}
-    types["activation"] = pa.string()
+    types = {name: pa.string() if name in TEXTS else pa.float64() for name in COLUMNS}
+    types |= {**dict.fromkeys(BLOBS, pa.binary()), **dict.fromkeys(CHECKSUMS, pa.int64())}
+    del types["released_feature"]
+    released = part.columns["released_feature"]
+    missing = np.array([value is None for value in released], bool)
+    zeros = bytes(4 * part.features.shape[1])
+    values = np.frombuffer(b"".join(zeros if value is None else value for value in released), "<f4")
     return pa.table(
         {
             "id": pa.array(part.ids, pa.int64()),
             **{name: pa.array(part.columns[name], kind) for name, kind in types.items()},
             "code": pa.array([code.tobytes() for code in part.codes], pa.binary()),
             COLUMN: vectors(part.features),
+            "released_feature": vectors(values.reshape(part.features.shape), missing),
         }
     )
 
@@ -65,6 +73,7 @@ class FragmentJob:
         data_dir: Folder of the originals, to hash those without a record; None to hash none.
         shape: Shape of the features, ``(n, d)``.
         quantiser: The quantiser that codes.
+        columns: Columns of the data set.
     """
 
     uri: str
@@ -72,6 +81,7 @@ class FragmentJob:
     data_dir: Path | None
     shape: tuple[int, ...]
     quantiser: Quantiser
+    columns: tuple[str, ...]
 
     def __call__(
         self, items: Sequence[tuple[int, Part]], workers: LocalEngine
@@ -86,7 +96,7 @@ class FragmentJob:
         values = map_features(self.features, "FTS", self.shape)
         for added, part in code_parts(self.quantiser, values, items, self.data_dir):
             with lance_errors(self.uri):
-                written = write(record_table(part))
+                written = write(record_table(part).select(self.columns))
             yield added, [pickle.loads(file) for file in written["fragment"].to_pylist()]
 
 

@@ -68,12 +68,15 @@ class LanceModel:
         }
 
 
-def vectors(values: npt.NDArray[np.float32]) -> "pa.FixedSizeListArray":
-    """Rows ``(n, d)`` in the type that Lance indexes."""
+def vectors(
+    values: npt.NDArray[np.float32], missing: npt.NDArray[np.bool_] | None = None
+) -> "pa.FixedSizeListArray":
+    """Rows ``(n, d)`` in the type that Lance indexes, null where they are ``missing`` ``(n,)``."""
     import pyarrow as pa
 
     flat = pa.array(np.ascontiguousarray(values, dtype=np.float32).ravel())
-    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+    mask = None if missing is None else pa.array(missing)
+    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1], mask=mask)
 
 
 def lance_library() -> Any:
