@@ -60,6 +60,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         # Filling a store decodes nothing and has no network.
         made.set_defaults(workers=0, device="cpu")
     action("info", "say what is in a store")
+    action("upgrade", "convert a store of an older format, in place; repeat it after a kill")
+    check = action("check", "compare every byte of a store with its checksum")
+    check.add_argument("--full", action="store_true", help="check every image and index, too")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -74,6 +77,9 @@ def run(args: argparse.Namespace) -> None:
         reporter.line(f"{name}: created a store for {trained.identity}, with no images yet")
         reporter.line(f"add what activate wrote: activeindex store add {name} RELEASED")
         return
+    if args.action == "check":
+        _check(args, reporter)
+        return
     engine = None
     if args.action in ("add", "compact"):
         engine = options.chosen_engine(args, reporter)
@@ -84,6 +90,10 @@ def run(args: argparse.Namespace) -> None:
             return
         if args.action == "renew":
             store.renew(args.index)
+        elif args.action == "upgrade":
+            had = store.upgrade(reporter)
+            what = "had it already" if had == store.format else f"was of format {had}"
+            reporter.line(f"{name}: a store of format {store.format}; it {what}")
         elif args.action == "add":
             names = ("names", "activation", "index", "data_dir", "force")
             given = {key: getattr(args, key) for key in names}
@@ -96,6 +106,27 @@ def run(args: argparse.Namespace) -> None:
         reporter.line(f"{name}: {counted(store.count(), 'image')} of {store.extractor}")
         for generation in store.generations:
             reporter.line(f"  {generation.count():>10}  {generation.identity}")
+
+
+def _check(args: argparse.Namespace, reporter: Reporter) -> None:
+    from activeindex.stores.address import Address
+    from activeindex.stores.check import check_store
+    from activeindex.stores.store import read_note
+
+    faults = 0
+    for line in check_store(args.store, full=args.full, reporter=reporter):
+        print(line, flush=True)
+        faults += 1
+    if faults:
+        found = counted(faults, "fault")
+        raise InputError(f"{args.store}: expected a store as it was written, found {found}")
+    if read_note(Address.parse(args.store))["format"] == 1:
+        reporter.line(
+            f"{args.store}: a store of format 1, without checksums: flipped bits stay unnoticed "
+            f"until `activeindex store upgrade {args.store}` has given it some"
+        )
+    else:
+        reporter.line(f"{args.store}: everything is as it was written")
 
 
 def _get_or_remove(args: argparse.Namespace, store: "Store", reporter: Reporter) -> None:

@@ -133,6 +133,14 @@ class Generation(ABC):
         """
 
     @abstractmethod
+    def check_files(self, *, full: bool) -> Iterator[str]:
+        """Yield a line for each fault that the checksums of files and images do not show.
+
+        Args:
+            full: Ask the engine whether its indexes fit the images.
+        """
+
+    @abstractmethod
     def compact(self, engine: Engine | None = None) -> None:
         """Rewrite the files without removed images, and for fast searches.
 

@@ -91,7 +91,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
             )
         self._engine = engine
         self._path = self._address.path
-        self._note = self._read_note()
+        self._note = read_note(self._address)
         self.extractor = ExtractorIdentity.from_json(self._note["extractor"])
         self._opened: dict[str, Generation] = {}
         self._held, self._refreshing = contextlib.ExitStack(), threading.Lock()
@@ -198,7 +198,8 @@ class Store(contextlib.AbstractContextManager["Store"]):
                 for generation in self._generations:
                     name = _create_generation(self._address, (*old, *new), generation.trained)
                     new.append(name)
-                    with contextlib.closing(self._open(name)) as made:
+                    note = {**self._note, "format": _FORMAT}
+                    with contextlib.closing(open_generation(self._address, name, note)) as made:
                         for part in generation.parts():
                             made.commit(part)
                             progress.advance(len(part.ids))
@@ -535,18 +536,6 @@ class Store(contextlib.AbstractContextManager["Store"]):
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _open(self, name: str) -> Generation:
-        folder = self._path / name
-        if self._note["format"] > 1:  # FAISS may crash at other bytes.
-            noted = read_sums(folder)
-            for file in (_QUANTISER, f"{Path(_QUANTISER).stem}.json"):
-                if file in noted and differing(folder / file, noted[file]):
-                    raise InputError(
-                        f"{folder / file}: expected the quantiser as it was written, found other "
-                        "bytes; put it back from a copy of the store"
-                    )
-        return self._address.generation_class(folder, TrainedIndex.read(folder / _QUANTISER))
-
     def _check_schema(self, done: str) -> None:
         if self.format < _FORMAT:
             raise InputError(
@@ -619,33 +608,58 @@ class Store(contextlib.AbstractContextManager["Store"]):
     def _refresh(self) -> tuple[Generation, ...]:
         """Open generations that another process has begun; returns all."""
         with self._refreshing:
-            self._note = self._read_note()
+            self._note = read_note(self._address)
             # All are others after an upgrade; threads that read right now keep what they read.
             self._opened = {
-                name: self._opened.get(name) or self._open(name)
+                name: self._opened.get(name) or open_generation(self._address, name, self._note)
                 for name in self._note["generations"]
             }
             return self.generations
-
-    def _read_note(self) -> dict[str, Any]:
-        path = self._path / STORE_FILE
-        if not path.is_file():
-            raise InputError(f"{self._address}: expected a store, found no {STORE_FILE} there")
-        note = read_json(path)
-        found = f"found format {note.get('format')}, engine {note.get('engine')}"
-        if not note.keys() >= _KEYS:
-            raise InputError(f"{path}: expected the note of a store")
-        if note["format"] not in (1, _FORMAT) or note["engine"] != self._address.engine:
-            raise InputError(
-                f"{self._address}: expected a store of format {_FORMAT} and engine "
-                f"{self._address.engine}, {found}"
-            )
-        return note if note["format"] == 1 else read_checked(path)
 
     def _write_note(self, **changes: Any) -> None:
         self._note = self._note | changes
         write = write_json if self._note["format"] == 1 else write_checked
         write(self._path / STORE_FILE, self._note)
+
+
+def read_note(where: Address) -> dict[str, Any]:
+    """Read the note of a store, ``store.json``.
+
+    Raises:
+        InputError: If it is missing or damaged, or of another engine or a later format.
+    """
+    path = where.path / STORE_FILE
+    if not path.is_file():
+        raise InputError(f"{where}: expected a store, found no {STORE_FILE} there")
+    note = read_json(path)
+    if not note.keys() >= _KEYS:
+        raise InputError(f"{path}: expected the note of a store")
+    if note["format"] != 1:
+        note = read_checked(path)
+    if note["format"] not in (1, _FORMAT) or note["engine"] != where.engine:
+        raise InputError(
+            f"{where}: expected a store of format {_FORMAT} and engine {where.engine}, found "
+            f"format {note['format']}, engine {note['engine']}"
+        )
+    return note
+
+
+def open_generation(where: Address, name: str, note: Mapping[str, Any]) -> Generation:
+    """Open a generation of a store with this note.
+
+    Raises:
+        InputError: If its quantiser is damaged, or its files cannot be read.
+    """
+    folder = where.path / name
+    if note["format"] > 1:  # FAISS may crash at other bytes.
+        noted = read_sums(folder)
+        for file in (_QUANTISER, f"{Path(_QUANTISER).stem}.json"):
+            if file in noted and differing(folder / file, noted[file]):
+                raise InputError(
+                    f"{folder / file}: expected the quantiser as it was written, found other "
+                    "bytes; put it back from a copy of the store"
+                )
+    return where.generation_class(folder, TrainedIndex.read(folder / _QUANTISER))
 
 
 def _as_trained(index: TrainedLike) -> TrainedIndex:

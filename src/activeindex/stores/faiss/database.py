@@ -163,6 +163,17 @@ class Database:
             return False
         return self.log_size() > 0 or None in read_sums(self.path.parent)[FILE]
 
+    def check(self, *, full: bool) -> Iterator[str]:
+        """Yield a line for each fault of the log, and with ``full`` of tables and indexes."""
+        frames, _ = lost_frames(self._log)
+        if frames:
+            yield f"{self._log}: expected transactions as they were written, found other bytes"
+        if full:
+            with self.errors():
+                for (line,) in self.reader.execute("PRAGMA integrity_check").fetchall():
+                    if line != "ok":
+                        yield f"{self.path}: {' '.join(line.split())}"
+
     def finish(self) -> None:
         """Move what a killed process has left in the log into the database.
 

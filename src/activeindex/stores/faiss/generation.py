@@ -3,7 +3,7 @@
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -162,6 +162,12 @@ class FaissGeneration(Generation):
                         raw @ feature if self.largest_first else ((feature - raw) ** 2).sum(axis=1)
                     )
         return found
+
+    def check_files(self, *, full: bool) -> Iterator[str]:
+        """Check the write-ahead log, and with ``full`` the tables and the codes."""
+        yield from self._database.check(full=full)
+        if full:
+            self.searched()
 
     def disabled(self) -> Ids:
         """Ids that no search finds now."""

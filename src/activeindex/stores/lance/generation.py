@@ -38,9 +38,6 @@ from activeindex.stores.lance.model import LanceModel, lance_errors, lance_libra
 
 _FOLDER = "records.lance"
 
-_HINT = "latest_version_hint.json"
-"""File that Lance replaces, and does not need."""
-
 _CHECKED = 4
 """Images whose distances are compared with FAISS's after every change of the index, of each part
 that was made by an engine."""
@@ -58,11 +55,13 @@ def _up_to_date(method: _Method) -> _Method:
     def read(self: "LanceGeneration", *given: Any, **named: Any) -> Any:
         self.refresh()
         try:
-            return method(self, *given, **named)
-        except (OSError, RuntimeError, ValueError):
+            with lance_errors(self._uri):
+                return method(self, *given, **named)
+        except ActiveIndexError:
             if not self.refresh():
                 raise
-        return method(self, *given, **named)
+        with lance_errors(self._uri):
+            return method(self, *given, **named)
 
     return cast(_Method, read)
 
@@ -167,6 +166,19 @@ class LanceGeneration(Generation):
                 self._remove_old()
         self.index()
 
+    def check_files(self, *, full: bool) -> Iterator[str]:
+        """Check with ``full`` that the index has the centroids of FAISS, and finds all images."""
+        if full and self._segments():
+            with lance_errors(self._uri):
+                if not self._has_our_model():
+                    yield f"{self._uri}: expected an index of {self.identity}, found another one"
+                if self._uncovered():
+                    yield f"{self._uri}: expected an index of all images, found one of some"
+
+    def _has_our_model(self) -> bool:
+        centroids = self._data.get_ivf_model(INDEX).centroids.values.to_numpy()
+        return np.array_equal(centroids, self._model.centroids.ravel())
+
     def _opens(self, version: int) -> bool:
         try:
             self._lance.dataset(self._uri, version=version)
@@ -179,7 +191,7 @@ class LanceGeneration(Generation):
         return {
             path.relative_to(self.folder).as_posix(): path
             for path in self._root.rglob("*")
-            if path.is_file() and path.name != _HINT
+            if path.is_file()
         }
 
     def _sealed(self) -> Sums:
@@ -194,8 +206,10 @@ class LanceGeneration(Generation):
         """
         if self.schema == 1:
             return
-        for path in (self._root / "_transactions").glob("*"):  # For others that write meanwhile.
-            path.unlink()
+        # Transactions are for others that write meanwhile, and the hint saves listing a folder.
+        for needless in ("_transactions/*", "_versions/*.json"):
+            for path in self._root.glob(needless):
+                path.unlink()
         files, sums = self._files(), read_sums(self.folder)
         for name in {*self._sealed()} - {*files}:
             del sums[name]
@@ -376,10 +390,8 @@ class LanceGeneration(Generation):
         """
         if not self._segments():
             return
-        centroids = self._data.get_ivf_model(INDEX).centroids.values.to_numpy()
-        same = np.array_equal(centroids, self._model.centroids.ravel())
         tables = [self._data.get_fragment(number) for number in fragments] or [self._data]
-        if same and all(map(self._distances_agree, tables)):
+        if self._has_our_model() and all(map(self._distances_agree, tables)):
             return
         self._lance.dataset(self._uri, version=before).restore()
         self._take(self._lance.dataset(self._uri))
@@ -446,7 +458,9 @@ def _values(column: Any) -> list[Any]:
         return list(column.to_pylist())
     array = column.combine_chunks()
     size = array.type.list_size
-    flat = array.values.to_numpy()[array.offset * size : (array.offset + len(array)) * size]
+    flat = array.values.to_numpy(zero_copy_only=False)[
+        array.offset * size : (array.offset + len(array)) * size
+    ]
     rows = np.ascontiguousarray(flat, "<f4").reshape(len(array), size)
     there = array.is_valid().to_pylist()
     return [row.tobytes() if valid else None for row, valid in zip(rows, there, strict=True)]
