@@ -11,11 +11,12 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from activeindex.errors import InputError, ShapeError, reason_of
+from activeindex.errors import InputError, ShapeError, library_errors
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.feature_files import (
     SUFFIXES,
     FeatureFile,
+    check_values,
     hash_of_rows,
     read_features,
 )
@@ -169,15 +170,11 @@ def as_features(features: FeaturesLike, option: str) -> FeatureFile | ImageFeatu
             files = [path / f"fts{suffix}" for suffix in SUFFIXES]
             path = next((file for file in files if file.is_file()), files[0])
         return read_features(path, option)
-    try:
-        values = np.ascontiguousarray(features, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{option}: expected a matrix (n, d) of numbers ({reason_of(error)})"
-        ) from None
-    if np.ndim(features) != 2:
-        raise ShapeError(option, ("n", "d"), np.shape(features))
-    if not np.isfinite(values).all():
-        row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
-        raise InputError(f"{option}: expected finite values, found NaN or infinity in row {row}")
+    with library_errors(f"{option}: expected a matrix (n, d) of numbers"):
+        matrix = features.detach() if isinstance(features, torch.Tensor) else features
+        with np.errstate(over="ignore"):  # What float32 cannot hold is infinite, and refused below.
+            values = np.ascontiguousarray(matrix, dtype=np.float32)
+    if np.ndim(matrix) != 2:
+        raise ShapeError(option, ("n", "d"), np.shape(matrix))
+    check_values(values, option)
     return ImageFeatures(values)

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from activeindex.errors import InputError, reason_of
+from activeindex.errors import InputError, library_errors
 from activeindex.identity import ExtractorIdentity
 from activeindex.runtime.files import check_file, read_json, whole_file, write_json
 
@@ -21,6 +22,10 @@ ROWS_FILE = "fts.rows"
 """Raw float32 rows, while a run goes on."""
 NAMES_FILE = "filenames.txt"
 """Names of the rows of the feature file beside it, one per line."""
+
+_LARGEST = 1e15
+"""Largest absolute value of a feature: FAISS sums squares in float32, and ends the process where
+these overflow."""
 
 _ROWS = 1 << 16
 """Rows that are checked at a time; bounds the memory."""
@@ -57,6 +62,35 @@ def hash_of_rows(values: npt.NDArray[np.float32]) -> str:
     return digest.hexdigest()
 
 
+def check_values(values: npt.NDArray[np.float32], where: str) -> None:
+    """Check that an index can compute with features ``(n, d)``.
+
+    Args:
+        values: The features.
+        where: Beginning of the message: the file or the argument.
+
+    Raises:
+        InputError: Naming the first row with NaN, infinity, or a value whose square summed over
+            many features is beyond float32.
+    """
+    for start in range(0, len(values), _ROWS):
+        if bad := find_bad_row(values[start : start + _ROWS]):
+            row, found = bad
+            raise InputError(f"{where}: expected finite values, found {found} in row {start + row}")
+
+
+def find_bad_row(values: npt.NDArray[np.float32]) -> tuple[int, str] | None:
+    """Return the first row that no index can compute with, and what is wrong with it."""
+    largest = np.maximum(values.max(axis=1, initial=0), -values.min(axis=1, initial=0))
+    good = largest <= _LARGEST  # False for NaN.
+    if good.all():
+        return None
+    row = int(np.argmin(good))
+    if np.isfinite(largest[row]):
+        return row, f"{largest[row]:g} (beyond {_LARGEST:g}, squares overflow)"
+    return row, "NaN or infinity"
+
+
 def note_path(path: Path) -> Path:
     """Return the path of the note beside a feature file."""
     return path.with_suffix(".json")
@@ -79,8 +113,8 @@ def read_features(
 
     Raises:
         InputError: If the file is missing, of another format, not a matrix of numbers, empty, of
-            another dimension, holds NaN or infinite values, or notes features of edited copies
-            where others are expected, or the other way round.
+            another dimension, holds NaN, infinity or values beyond 1e15, or notes features
+            of edited copies where others are expected, or the other way round.
 
     Example:
         >>> import numpy as np
@@ -91,7 +125,7 @@ def read_features(
     path = Path(path)
     expected, values = f"{option} {path}: expected", _read(path, option)
     shape = values.shape
-    if values.ndim != 2 or values.dtype.kind != "f" or len(values) == 0:
+    if values.ndim != 2 or values.dtype.kind != "f" or values.size == 0:
         raise InputError(
             f"{expected} a matrix (n, d) of floats, found {values.dtype} of shape {shape}"
         )
@@ -101,11 +135,7 @@ def read_features(
         )
     with np.errstate(over="ignore"):  # What float32 cannot hold is infinite, and refused below.
         values = values.astype(np.float32, copy=False)
-    for start in range(0, len(values), _ROWS):
-        bad = np.flatnonzero(~np.isfinite(values[start : start + _ROWS]).all(axis=1))
-        if len(bad):
-            row = start + bad[0]
-            raise InputError(f"{expected} finite values, found NaN or infinity in row {row}")
+    check_values(values, f"{option} {path}")
     note = note_path(path)
     noted = read_json(note) if note.is_file() else {}
     if noted.get("extractor") is not None and ("edit_seed" in noted) != edited:
@@ -163,29 +193,38 @@ def map_features(path: Path, option: str, shape: tuple[int, ...]) -> npt.NDArray
 def _read(path: Path, option: str) -> npt.NDArray[Any]:
     check_file(path, option)
     if path.suffix == ".npy":
-        try:
+        with library_errors(f"{option} {path}: expected a .npy matrix"):
             return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-        except Exception as error:  # The reader meets broken bytes with errors of a dozen types.
-            reason = reason_of(error)
-            raise InputError(f"{option} {path}: expected a .npy matrix ({reason})") from None
-    expected = f"{option} {path}: expected one tensor saved by torch.save, found"
-    try:
-        tensor = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except RuntimeError:
-        try:  # Files of PyTorch before 1.6 cannot be mapped.
+    expected = f"{option} {path}: expected one tensor saved by torch.save"
+    with library_errors(f"{expected} (other objects are not unpickled)"):
+        try:
+            tensor = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except RuntimeError:  # Files of PyTorch before 1.6 cannot be mapped.
             tensor = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception:  # As below.
-            raise InputError(f"{expected} another format") from None
-    except Exception:  # The reader meets broken bytes with errors of a dozen types.
-        raise InputError(f"{expected} something else (other objects are not unpickled)") from None
+        stored = path.stat().st_size
+        if zipfile.is_zipfile(path):
+            entries = zipfile.ZipFile(path).infolist()
+            stored = max((it.file_size for it in entries if "/data/" in it.filename), default=0)
     if not isinstance(tensor, torch.Tensor):
-        raise InputError(f"{expected} a {type(tensor).__name__}")
-    if tensor.layout != torch.strided or tensor.is_quantized:
-        kind = "quantised" if tensor.is_quantized else "sparse"
-        raise InputError(f"{expected} a {kind} one")
-    # NumPy has no type for bfloat16 and the 8-bit floats.
-    values = tensor.detach()
-    return (values.float() if values.is_floating_point() else values).numpy()
+        raise InputError(f"{expected}, found a {type(tensor).__name__}")
+    kinds = {
+        "quantised": tensor.is_quantized,
+        "sparse or nested": tensor.layout != torch.strided or tensor.is_nested,
+        "meta (without values)": tensor.is_meta,
+    }
+    if kind := next((kind for kind, found in kinds.items() if found), None):
+        raise InputError(f"{expected}, found a {kind} one")
+    # An expanded tensor of some bytes claims any number of rows; the mapped storage of a damaged
+    # file reaches into what lies behind it.
+    if tensor.numel() * tensor.itemsize > stored:
+        raise InputError(
+            f"{expected}, found {stored:,} bytes for one of shape {tuple(tensor.shape)}; save an "
+            "expanded tensor as tensor.contiguous()"
+        )
+    with library_errors(expected):
+        values = tensor.detach().resolve_neg()
+        # NumPy has no type for bfloat16 and the 8-bit floats.
+        return (values.float() if values.is_floating_point() else values).numpy()
 
 
 def write_features(path: Path, rows: Path, shape: tuple[int, int]) -> None:

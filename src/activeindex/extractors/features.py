@@ -22,7 +22,13 @@ from activeindex.edits.differentiable import (
 )
 from activeindex.errors import InputError, UnreadableImageError
 from activeindex.extractors.base import Extractor
-from activeindex.extractors.feature_files import NAMES_FILE, ROWS_FILE, SUFFIXES, write_features
+from activeindex.extractors.feature_files import (
+    NAMES_FILE,
+    ROWS_FILE,
+    SUFFIXES,
+    find_bad_row,
+    write_features,
+)
 from activeindex.images.decoding import read_rgb
 from activeindex.images.folder import OTHER_IMAGES, fingerprint, list_images
 from activeindex.images.levels import Pixels, to_square
@@ -332,11 +338,11 @@ def check_finite(
     Raises:
         InputError: Naming the first image whose feature has NaN or infinity.
     """
-    finite = np.isfinite(features).all(axis=1)
-    if not finite.all():
+    if bad := find_bad_row(features):
+        row, found = bad
         raise InputError(
-            f"{names[int(np.argmin(finite))]}: expected finite features, the extractor "
-            f"{extractor.identity.name} gave NaN or infinity"
+            f"{names[row]}: expected finite features, the extractor {extractor.identity.name} gave "
+            f"{found}"
         )
 
 
