@@ -129,7 +129,7 @@ def run(
         train(state, batches, split, settings, schedule, after)
     state.save(checkpoint, identity)
     _write(path, state, split, final)
-    written, _ = read_descriptor(path)
+    written, _ = read_descriptor(path, path.read_bytes())
     written.to(device)
     after_training = recall(written, batches, split.held_out, final)
     log.cut(state.step - 1)  # A finished run that is called again says this again.

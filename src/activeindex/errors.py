@@ -139,7 +139,9 @@ def reason_of(error: BaseException) -> str:
     >>> reason_of(RuntimeError("no zip archive\nat read (zip.cpp:12)"))
     'no zip archive'
     """
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    # TorchScript puts its own traceback before the reason.
+    line = lines[-1 if "TorchScript interpreter" in lines[0] else 0]
     if len(line) <= _LONGEST_REASON:
         return line
     sentence = re.split(r"\.\s", line, maxsplit=1)[0]

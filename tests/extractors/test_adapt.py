@@ -5,6 +5,7 @@ import pickle
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,9 +15,12 @@ from torch import nn
 
 from activeindex.errors import InputError
 from activeindex.extractors.adapt import as_extractor
+from activeindex.extractors.base import Extractor
+from activeindex.extractors.coerce import resolve_extractor
 from activeindex.extractors.features import extract_folder
 from activeindex.extractors.named import load_extractor
 from activeindex.extractors.pooling import Pooling
+from activeindex.identity import ExtractorIdentity
 from activeindex.images.levels import to_pixels
 from activeindex.runtime.pool import LocalEngine
 from tests.extractors.onnx.graphs import write
@@ -151,6 +155,12 @@ def test_the_identity_tells_networks_apart_and_recognises_them() -> None:
     assert len({first.sha256, *(other.identity.sha256 for other in others)}) == 4
 
 
+def test_the_identity_tells_the_length_of_features_apart() -> None:
+    plain = as_extractor(brightness, SIDE, name="mine")
+    longer = as_extractor(lambda images: 2 * brightness(images), SIDE, name="mine")
+    assert plain.identity != longer.identity
+
+
 # What is refused.
 
 
@@ -182,6 +192,78 @@ def test_a_graph_without_a_gradient_is_refused(tmp_path: Path) -> None:
         load_extractor(path, SIDE)
 
 
+class TrainedOnly(nn.Module):
+    """Requires a gradient of its parameters, not of its images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(3, 8)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.last(images.detach().mean((2, 3)))
+        return features
+
+
+TRAINED = seeded(TrainedOnly)
+
+
+def inferred(images: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode():
+        return images.mean((2, 3))
+
+
+def rooted(images: torch.Tensor) -> torch.Tensor:
+    """Roots of zeros: the feature is finite, the gradient is not."""
+    return images.mean((2, 3)) + (images - images).mean((2, 3)).sqrt()
+
+
+@pytest.mark.parametrize(
+    ("function", "found"),
+    [
+        (TRAINED, "one that is cut off"),
+        (inferred, "one that is cut off"),
+        (rooted, "one of NaN or infinity"),
+        (lambda images: images.mean((2, 3)) * 0 + 1, "one that is zero"),
+        (lambda images: (images > 0).float().mean((2, 3)), "one that is cut off"),
+    ],
+)
+def test_a_missing_gradient_is_named_however_it_is_lost(
+    function: Callable[[torch.Tensor], torch.Tensor], found: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        as_extractor(lambda images: function(images), SIDE, name="mine")
+    text = f"mine: expected a network with a gradient to its images, found {found}"
+    assert str(caught.value).startswith(text)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_extractors_may_be_loaded_where_gradients_are_off(
+    mode: Callable[[], Any], tmp_path: Path
+) -> None:
+    torch.jit.save(torch.jit.script(seeded(Pooled)), str(tmp_path / "network.pt"))
+    with mode():
+        extractor = load_extractor(tmp_path / "network.pt", SIDE)
+    found = images().requires_grad_()
+    extractor(found).sum().backward()
+    assert found.grad is not None
+
+
+class Unseen(Extractor):
+    """A user's own class, whose features pass no gradient."""
+
+    def __init__(self) -> None:
+        super().__init__(ExtractorIdentity("unseen", "0" * 64, SIDE), 3)
+        self.register_buffer("unused", torch.zeros(1))
+
+    def _features(self, images: torch.Tensor) -> torch.Tensor:
+        return images.detach().mean((2, 3))
+
+
+def test_an_extractor_of_a_class_of_the_users_is_checked_where_it_is_taken() -> None:
+    with pytest.raises(InputError, match=f"^unseen{CUT_OFF}"):
+        resolve_extractor(Unseen())
+
+
 def broken(images: torch.Tensor) -> torch.Tensor:
     raise ValueError("no such layer")
 
@@ -195,6 +277,12 @@ def broken(images: torch.Tensor) -> torch.Tensor:
         ),
         (lambda images: images.mean(), r"expected features \(1, d\), found \(\)"),
         (lambda images: [images], r"expected features \(1, d\), found a list"),
+        (lambda images: images.double().mean((2, 3)), r"expected features in float32, found torch"),
+        (lambda images: images.mean((2, 3)).reshape(1, -1), r"expected features \(2, 3\) of 2 ima"),
+        (
+            lambda images: images.mean((2, 3)) - images.mean((0, 2, 3)) + 1,
+            "expected features that depend on their own image alone",
+        ),
         (broken, r"the network refuses an image of 32x32 \(no such layer\)"),
     ],
 )
@@ -235,7 +323,9 @@ def test_options_out_of_range_are_refused() -> None:
 def test_a_module_that_cannot_be_copied_is_named() -> None:
     network = seeded(Pooled)
     network.lock = threading.Lock()  # type: ignore[assignment]
-    with pytest.raises(InputError, match=r"^Pooled: the network cannot be copied \(.*; give a f"):
+    with pytest.raises(
+        InputError, match=r"^Pooled: the network cannot be copied; give a function .* \(cann"
+    ):
         as_extractor(network, SIDE)
     assert as_extractor(lambda images: network(images), SIDE, name="pooled").dimension == 8
 

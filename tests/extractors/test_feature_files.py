@@ -113,7 +113,5 @@ def test_matrices_in_memory_are_taken_whatever_their_strides_and_refused_alike()
     assert np.array_equal(as_features(learnt, "features").values, np.ones((3, 4)))
     with pytest.raises(InputError, match=r"^features: expected a matrix \(n, d\) of numbers \("):
         as_features(torch.zeros(3, 4, device="meta"), "features")
-    with pytest.raises(
-        InputError, match=r"^features: expected finite values, found 3e\+25 \(bey"
-    ):
+    with pytest.raises(InputError, match=r"^features: expected finite values, found 3e\+25 \(bey"):
         as_features(values * 1e25, "features")

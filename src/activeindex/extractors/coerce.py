@@ -86,9 +86,11 @@ def resolve_extractor(extractor: ExtractorLike = None) -> Extractor:
 
     Raises:
         InputError: If it is a network, whose input size and normalisation are not known, or
-            something else.
+            something else, or passes no gradient.
     """
     if isinstance(extractor, Extractor):
+        if not extractor.verified:  # Of a class of the user's.
+            extractor.check_gradient()
         return extractor
     if extractor is None:
         return load_extractor()

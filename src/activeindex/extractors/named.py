@@ -1,8 +1,11 @@
 """Extractors by name or by file."""
 
+import hashlib
 import os
 from functools import partial
 from pathlib import Path
+
+import torch
 
 from activeindex.errors import InputError
 from activeindex.extractors.adapt import load_torchscript
@@ -10,11 +13,11 @@ from activeindex.extractors.base import Extractor
 from activeindex.extractors.cards import CARDS, DEFAULT_EXTRACTOR, DEFAULT_INPUT_SIZE
 from activeindex.extractors.lite0.files import load_lite0
 from activeindex.extractors.pooling import Pooling
-from activeindex.extractors.weights import cached_path, checked_hash, find_weights
+from activeindex.extractors.weights import check_weights, find_weights
 from activeindex.extractors.whitening import WhitenedExtractor, Whitening
 from activeindex.extractors.zoo import LIBRARIES, load_from_library
 from activeindex.identity import ExtractorIdentity
-from activeindex.runtime.files import check_file, file_hash
+from activeindex.runtime.files import check_file, read_bytes
 from activeindex.runtime.reporting import SILENT, Reporter
 
 
@@ -32,7 +35,8 @@ def load_extractor(
     Args:
         name_or_path: Name of a model (see :data:`~activeindex.extractors.cards.CARDS`), which is
             downloaded at its first use; ``timm:NAME`` or ``torchvision:NAME``; or a file:
-            TorchScript, ONNX, or a descriptor of ``training/`` (.safetensors).
+            TorchScript, ONNX, or a descriptor of ``training/`` (.safetensors). A TorchScript file
+            is a program, which runs when it is loaded and called: take none from strangers.
         input_size: Side in pixels of the square that images are resized to; by default the model's
             own, 288 for files that do not say.
         model_path: Checkpoint for a timm or torchvision model.
@@ -59,8 +63,11 @@ def load_extractor(
         Pooling.parse(pooling) if isinstance(pooling, str) else pooling,
         None if whitening is None else Path(whitening),
     )
-    extractor = load(reporter)
-    if name_or_path not in CARDS:  # Named models are known to have a gradient.
+    with torch.inference_mode(False):  # Inference tensors pass no gradient.
+        extractor = load(reporter)
+    if name_or_path in CARDS:
+        extractor.verified = True
+    else:
         extractor.check_gradient()
     extractor.loaded_by = load
     return extractor
@@ -94,29 +101,37 @@ def _load_file(
 ) -> Extractor:
     """Load the file of a named model, or a file of the user's."""
     card = CARDS.get(name)
-    path = check_file(Path(name), "model_path") if card is None else find_weights(card, reporter)
+    path = Path(name) if card is None else find_weights(card, reporter)
     kind = path.suffix.lower()
     if kind == ".pt2":  # torch.export.load runs code that the file contains.
+        check_file(path, "model_path")
         raise InputError(
             f"model_path {path}: expected TorchScript, ONNX or .safetensors, found a torch.export "
             f'program; in Python, as_extractor(torch.export.load("{path}").module(), input_size)'
         )
     if pooling is not None and kind in (".safetensors", ".onnx"):
         raise InputError(f"pooling: expected a network that gives feature maps, found {path}")
-    if kind == ".safetensors":
-        return load_lite0(path, input_size)
-    # The files of packages were checked when they were installed.
-    cached = card is not None and path == cached_path(card)
-    default_size = DEFAULT_INPUT_SIZE if card is None else card.input_size
-    identity = ExtractorIdentity(
-        path.name if card is None else card.name,
-        checked_hash(path) if cached else file_hash(path),
-        default_size if input_size is None else input_size,
-    )
+    # Read once, so that what is hashed is what is loaded.
+    data = read_bytes(path, "model_path")
     if kind == ".onnx":
         from activeindex.extractors.onnx.module import OnnxExtractor, load_onnx_module
 
-        return OnnxExtractor(load_onnx_module(path), identity)  # Imports onnx.
+        network = load_onnx_module(path, data)  # Imports onnx.
+        sha256 = network.sha256
+    else:
+        sha256 = hashlib.sha256(data).hexdigest()
+    if card is not None:
+        check_weights(card, path, sha256, len(data))
+    if kind == ".safetensors":
+        return load_lite0(path, data, sha256, input_size)
+    default_size = DEFAULT_INPUT_SIZE if card is None else card.input_size
+    identity = ExtractorIdentity(
+        path.name if card is None else card.name,
+        sha256,
+        default_size if input_size is None else input_size,
+    )
+    if kind == ".onnx":
+        return OnnxExtractor(network, identity)
     if card is None:
-        return load_torchscript(path, identity, pooling=pooling)
-    return load_torchscript(path, identity, card.mean, card.std, pooling)
+        return load_torchscript(path, data, identity, pooling=pooling)
+    return load_torchscript(path, data, identity, card.mean, card.std, pooling)

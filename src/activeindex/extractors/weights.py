@@ -21,7 +21,7 @@ import torch
 
 from activeindex.errors import InputError, OutputError, reason_of
 from activeindex.extractors.cards import SSCD, ModelCard
-from activeindex.runtime.files import file_hash, output_error, read_json, whole_file, write_json
+from activeindex.runtime.files import output_error, read_json, whole_file, write_json
 from activeindex.runtime.reporting import SILENT, Reporter
 
 _TIMEOUT = 10.0
@@ -83,18 +83,29 @@ def find_weights(card: ModelCard, reporter: Reporter = SILENT) -> Path:
     return path
 
 
-def checked_hash(path: Path) -> str:
-    """Hash a file of weights, and check that it is the one first seen here.
+def check_weights(card: ModelCard, path: Path, found: str, size: int) -> None:
+    """Check that weights are those that are known, or those that were first seen here.
 
-    At first sight the hash is recorded in ``NAME.json`` beside the file, if that folder can be
-    written.
+    What a package brings has a pinned hash. That of a downloaded file is recorded at first sight,
+    in ``NAME.json`` beside the file, if that folder can be written.
+
+    Args:
+        card: The model.
+        path: Its file.
+        found: SHA-256 of the file.
+        size: Its size in bytes.
 
     Raises:
-        InputError: If the file has changed since.
+        InputError: If the file is another one, or has changed since.
     """
     record = path.with_name(f"{path.name}.json")
-    found = file_hash(path)
-    if record.is_file():
+    if path != cached_path(card):
+        if found != card.packaged_sha256:
+            raise InputError(
+                f"{path}: expected the SHA-256 {card.packaged_sha256} of {card.name}, found "
+                f"{found}; install the package again"
+            )
+    elif record.is_file():
         recorded = read_json(record).get("sha256")
         if recorded != found:
             raise InputError(
@@ -103,8 +114,7 @@ def checked_hash(path: Path) -> str:
             )
     else:
         with contextlib.suppress(OutputError):
-            write_json(record, {"sha256": found, "bytes": path.stat().st_size})
-    return found
+            write_json(record, {"sha256": found, "bytes": size})
 
 
 def download(

@@ -1,6 +1,7 @@
 """Networks of timm and torchvision by name, without their classification head."""
 
 import contextlib
+import hashlib
 import importlib
 import sys
 import urllib.error
@@ -19,7 +20,7 @@ from activeindex.extractors.pooling import Pooling
 from activeindex.extractors.weights import cause_of
 from activeindex.extractors.zoo_checkpoints import load_checkpoint
 from activeindex.identity import ExtractorIdentity
-from activeindex.runtime.files import check_file, file_hash
+from activeindex.runtime.files import read_bytes
 
 LIBRARIES = ("timm", "torchvision")
 
@@ -58,17 +59,17 @@ def load_from_library(
         InputError: If there is no such network, it refuses images of that size, or the checkpoint
             is not one of it.
     """
-    if checkpoint is not None:
-        check_file(checkpoint, "model_path")
+    data = None if checkpoint is None else read_bytes(checkpoint, "model_path")
     build = _build_timm if library == "timm" else _build_torchvision
     with torch.random.fork_rng(devices=[]):  # Weights of no checkpoint are the same every time.
         torch.manual_seed(0)
         network, size, mean, std = build(_imported(library), name, checkpoint is None, pooling)
     notes: tuple[str, ...] = ()
-    if checkpoint is None:
+    if checkpoint is None or data is None:
         sha256 = hash_of_weights(network)
     else:
-        sha256, notes = file_hash(checkpoint), load_checkpoint(network, checkpoint)
+        sha256 = hashlib.sha256(data).hexdigest()
+        notes = load_checkpoint(network, checkpoint, data)
     identity = ExtractorIdentity(
         f"{library}:{name}", sha256, size if input_size is None else input_size
     )

@@ -1,14 +1,16 @@
 """Weights in checkpoints of training programs."""
 
 import argparse
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load
 from torch import nn
 
-from activeindex.errors import InputError, MissingExtraError
+from activeindex.errors import InputError, library_errors
 
 _WRAPPINGS = (
     "state_dict_ema",
@@ -27,7 +29,7 @@ _PREFIXES = ("module.", "_orig_mod.", "backbone.", "model.", "encoder.")
 _LISTED = 8
 
 
-def load_checkpoint(network: nn.Module, path: Path) -> tuple[str, ...]:
+def load_checkpoint(network: nn.Module, path: Path, data: bytes) -> tuple[str, ...]:
     """Load the weights in a checkpoint, whatever they are wrapped in.
 
     Known wrappings, also within each other, are ``state_dict``, ``model_state_dict``, ``model``,
@@ -37,17 +39,17 @@ def load_checkpoint(network: nn.Module, path: Path) -> tuple[str, ...]:
 
     Args:
         network: Gets the weights whose key and shape are its own; the others stay as they are.
-        path: A file of ``torch.save``, or ``.safetensors``.
+        path: A file of ``torch.save``, or ``.safetensors``; for messages.
+        data: Its content.
 
     Returns:
         A line each for the weights that the network did not get, for those that it has no use for,
         and for wrappings that were left aside, where there are any.
 
     Raises:
-        MissingExtraError: If the file needs the package safetensors and that is not installed.
         InputError: If the file is no checkpoint, or none of its weights fit.
     """
-    weights, notes = _unwrapped(_read(path), path)
+    weights, notes = _unwrapped(_read(path, data), path)
     wanted = network.state_dict()
     fitting: dict[str, torch.Tensor] = {}
     unknown: list[str] = []
@@ -78,28 +80,16 @@ def load_checkpoint(network: nn.Module, path: Path) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path, data: bytes) -> Any:
     if path.suffix == ".safetensors":
-        try:
-            from safetensors import SafetensorError
-            from safetensors.torch import load_file
-        except ModuleNotFoundError:
-            raise MissingExtraError("safetensors", "zoo", f"model_path {path}") from None
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise InputError(
-                f"model_path {path}: expected a file of safetensors ({error})"
-            ) from None
-    try:
-        # The options that a training program was called with lie beside its weights. A Namespace
-        # only holds values, which are checked like all others.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # The reader meets broken bytes with errors of a dozen types.
-        raise InputError(
-            f"model_path {path}: expected a checkpoint of tensors (other objects are not unpickled)"
-        ) from None
+        with library_errors(f"model_path {path}: expected a file of safetensors"):
+            return load(data)
+    expected = "expected a checkpoint of tensors (other objects are not unpickled)"
+    # The options that a training program was called with lie beside its weights. A Namespace
+    # only holds values, which are checked like all others.
+    plain = torch.serialization.safe_globals([argparse.Namespace])
+    with library_errors(f"model_path {path}: {expected}"), plain:
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 
 def _unwrapped(found: Any, path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from activeindex.errors import InputError, OutputError, reason_of
+from activeindex.errors import InputError, OutputError, library_errors, reason_of
 
 
 @contextlib.contextmanager
@@ -245,6 +245,21 @@ def read_json_lines(path: Path, expected: str) -> Iterator[dict[str, Any]]:
         if not isinstance(value, dict):
             raise InputError(f"{path}, line {number}: expected {expected}")
         yield value
+
+
+def read_bytes(path: Path, option: str) -> bytes:
+    """Read a whole file: what is hashed is then what is used.
+
+    Args:
+        path: The file.
+        option: Name of the option, for the message.
+
+    Raises:
+        InputError: If there is no such file, or it cannot be read.
+    """
+    check_file(path, option)
+    with library_errors(f"{option} {path}: expected a file that can be read"):
+        return path.read_bytes()
 
 
 def file_hash(path: Path) -> str:

@@ -5,10 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import helper
+from onnx.reference import ReferenceEvaluator
 
+from activeindex.errors import InputError
+from activeindex.extractors.onnx.module import load_onnx_module
 from tests.extractors.onnx.graphs import check, noise, pooled, write
 
 IMAGES = noise(3, 3, 13, 16)
@@ -62,6 +66,49 @@ UNARY: list[tuple[str, dict[str, Any], int]] = [
 def test_unary(tmp_path: Path, operator: str, attributes: dict[str, Any], opset: int) -> None:
     path = pooled(tmp_path / "a.onnx", [node(operator, "x", **attributes)], opset=opset)
     check(path, IMAGES + 0.01)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "opset"),
+    [
+        ([node("AveragePool", "x", kernel_shape=[3, 3], pads=[1, 1, 1, 1])], 22),
+        ([node("MaxPool", "x", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)], 22),
+        ([node("LpNormalization", "x", axis=1)], 22),
+        ([node("HardSwish", "x")], 22),
+        ([node("Transpose", "x", perm=[0, 1, 3, 2])], 23),
+        ([node("RMSNormalization", "x scale")], 23),
+        ([node("RMSNormalization", "x plane", axis=-2, epsilon=0.1)], 23),
+        ([node("Attention", "x x x")], 23),
+        ([node("Attention", "x x x mask", scale=0.3)], 23),
+        ([node("Attention", "x x x", is_causal=1)], 23),
+        (
+            [
+                helper.make_node("Reshape", ["x", "tokens"], ["t"]),
+                helper.make_node("Attention", ["t"] * 3, ["a"], q_num_heads=2, kv_num_heads=2),
+                node("Reshape", "a planes"),
+            ],
+            23,
+        ),
+    ],
+)
+def test_operator_sets_22_and_23(tmp_path: Path, nodes: list[Any], opset: int) -> None:
+    """Against the evaluator of the onnx package: onnxruntime lacks some of these."""
+    constants = {
+        "scale": noise(16, seed=1),
+        "plane": noise(13, 16, seed=2),
+        "mask": noise(13, 13, seed=3),
+        "tokens": np.array([0, 39, 16]),
+        "planes": np.array([0, 3, 13, 16]),
+    }
+    path = pooled(tmp_path / "a.onnx", nodes, constants, shape=("N", 3, 13, 16), opset=opset)
+    found = load_onnx_module(path)(torch.from_numpy(IMAGES)).numpy()
+    expected: Any = ReferenceEvaluator(str(path)).run(None, {"x": IMAGES})[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_past_keys_of_attention_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"\(Attention\): past keys and values are not supported"):
+        load_onnx_module(pooled(tmp_path / "a.onnx", [node("Attention", "x x x - x x")], opset=23))
 
 
 COLUMN = noise(3, 1, 1, seed=1)

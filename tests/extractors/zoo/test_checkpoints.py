@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
-from activeindex.errors import InputError, MissingExtraError
-from activeindex.extractors.zoo_checkpoints import load_checkpoint
+from activeindex.errors import InputError
+from activeindex.extractors import zoo_checkpoints
 
 Weights = dict[str, torch.Tensor]
 
@@ -23,6 +24,10 @@ class Network(nn.Module):
         self.conv = nn.Conv2d(3, 4, 3)
         self.norm = nn.BatchNorm2d(4)
         self.encoder = nn.Linear(4, 4)
+
+
+def load_checkpoint(network: nn.Module, path: Path) -> tuple[str, ...]:
+    return zoo_checkpoints.load_checkpoint(network, path, path.read_bytes())
 
 
 def trained() -> Weights:
@@ -194,9 +199,11 @@ def test_a_whole_pickled_network_and_a_text_are_refused(tmp_path: Path) -> None:
             load_checkpoint(Network(), path)
 
 
-def test_safetensors_need_their_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "safetensors", None)
-    path = tmp_path / "model.safetensors"
-    path.write_bytes(b"")
-    with pytest.raises(MissingExtraError, match=r'safetensors.*pip install "activeindex\[zoo\]"$'):
-        load_checkpoint(Network(), path)
+def test_safetensors_are_read_and_damaged_ones_named(tmp_path: Path) -> None:
+    network, path = Network(), tmp_path / "model.safetensors"
+    save_file(trained(), path)
+    assert load_checkpoint(network, path) == ()
+    assert_loaded(network, trained())
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match=f"^model_path {path}: expected a file of safetensors"):
+        load_checkpoint(network, path)

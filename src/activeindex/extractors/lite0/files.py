@@ -1,20 +1,19 @@
 """Descriptors on disk: float16 weights and metadata in a .safetensors file."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 
-from activeindex.errors import InputError, reason_of
+from activeindex.errors import InputError, library_errors
 from activeindex.extractors.adapt import NetworkExtractor
 from activeindex.extractors.lite0.descriptor import Descriptor
 from activeindex.extractors.lite0.trunk import MEAN, STD
 from activeindex.identity import ExtractorIdentity
-from activeindex.runtime.files import check_file, file_hash, whole_file
+from activeindex.runtime.files import whole_file
 
 
 @dataclass(frozen=True)
@@ -58,52 +57,55 @@ def _in_order(data: bytes) -> bytes:
 
     The bytes are those of the extractor's identity, so equal weights give equal bytes.
     """
-    size = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + size])
+    header = _header(data)
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     written = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     padded = written.ljust(-(-len(written) // 8) * 8)  # The weights start at a multiple of 8.
-    return len(padded).to_bytes(8, "little") + padded + data[8 + size :]
+    start = 8 + int.from_bytes(data[:8], "little")
+    return len(padded).to_bytes(8, "little") + padded + data[start:]
 
 
-def read_descriptor(path: Path) -> tuple[Descriptor, DescriptorFile]:
+def _header(data: bytes) -> dict[str, Any]:
+    """Return what a safetensors file says about its tensors and itself."""
+    header: dict[str, Any] = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return header
+
+
+def read_descriptor(path: Path, data: bytes) -> tuple[Descriptor, DescriptorFile]:
     """Read a file of :func:`write_descriptor`; the weights become float32.
 
+    Args:
+        path: The file, for messages.
+        data: Its content.
+
     Raises:
-        InputError: If the file is missing or something else.
+        InputError: If the file is something else.
     """
-    check_file(path, "model_path")
-    try:
-        with safe_open(path, framework="pt") as file:
-            found: Mapping[str, str] = file.metadata() or {}
-            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise InputError(
-            f"{path}: expected a descriptor in safetensors ({reason_of(error)})"
-        ) from None
-    try:
+    with library_errors(f"{path}: expected a descriptor in safetensors"):
+        weights = {name: value.float() for name, value in load(data).items()}
+        found = _header(data).get("__metadata__", {})
+    expected = "expected a folded descriptor of EfficientNet-Lite0, found other weights"
+    with library_errors(f"{path}: {expected}"):
         about = DescriptorFile(found["name"], int(found["input_size"]), found["provenance"])
         network = Descriptor(len(weights["head.bias"]), folded=True)
         network.load_state_dict(weights)
-    except (KeyError, ValueError, RuntimeError, TypeError):
-        raise InputError(
-            f"{path}: expected a folded descriptor of EfficientNet-Lite0, found other weights"
-        ) from None
     return network.eval(), about
 
 
-def load_lite0(path: Path, input_size: int | None = None) -> NetworkExtractor:
+def load_lite0(
+    path: Path, data: bytes, sha256: str, input_size: int | None = None
+) -> NetworkExtractor:
     """Load a descriptor as an extractor.
 
     Args:
-        path: A file of :func:`write_descriptor`.
+        path: A file of :func:`write_descriptor`, for messages.
+        data: Its content.
+        sha256: Its hash.
         input_size: Side in pixels of the square images; by default what the file says.
 
     Raises:
-        InputError: If the file is missing or something else.
+        InputError: If the file is something else.
     """
-    network, about = read_descriptor(path)
+    network, about = read_descriptor(path, data)
     size = about.input_size if input_size is None else input_size
-    return NetworkExtractor(
-        network, ExtractorIdentity(about.name, file_hash(path), size), MEAN, STD
-    )
+    return NetworkExtractor(network, ExtractorIdentity(about.name, sha256, size), MEAN, STD)

@@ -1,9 +1,10 @@
 """Reading of ONNX files into plain records, with the checks that need no tensors.
 
-Specification: https://onnx.ai/onnx/operators (default operator set, versions 11 to 21).
+Specification: https://onnx.ai/onnx/operators (default operator set, versions 11 to 23).
 """
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,13 +13,20 @@ import numpy as np
 import onnx
 import onnx.inliner
 import torch
-from google.protobuf.message import DecodeError
 from onnx import numpy_helper
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
-from activeindex.errors import InputError, reason_of
+from activeindex.errors import InputError, library_errors
+from activeindex.runtime.files import read_bytes
 
 OLDEST_OPSET = 11
-NEWEST_OPSET = 21
+NEWEST_OPSET = 23
+
+_MOST_NODES = 100_000
+"""Most operators of a graph; functions that call functions grow exponentially."""
+
+_LARGEST_SIDE = 1 << 14
+"""Largest side of an image in pixels, and batch, that a graph may declare."""
 
 Attribute = int | float | str | tuple[int, ...] | tuple[float, ...] | torch.Tensor
 Layout = Literal["NCHW", "NHWC"]
@@ -30,6 +38,7 @@ _FLOATS = (
     onnx.TensorProto.BFLOAT16,
     onnx.TensorProto.DOUBLE,
 )
+_KINDS = {number: name for name, number in onnx.TensorProto.DataType.items()}
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,7 @@ class ImageGraph:
 
     Attributes:
         path: The file, for messages.
+        sha256: Hash of the file, and of those with its tensors, if there are any.
         opset: Version of the default operator set.
         image: The input.
         output: Name of the first output.
@@ -78,6 +88,7 @@ class ImageGraph:
     """
 
     path: Path
+    sha256: str
     opset: int
     image: ImageInput
     output: str
@@ -85,17 +96,19 @@ class ImageGraph:
     initialisers: Mapping[str, torch.Tensor]
 
 
-def read_graph(path: Path) -> ImageGraph:
+def read_graph(path: Path, data: bytes) -> ImageGraph:
     """Read and check an ONNX file.
 
     Args:
-        path: The file. Weights must be inside it.
+        path: The file; tensors in other files are read from its folder, and from nowhere else.
+        data: Its content.
 
     Raises:
-        InputError: The file cannot be read, is no ONNX model, keeps its weights in other files, or
-            is not a graph from one image of three channels to an output.
+        InputError: The file is no ONNX model, a file of its weights is missing or outside its
+            folder, or it is not a graph from one image of three channels to an output.
     """
-    model = _read_model(path)
+    model = _read_model(path, data)
+    sha256 = _read_external(path, model, hashlib.sha256(data).hexdigest())
     opset, graph = _opset(path, model), model.graph
     nodes = [_node(path, proto, number) for number, proto in enumerate(graph.node)]
     if not graph.output or not nodes:
@@ -110,30 +123,91 @@ def read_graph(path: Path) -> ImageGraph:
     if image.name not in needed:
         raise InputError(f"{path}: output {output!r} does not depend on the input {image.name!r}")
     initialisers = {name: _tensor(path, stored[name]) for name in sorted(needed & stored.keys())}
-    return ImageGraph(path, opset, image, output, nodes, initialisers)
+    return ImageGraph(path, sha256, opset, image, output, nodes, initialisers)
 
 
-def _read_model(path: Path) -> onnx.ModelProto:
-    try:
-        model = onnx.load_model_from_string(path.read_bytes())
-        if model.functions:
+def _read_model(path: Path, data: bytes) -> onnx.ModelProto:
+    broken = f"{path}: not a complete ONNX file (truncated, or of another format)"
+    with library_errors(broken):
+        model = onnx.load_model_from_string(data)
+        functions = {(proto.domain, proto.name): proto.node for proto in model.functions}
+        count = _count_nodes(model.graph.node, functions, {})
+    if count > _MOST_NODES:
+        raise InputError(f"{path}: expected {_MOST_NODES:,} operators at most, found {count:,}")
+    with library_errors(broken):
+        if functions:
             model = onnx.inliner.inline_local_functions(model)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (DecodeError, RuntimeError, ValueError) as error:
-        raise InputError(
-            f"{path}: not a complete ONNX file (truncated, or of another format)"
-        ) from error
-    external = onnx.TensorProto.EXTERNAL
-    outside = [proto.name for proto in model.graph.initializer if proto.data_location == external]
-    if outside:
-        raise InputError(
-            f"{path}: keeps {len(outside)} of its tensors in external files "
-            f"({outside[0]!r} first), expected an ONNX file with its weights inside"
-        )
-    if model.graph.sparse_initializer:
+    graph = model.graph
+    names = [it.name for it in graph.initializer]
+    names += [it.name for it in (*graph.input, *graph.output)]
+    for node in graph.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+    if any(isinstance(name, bytes) for name in names):  # What is no UTF-8 is not decoded.
+        raise InputError(f"{broken}, found names that are no text")
+    if graph.sparse_initializer:
         raise InputError(f"{path}: has sparse initialisers, which are not supported")
     return model
+
+
+def _count_nodes(
+    nodes: Iterable[onnx.NodeProto],
+    functions: Mapping[tuple[str, str], Sequence[onnx.NodeProto]],
+    counts: dict[tuple[str, str], int],
+) -> int:
+    """Count the operators of a graph with all calls of functions inlined."""
+    total = 0
+    for node in nodes:
+        key = (node.domain, node.op_type)
+        if key in functions and key not in counts:
+            counts[key] = _count_nodes(functions[key], functions, counts)
+        inside = (_count_nodes(it.g.node, functions, counts) for it in node.attribute)
+        total += counts.get(key, 1) + sum(inside)
+    return total
+
+
+def _read_external(path: Path, model: onnx.ModelProto, sha256: str) -> str:
+    """Read the tensors that are kept in files beside the model's, as PyTorch exports them.
+
+    Returns:
+        The given hash of the model's file if there are none, else one of all files.
+    """
+    constants = [entry.t for node in model.graph.node for entry in node.attribute]
+    outside = [it for it in (*model.graph.initializer, *constants) if uses_external_data(it)]
+    files: dict[str, bytes] = {}
+    total = 0
+    for tensor in outside:
+        where = f"{path}: tensor {tensor.name!r}"
+        with library_errors(f"{where} names its file wrongly"):
+            info = ExternalDataInfo(tensor)
+            start, location = info.offset or 0, str(info.location)
+        if location not in files:
+            files[location] = _read_beside(path, location)
+        content = files[location]
+        end = len(content) if info.length is None else start + info.length
+        total += end - start
+        if not 0 <= start <= end <= len(content) or total > 2 * sum(map(len, files.values())):
+            raise InputError(
+                f"{where} is bytes {start:,} to {end:,} of {location}, which has {len(content):,}; "
+                "export the model again, and keep both files together"
+            )
+        tensor.raw_data = content[start:end]
+        tensor.data_location = onnx.TensorProto.DEFAULT
+    if not files:
+        return sha256
+    hashes = [(name, hashlib.sha256(content).hexdigest()) for name, content in files.items()]
+    return hashlib.sha256(f"{sha256} {sorted(hashes)}".encode()).hexdigest()
+
+
+def _read_beside(path: Path, location: str) -> bytes:
+    """Read a file that an ONNX file names, if it lies in its folder."""
+    with library_errors(f"{path}: keeps tensors in {location!r}, which is no name of a file"):
+        folder, file = path.parent.resolve(), (path.parent / location).resolve()
+    if not file.is_relative_to(folder):
+        raise InputError(
+            f"{path}: keeps tensors in {location!r}, expected a file in its own folder, found one "
+            "elsewhere; put a copy of both files into one folder"
+        )
+    return read_bytes(path.parent / location, f"{path}: keeps tensors in")
 
 
 def _opset(path: Path, model: onnx.ModelProto) -> int:
@@ -161,7 +235,7 @@ def _attribute(path: Path, proto: onnx.AttributeProto) -> Attribute:
         return _tensor(path, proto.t)
     if proto.type not in (kinds.INT, kinds.FLOAT, kinds.STRING, kinds.INTS, kinds.FLOATS):
         # Subgraphs and the like: their operators (If, Loop) are refused by name later on.
-        return f"<{kinds.AttributeType.Name(proto.type)}>"
+        return f"<attribute of type {proto.type}>"
     value = onnx.helper.get_attribute_value(proto)
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
@@ -170,20 +244,16 @@ def _attribute(path: Path, proto: onnx.AttributeProto) -> Attribute:
 
 def _tensor(path: Path, proto: onnx.TensorProto) -> torch.Tensor:
     """Read a stored tensor; floats become float32, 4-bit integers 8-bit."""
-    if proto.data_location == onnx.TensorProto.EXTERNAL:
-        raise InputError(f"{path}: keeps tensor {proto.name!r} in an external file")
     if proto.data_type == onnx.TensorProto.STRING:
         raise InputError(f"{path}: tensor {proto.name!r} holds strings")
-    try:
+    with library_errors(f"{path}: tensor {proto.name!r} is broken"):
         array = numpy_helper.to_array(proto)
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{path}: tensor {proto.name!r} is broken ({reason_of(error)})") from error
     if proto.data_type in _FLOATS:
         array = array.astype(np.float32)
     elif proto.data_type in (onnx.TensorProto.INT4, onnx.TensorProto.UINT4):
         array = array.astype(np.int8)
     elif array.dtype.kind not in "iub":
-        kind = onnx.TensorProto.DataType.Name(proto.data_type)
+        kind = _KINDS.get(proto.data_type, proto.data_type)
         raise InputError(f"{path}: tensor {proto.name!r} is of type {kind}, which is not supported")
     elif array.dtype in (np.uint16, np.uint32, np.uint64):  # sparsely supported by torch
         array = array.astype(np.int64)
@@ -198,12 +268,14 @@ def _image_input(path: Path, entries: Sequence[onnx.ValueInfoProto]) -> ImageInp
     kind = entry.type.tensor_type
     where = f"{path}: input {entry.name!r}"
     if kind.elem_type != onnx.TensorProto.UINT8 and kind.elem_type not in _FLOATS:
-        name = onnx.TensorProto.DataType.Name(kind.elem_type)
+        name = _KINDS.get(kind.elem_type, kind.elem_type)
         raise InputError(f"{where} is of type {name}, expected UINT8 or FLOAT")
     sizes = [int(dim.dim_value) or None for dim in kind.shape.dim]
     shown = ", ".join(str(dim.dim_value or dim.dim_param or "?") for dim in kind.shape.dim)
     if len(sizes) != 4:
         raise InputError(f"{where} has shape ({shown}), expected four axes (a batch of images)")
+    if not all(size is None or 0 < size <= _LARGEST_SIDE for size in sizes):
+        raise InputError(f"{where} has shape ({shown}), expected sides up to {_LARGEST_SIDE}")
     first, last = sizes[1] == 3, sizes[3] == 3
     if first == last:
         problem = "is ambiguous between" if first else "is not marked by a size of 3 in"

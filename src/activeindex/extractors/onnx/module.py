@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, fx, nn
 
-from activeindex.errors import InputError, ShapeError
+from activeindex.errors import InputError, ShapeError, library_errors
 from activeindex.extractors.base import IMAGENET_MEAN, IMAGENET_STD, Extractor
 from activeindex.extractors.onnx.graph import ImageGraph, ImageInput, read_graph
 from activeindex.extractors.onnx.operators import (
@@ -25,6 +25,7 @@ from activeindex.extractors.onnx.operators import (
 from activeindex.extractors.onnx.sizes import sizes_operator
 from activeindex.extractors.onnx.tracing import Builder, Call, Operator, Value
 from activeindex.identity import ExtractorIdentity
+from activeindex.runtime.files import read_bytes
 
 OPERATORS: dict[str, Operator] = {
     **arithmetic.OPERATORS,
@@ -86,12 +87,16 @@ class OnnxModule(nn.Module):
         network: The translated graph.
         image: Input that the graph declares.
         dimension: Length of a feature.
+        sha256: Hash of the file, and of those with its tensors, if there are any.
     """
 
     _reference: Tensor
 
-    def __init__(self, network: fx.GraphModule, image: ImageInput, dimension: int) -> None:
+    def __init__(
+        self, network: fx.GraphModule, image: ImageInput, dimension: int, sha256: str
+    ) -> None:
         super().__init__()
+        self.sha256 = sha256
         self.network, self.image, self.dimension = network, image, dimension
         # Follows .to(): a network may well have no other floating-point buffer.
         self.register_buffer("_reference", torch.zeros(()), persistent=False)
@@ -121,21 +126,22 @@ class OnnxModule(nn.Module):
         return features
 
 
-def load_onnx_module(path: Path) -> OnnxModule:
-    """Load an ONNX image network, float or QDQ-quantised, operator sets 11 to 21.
+def load_onnx_module(path: Path, data: bytes | None = None) -> OnnxModule:
+    """Load an ONNX image network, float or QDQ-quantised, operator sets 11 to 23.
 
     Quantised weights are dequantised; quantised activations are clamped to the range of their
     codes but not rounded (:mod:`activeindex.extractors.onnx.operators.quantisation`). The first
     output is taken. The module is in float32 on the CPU, whatever the file's float type.
 
     Args:
-        path: The file, with its weights inside.
+        path: The file; its weights are inside, or in files in the same folder.
+        data: Its content, if it has been read.
 
     Raises:
         InputError: The file is broken, is not a network from one image to one feature, or uses
             operators or attributes that are not supported (all such operators are named).
     """
-    source = read_graph(path)
+    source = read_graph(path, read_bytes(path, "model_path") if data is None else data)
     builder = Builder(source)
     with torch.no_grad():
         output = _translate(source, builder)
@@ -150,7 +156,7 @@ def load_onnx_module(path: Path) -> OnnxModule:
     for name, tensor in builder.constants.items():
         root.register_buffer(name, tensor)
     network = fx.GraphModule(root, builder.graph, class_name="OnnxNetwork")
-    return OnnxModule(network, source.image, dimension).eval()
+    return OnnxModule(network, source.image, dimension, source.sha256).eval()
 
 
 def _translate(source: ImageGraph, builder: Builder) -> Value:
@@ -180,7 +186,8 @@ def _apply(call: Call) -> list[Value]:
     quantisation = next((it.quantisation for it in call.inputs if it and it.quantisation), None)
     if quantisation and name not in _CARRIERS and name != "DequantizeLinear":
         raise call.refusal("works on 8-bit codes, which is supported for QDQ graphs only")
-    found = (sizes_operator(call) or OPERATORS[name])(call)
+    with library_errors(f"{call.title}: does not fit its inputs for a batch of images"):
+        found = (sizes_operator(call) or OPERATORS[name])(call)
     call.check_attributes()
     results = [found] if isinstance(found, Value) else list(found)
     if quantisation and name in _CARRIERS:

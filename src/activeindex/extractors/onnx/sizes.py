@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from activeindex.extractors.onnx.tracing import Call, Number, Operator, Sizes, Value
+from activeindex.extractors.onnx.tracing import LONGEST, Call, Number, Operator, Sizes, Value
 
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -82,6 +82,12 @@ def _reshape(sizes: Sizes, shape: Any, allowzero: int = 0) -> Sizes:
     return items if shape else items[0]
 
 
+def _limited(numbers: range) -> range:
+    if len(numbers) > LONGEST:
+        raise ValueError(f"makes a list of {len(numbers):,} sizes")
+    return numbers
+
+
 _FUNCTIONS: dict[str, Callable[..., Sizes]] = {
     "Shape": lambda sizes, start=0, end=0: (len(sizes),) if isinstance(sizes, tuple) else (),
     "Gather": lambda sizes, at, axis=0: (
@@ -97,7 +103,7 @@ _FUNCTIONS: dict[str, Callable[..., Sizes]] = {
     ),
     "Identity": lambda sizes: sizes,
     "Concat": lambda *parts, axis=0: tuple(item for part in parts for item in _items(part)),
-    "Range": lambda start, limit, delta: tuple(range(start, limit, delta)),
+    "Range": lambda start, limit, delta: tuple(_limited(range(start, limit, delta))),
 }
 
 
@@ -128,7 +134,7 @@ def _constant_of_shape(call: Call) -> Value:
 
 
 def _repeat(shape: tuple[int, ...], number: Number) -> Sizes:
-    return (number,) * shape[0]
+    return (number,) * len(_limited(range(shape[0])))
 
 
 def _full_like(image: Tensor, shape: tuple[int, ...], number: Number) -> Tensor:

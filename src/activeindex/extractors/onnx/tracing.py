@@ -31,6 +31,12 @@ PROBE_BATCH = 2
 #: Height and width of the probe where the graph leaves them free.
 PROBE_SIZE = 224
 
+_LARGEST = 1 << 30
+"""Most numbers in a tensor that is computed from the probe's images."""
+
+LONGEST = 1 << 20
+"""Most sizes in a list."""
+
 T = TypeVar("T")
 
 
@@ -63,11 +69,6 @@ class Value:
         return self.node is None
 
     @property
-    def probe(self) -> Any:
-        """The example without its numbers, on the ``meta`` device."""
-        return self.example.to("meta") if isinstance(self.example, Tensor) else self.example
-
-    @property
     def is_sizes(self) -> bool:
         """True if the value is Python numbers computed from shapes."""
         return not isinstance(self.example, Tensor)
@@ -96,19 +97,32 @@ class Builder:
         shape = (3, *size) if image.layout == "NCHW" else (*size, 3)
         example = torch.empty(PROBE_BATCH, *shape, device="meta")
         self.image = Value(example, self.graph.placeholder("image"))
+        stored = sum(tensor.numel() for tensor in source.initialisers.values())
+        self._folded, self._most_folded = 0, (1 << 26) + 16 * stored
         self._attributes: dict[int, tuple[Value, fx.Node]] = {}
 
     def emit(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Value:
         """Run ``function`` if all its arguments are constant, else add it to the graph."""
         values = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Value)]
-        constant = all(value.is_constant for value in values)
-        example = operator.attrgetter("example" if constant else "probe")
-        known, options = tree_map_only(Value, example, (args, kwargs))
-        result = function(*known, **options)
-        if constant:
+        examples = tree_map_only(Value, operator.attrgetter("example"), (args, kwargs))
+        probes, options = tree_map_only(Tensor, operator.methodcaller("to", "meta"), examples)
+        with torch.device("meta"):  # Shapes first: a file may ask for terabytes.
+            probe = function(*probes, **options)
+        if all(value.is_constant for value in values):
+            self._folded += probe.numel() if isinstance(probe, Tensor) else 1
+            if self._folded > self._most_folded:
+                raise ValueError(f"computes constants of more than {self._most_folded:,} values")
+            result = function(*examples[0], **examples[1])
             return Value(result if isinstance(result, Tensor) else torch.tensor(result))
+        if isinstance(probe, Tensor):
+            if probe.numel() > _LARGEST:
+                raise ValueError(f"gives {tuple(probe.shape)} for {PROBE_BATCH} images, too large")
+        else:
+            numbers = tree_leaves(probe)
+            if len(numbers) > LONGEST or not all(abs(number) < 1 << 63 for number in numbers):
+                raise ValueError(f"makes {len(numbers):,} sizes, too many or too large")
         nodes, options = tree_map_only(Value, self._reference, (args, kwargs))
-        return Value(result, self.graph.call_function(function, nodes, options))
+        return Value(probe, self.graph.call_function(function, nodes, options))
 
     def _reference(self, value: Value) -> fx.Node:
         if value.node is not None:
@@ -144,27 +158,18 @@ class Call:
         """Version of the operator set."""
         return self.builder.source.opset
 
+    @property
+    def title(self) -> str:
+        """Beginning of messages: the file, the node and its operator."""
+        return f"{self.builder.source.path}: node {self.node.name!r} ({self.node.operator})"
+
     def refusal(self, reason: str) -> InputError:
         """Make an error that names the file, the node, its operator and the reason."""
-        return InputError(
-            f"{self.builder.source.path}: node {self.node.name!r} ({self.node.operator}): {reason}"
-        )
+        return InputError(f"{self.title}: {reason}")
 
     def emit(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Value:
-        """Apply a function of torch to values and plain arguments.
-
-        Raises:
-            InputError: The function rejects the shapes or types of its arguments.
-        """
-        try:
-            return self.builder.emit(function, *args, **kwargs)
-        except InputError:
-            raise
-        except (RuntimeError, IndexError, ValueError, TypeError, NotImplementedError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise self.refusal(
-                f"does not fit its inputs for a batch of images ({reason})"
-            ) from error
+        """Apply a function of torch to values and plain arguments."""
+        return self.builder.emit(function, *args, **kwargs)
 
     def options(self, function: Callable[..., Any]) -> dict[str, Any]:
         """Return the attributes that are parameters of a function, checked by defaults."""

@@ -2,5 +2,5 @@
 
 Each translation takes a :class:`~activeindex.extractors.onnx.tracing.Call` and returns the value,
 or the values, of the node's outputs. Semantics are those of the default operator set, versions 11
-to 21 (https://onnx.ai/onnx/operators).
+to 23 (https://onnx.ai/onnx/operators).
 """

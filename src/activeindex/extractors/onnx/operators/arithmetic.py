@@ -200,6 +200,49 @@ def _layer_normalization(call: Call) -> Value:
     return operator_of(_layer_norm)(call)
 
 
+def _rms_norm(tensor: Tensor, scale: Tensor, axis: int = -1, epsilon: float = 1e-5) -> Tensor:
+    axes = tuple(range(axis % tensor.dim(), tensor.dim()))
+    return tensor * torch.rsqrt(tensor.square().mean(axes, True) + epsilon) * scale
+
+
+def _rms_normalization(call: Call) -> Value:
+    call.require("stash_type", 1, [1])
+    return operator_of(_rms_norm)(call)
+
+
+def _attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None = None,
+    is_causal: int = 0,
+    scale: float = 0.0,
+    q_num_heads: int = 0,
+    kv_num_heads: int = 0,
+) -> Tensor:
+    """Attention-23 of heads ``(B, heads, length, d)``, or of ``(B, length, heads * d)``."""
+    flat = query.dim() == 3
+    if flat:
+        heads = (q_num_heads, kv_num_heads, kv_num_heads)
+        query, key, value = (
+            it.reshape(*it.shape[:2], count, -1).transpose(1, 2)
+            for it, count in zip((query, key, value), heads, strict=True)
+        )
+    out = F.scaled_dot_product_attention(
+        query, key, value, mask, is_causal=bool(is_causal), scale=scale or None, enable_gqa=True
+    )
+    return out.transpose(1, 2).flatten(2) if flat else out
+
+
+def _attention_of_set(call: Call) -> Value:
+    call.require("softcap", 0.0, [0.0])
+    call.require("qk_matmul_output_mode", 0, [0])
+    call.require("softmax_precision", 1, [1])
+    if len(call.inputs) > 4 or len(call.node.outputs) > 1:
+        raise call.refusal("past keys and values are not supported")
+    return operator_of(_attention)(call)
+
+
 OPERATORS: dict[str, Operator] = {
     **dict.fromkeys(_FORMULAS, _by_formula),
     **dict.fromkeys(_BINARY, _binary),
@@ -208,6 +251,8 @@ OPERATORS: dict[str, Operator] = {
     "Relu": operator_of(torch.relu),
     "BatchNormalization": _batch_normalization,
     "LayerNormalization": _layer_normalization,
+    "RMSNormalization": _rms_normalization,
+    "Attention": _attention_of_set,
     "Div": _div,
     "Clip": _clip,
     "Softmax": _softmax_of_set,

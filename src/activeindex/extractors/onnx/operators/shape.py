@@ -165,12 +165,13 @@ def _constant(call: Call) -> Value:
 def _constant_of_shape(call: Call) -> Value:
     shape = call.constant(0, "shape").tolist()
     value = call.attribute("value", torch.zeros(1))
-    return Value(torch.full(tuple(shape), value.item(), dtype=value.dtype))
+    return call.emit(torch.full, tuple(shape), value.item(), dtype=value.dtype)
 
 
 def _range(call: Call) -> Value:
     bounds = [call.constant(position, "bound") for position in range(3)]
-    return Value(torch.arange(*(bound.item() for bound in bounds), dtype=bounds[0].dtype))
+    numbers = [bound.item() for bound in bounds]
+    return call.emit(torch.arange, *numbers, dtype=bounds[0].dtype)
 
 
 def _dropout(call: Call) -> Value:
