@@ -215,8 +215,11 @@ def test_a_filter_that_names_no_column_is_refused_in_a_line_without_paths(
     fill(say, store, released)
     answer = say("store", "get", store, "--where", "colour = 'red'")
     assert answer.code == 2
-    assert "colour" in answer.err
-    assert "/" not in answer.err.partition("expected a filter in SQL")[2]
+    assert "where \"colour = 'red'\", column 1: expected a column (id, name, " in answer.err
+    assert "/" not in answer.err.partition("colour")[2]
+    for ids in ("99999999999999999999", "-99999999999999999999"):
+        answer = say("store", "get", store, "--ids", ids)
+        assert (answer.code, "ids: expected whole numbers of 64 bits" in answer.err) == (2, True)
 
 
 def test_a_store_is_filled_looked_into_and_emptied(

@@ -30,7 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_settings(parser, IndexSettings, "force")
     text = "order the R * k nearest codes by raw features; 0 orders by codes"
     add_option(parser, "refine", int, text, 0, minimum=0, metavar="R")
-    text = "SQL over id, name, sha256, psnr, ssim, linf, distance_before, distance_after"
+    text = "search images that match, e.g. \"name LIKE 'a/%%' AND psnr > 40\"; see docs/stores.md"
     add_option(parser, "where", str, text, metavar="FILTER")
     parser.add_argument("--json", action="store_true", help="print a line of JSON per query")
     add_option(parser, "batch_size", int, "images extracted together", 64, minimum=1)
@@ -49,6 +49,8 @@ def run(args: argparse.Namespace) -> None:
     with Store(args.store) as store, LocalEngine(args.workers) as workers:
         if args.index is not None and not args.force:
             store.generation_of(args.index)
+        if args.where is not None:
+            store.parse(args.where)
         extractor = options.chosen_extractor(args, reporter)
         if not args.force:
             store.check_extractor(extractor.identity, extractor.dimension)

@@ -52,7 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     for made in (get, action("remove", "remove images")):
         made.add_argument("names", nargs="*", metavar="NAME", help="names of images")
         made.add_argument("--ids", nargs="+", type=int, default=[], metavar="ID", help="their ids")
-        made.add_argument("--where", metavar="FILTER", help="SQL filter, as in `search`")
+        made.add_argument("--where", metavar="FILTER", help="a filter, as in `search`")
 
     compact = action("compact", "rewrite the files without removed images, and for fast searches")
     for made in (add, compact):
@@ -130,12 +130,12 @@ def _check(args: argparse.Namespace, reporter: Reporter) -> None:
 
 
 def _get_or_remove(args: argparse.Namespace, store: "Store", reporter: Reporter) -> None:
-    if not (args.names or args.ids or args.where):
+    if not (args.names or args.ids or args.where is not None):
         raise InputError("NAME: expected names, --ids or --where, found none")
     ids = [*args.ids, *store.named(args.names)]
     there = {each for record in store.get(ids) for each in (record.name, record.id)}
     missing = [each for each in (*args.names, *args.ids) if each not in there]
-    if args.where:
+    if args.where is not None:
         ids += [*store.select(args.where)]
     if args.action == "remove":
         removed = counted(store.remove(sorted(set(ids))), "image")

@@ -17,6 +17,7 @@ from activeindex.indexing.search import Neighbours
 from activeindex.runtime.files import parse_json
 from activeindex.runtime.pool import Engine
 from activeindex.runtime.reporting import Progress
+from activeindex.stores.filters import Filter
 from activeindex.stores.ingest import Added, CodedPart, NewImages, Part, code_parts
 from activeindex.stores.records import (
     BLOBS,
@@ -282,12 +283,8 @@ class Generation(ABC):
         """Ids of the images that no search finds now."""
 
     @abstractmethod
-    def select(self, where: str) -> Ids:
-        """Ids of the images that match a filter in SQL, ascending.
-
-        Raises:
-            InputError: If the filter is malformed.
-        """
+    def select(self, where: Filter) -> Ids:
+        """Ids of the images that match a filter, ascending."""
 
     @property
     def lists(self) -> int:
@@ -296,7 +293,12 @@ class Generation(ABC):
         return 1 if inverted is None else int(inverted.nlist)
 
     def search(
-        self, features: Features, k: int, nprobe: int, refine: int = 0, where: str | None = None
+        self,
+        features: Features,
+        k: int,
+        nprobe: int,
+        refine: int = 0,
+        where: Filter | None = None,
     ) -> Neighbours:
         """The nearest images of each feature; see :meth:`Store.search_features`."""
         hidden = self.disabled()
@@ -308,7 +310,7 @@ class Generation(ABC):
 
     @abstractmethod
     def candidates(
-        self, features: Features, count: int, nprobe: int, refine: int, where: str | None
+        self, features: Features, count: int, nprobe: int, refine: int, where: Filter | None
     ) -> Neighbours:
         """At least the ``count`` nearest images of each feature, in any order."""
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from activeindex.activation.records import was_changed, without_infinity
 from activeindex.identity import QuantiserIdentity
 from activeindex.indexing.quantiser import Quantiser
+from activeindex.stores.filters import Columns
 
 MEASURES = ("psnr", "ssim", "linf", "distance_before", "distance_after")
 """Numbers of an activation record that filters can name; null for images without a record."""
@@ -30,6 +31,12 @@ second extractor; a small copy of the original in a format of images."""
 
 CHECKSUMS = ("checksum", "feature_checksum", *(f"{name}_checksum" for name in BLOBS))
 """Checksums of the record, its feature and the optional values, from schema 2 on."""
+
+FILTERABLE: Columns = {"id": int, "name": str, "sha256": str, **dict.fromkeys(MEASURES, float)}
+"""Columns that a filter can name."""
+
+FILTERABLE_2: Columns = {**FILTERABLE, "tags": list, "metadata": str, "disabled_until": float}
+"""Columns that a filter can name from schema 2 on."""
 
 _TOLERANCE = 1e-3
 """Relative tolerance when comparing reconstructions."""
@@ -123,4 +130,6 @@ def measure(record: Mapping[str, Any] | None, name: str) -> float | None:
     value = None if record is None else record.get(name)
     if name == "psnr" and record is not None and name in record and value is None:
         return math.inf
-    return float(value) if isinstance(value, int | float) else None
+    if not isinstance(value, int | float) or math.isnan(value):
+        return None
+    return float(value) + 0.0  # Engines differ in how -0.0 and NaN compare.

@@ -29,6 +29,7 @@ from activeindex.runtime.pool import Engine
 from activeindex.runtime.reporting import SILENT, Reporter
 from activeindex.stores.address import STORE_FILE, Address
 from activeindex.stores.checksums import differing, read_checked, read_sums, write_checked
+from activeindex.stores.filters import Filter, parse_filter
 from activeindex.stores.generation import Generation, Ids, ordered
 from activeindex.stores.ingest import (
     Addable,
@@ -41,7 +42,7 @@ from activeindex.stores.ingest import (
     read_images,
 )
 from activeindex.stores.query import QueryResult, QueryResults, answers
-from activeindex.stores.records import Record
+from activeindex.stores.records import FILTERABLE, FILTERABLE_2, Record
 
 _FORMAT = 2
 _KEYS = {"format", "engine", "extractor", "generations", "next_id"}
@@ -393,13 +394,22 @@ class Store(contextlib.AbstractContextManager["Store"]):
         found = [i for generation in self._refresh() for i in generation.named(names).values()]
         return np.array(sorted(found), np.int64)
 
+    def parse(self, where: str) -> Filter:
+        """Parse a filter over the columns of the store; see :meth:`search`.
+
+        Raises:
+            InputError: If it is malformed.
+        """
+        return parse_filter(where, FILTERABLE if self.format == 1 else FILTERABLE_2)
+
     def select(self, where: str) -> Ids:
         """Ids of the images that match a filter, ascending; see :meth:`search`.
 
         Raises:
             InputError: If the filter is malformed.
         """
-        return np.sort(np.concatenate([each.select(where) for each in self._refresh()]))
+        parsed = self.parse(where)
+        return np.sort(np.concatenate([each.select(parsed) for each in self._refresh()]))
 
     def search(
         self,
@@ -423,8 +433,9 @@ class Store(contextlib.AbstractContextManager["Store"]):
             nprobe: Inverted lists that are visited in every generation, instead of an effort.
             refine: 0 orders by the distance to the reconstructions of the codes; ``r`` orders the
                 ``r * k`` nearest codes by the distance to their features.
-            where: A filter in SQL over ``id``, ``name``, ``sha256``, ``psnr``, ``ssim``, ``linf``,
-                ``distance_before``, ``distance_after``.
+            where: A filter, as ``name LIKE 'summer/%' AND psnr > 40``; it may come from a stranger.
+                See :mod:`activeindex.stores.filters` and
+                :data:`~activeindex.stores.records.FILTERABLE_2`.
             extractor: An extractor, its name or file; by default the store's, where it is one of
                 ``EXTRACTORS``, or the one that this package ships.
 
@@ -437,6 +448,8 @@ class Store(contextlib.AbstractContextManager["Store"]):
             UnreadableImageError: If a file cannot be decoded.
         """
         _check_options(k, effort, nprobe, refine)
+        if where is not None:
+            self.parse(where)
         if not isinstance(images, ImageFeatures):
             images = extract(images, self._extractor(extractor))
         self.check_extractor(images.extractor, images.shape[1])
@@ -466,9 +479,10 @@ class Store(contextlib.AbstractContextManager["Store"]):
             InputError: If an option is out of range or the filter is malformed.
         """
         _check_options(k, effort, nprobe, refine)
+        parsed = None if where is None else self.parse(where)
         self._check_dimension(features)
         found = [
-            each.search(features, k, visit.nprobe, refine, where)
+            each.search(features, k, visit.nprobe, refine, parsed)
             for each, visit in self._visits(effort, nprobe)
         ]
         if len(found) == 1:
@@ -673,7 +687,10 @@ def _as_trained(index: TrainedLike) -> TrainedIndex:
 
 
 def _as_ids(ids: npt.ArrayLike) -> Ids:
-    return np.atleast_1d(np.asarray(ids, np.int64))
+    try:
+        return np.atleast_1d(np.asarray(ids, np.int64))
+    except (OverflowError, TypeError, ValueError) as error:
+        raise InputError(f"ids: expected whole numbers of 64 bits ({error})") from None
 
 
 def _check_options(k: int, effort: int, nprobe: int | None, refine: int) -> None:

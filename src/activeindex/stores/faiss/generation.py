@@ -1,6 +1,5 @@
 """Engine of ``faiss:PATH``: codes in memory in a FAISS index, records in SQLite."""
 
-import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,7 +8,6 @@ from typing import Any, Self
 
 import numpy as np
 
-from activeindex.errors import InputError
 from activeindex.indexing.artefact import TrainedIndex
 from activeindex.indexing.quantiser import Features
 from activeindex.indexing.search import Neighbours
@@ -19,6 +17,7 @@ from activeindex.runtime.reporting import Progress
 from activeindex.stores.checksums import sums_of, write_sums
 from activeindex.stores.faiss.codes import CodeIndex, weights
 from activeindex.stores.faiss.database import FILE, Database
+from activeindex.stores.filters import Filter
 from activeindex.stores.generation import Generation, Ids
 from activeindex.stores.ingest import CodedPart
 from activeindex.stores.records import BLOBS, CHECKSUMS, COLUMNS
@@ -136,19 +135,16 @@ class FaissGeneration(Generation):
             found = self._database.reader.execute("SELECT id FROM images ORDER BY id")
             return np.fromiter((i for (i,) in found), np.int64)
 
-    def select(self, where: str) -> Ids:
-        """Ids that match a filter in SQLite's SQL."""
-        try:
-            with self._turn:
-                found = self._database.reader.execute(
-                    f"SELECT id FROM images WHERE ({where}) ORDER BY id"
-                )
-                return np.fromiter((i for (i,) in found), np.int64)
-        except sqlite3.Error as error:
-            raise InputError(f"where {where!r}: expected a filter in SQL ({error})") from None
+    def select(self, where: Filter) -> Ids:
+        """Ids that match a filter."""
+        condition, constants = where.for_sqlite()
+        statement = f"SELECT id FROM images WHERE {condition} ORDER BY id"
+        with self._turn, self._database.errors():
+            found = self._database.reader.execute(statement, constants)
+            return np.fromiter((i for (i,) in found), np.int64)
 
     def candidates(
-        self, features: Features, count: int, nprobe: int, refine: int, where: str | None
+        self, features: Features, count: int, nprobe: int, refine: int, where: Filter | None
     ) -> Neighbours:
         """Search the codes, and with ``refine`` compare the features of what was found."""
         with self._turn, self._database.reading():  # Everything inside sees one state.

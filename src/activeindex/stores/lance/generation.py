@@ -1,6 +1,5 @@
 """Engine of ``lance://PATH``: a data set on disk, searched through an injected IVF-PQ index."""
 
-import contextlib
 import os
 import threading
 import time
@@ -13,7 +12,7 @@ from typing import Any, Self, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from activeindex.errors import ActiveIndexError, InputError
+from activeindex.errors import ActiveIndexError
 from activeindex.extractors.feature_files import FeatureFile
 from activeindex.indexing.artefact import TrainedIndex
 from activeindex.indexing.quantiser import Features
@@ -23,6 +22,7 @@ from activeindex.runtime.parallel import batches_of
 from activeindex.runtime.pool import Engine, LocalEngine
 from activeindex.runtime.reporting import Progress
 from activeindex.stores.checksums import Sums, read_sums, sums_of, write_sums
+from activeindex.stores.filters import Filter
 from activeindex.stores.generation import Generation, Ids
 from activeindex.stores.ingest import Added, CodedPart, NewImages, Part
 from activeindex.stores.lance.jobs import (
@@ -34,7 +34,7 @@ from activeindex.stores.lance.jobs import (
     check_lance_ray,
     record_table,
 )
-from activeindex.stores.lance.model import LanceModel, lance_errors, lance_library, lance_reason
+from activeindex.stores.lance.model import LanceModel, lance_errors, lance_library
 
 _FOLDER = "records.lance"
 
@@ -308,23 +308,22 @@ class LanceGeneration(Generation):
         return hidden
 
     @_up_to_date
-    def select(self, where: str) -> Ids:
-        """Ids that match a filter in Lance's SQL."""
-        with _filtering(where):
-            table = self._data.to_table(columns=["id"], filter=where)
+    def select(self, where: Filter) -> Ids:
+        """Ids that match a filter."""
+        table = self._data.to_table(columns=["id"], filter=where.for_lance())
         return np.sort(table["id"].to_numpy().astype(np.int64))
 
     @_up_to_date
     def candidates(
-        self, features: Features, count: int, nprobe: int, refine: int, where: str | None
+        self, features: Features, count: int, nprobe: int, refine: int, where: Filter | None
     ) -> Neighbours:
         """Search one feature after the other; Lance refines by itself."""
+        condition = None if where is None else where.for_lance()
         distances = np.full((len(features), count), np.inf, np.float32)
         ids = np.full((len(features), count), -1, np.int64)
         if self._segments():
             for row, feature in enumerate(features):
-                with _filtering(where):
-                    found = self._nearest(feature, count, nprobe, refine, where)
+                found = self._nearest(feature, count, nprobe, refine, condition)
                 distances[row, : len(found)] = found["_distance"].to_numpy()
                 ids[row, : len(found)] = found["id"].to_numpy()
         return Neighbours(distances, ids)
@@ -474,16 +473,3 @@ def _conditions(column: str, values: Sequence[Any]) -> Iterator[str]:
             for value in part
         )
         yield f"{column} IN ({', '.join(quoted)})"
-
-
-@contextlib.contextmanager
-def _filtering(where: str | None) -> Iterator[None]:
-    """Turn what Lance says of a malformed filter into an error for the user."""
-    try:
-        yield
-    except (OSError, RuntimeError, ValueError) as error:
-        if where is None:
-            raise
-        raise InputError(
-            f"where {where!r}: expected a filter in SQL ({lance_reason(error)})"
-        ) from None
