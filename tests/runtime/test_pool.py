@@ -37,6 +37,18 @@ def refuse_three(number: int) -> int:
     return number
 
 
+class TwoPartError(Exception):
+    """An error that is pickled, but cannot be read back."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(f"{first} {second}")
+
+
+def fail(number: int) -> int:
+    errors = [TwoPartError("of", "two"), SystemExit(3), OSError(threading.Lock()), KeyError("key")]
+    raise errors[number]
+
+
 @pytest.fixture(scope="module")
 def two() -> Iterator[LocalEngine]:
     with LocalEngine(2) as workers:
@@ -367,3 +379,20 @@ def test_errors_of_the_function_have_the_traceback_of_the_worker() -> None:
     with LocalEngine(1) as workers, pytest.raises(ValueError, match="invalid literal") as caught:
         list(workers.map(int, ["x"]))
     assert "worker.py" in "".join(caught.value.__notes__)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_an_error_that_cannot_be_sent_is_no_killed_worker(two: LocalEngine, number: int) -> None:
+    with pytest.raises(Exception, match=r"of two|SystemExit: 3|lock|key") as caught:
+        list(two.map(fail, [number]))
+    assert not isinstance(caught.value, ActiveIndexError)
+    assert list(two.map(square, [3])) == [9]
+
+
+def test_a_pool_that_is_closed_while_it_works_starts_afresh() -> None:
+    with LocalEngine(2) as workers:
+        for _ in range(20):
+            results = workers.map(square, range(100))
+            assert next(results) == 0
+            workers.close()
+        assert list(workers.map(square, range(10))) == [number**2 for number in range(10)]

@@ -25,6 +25,7 @@ from typing import Any, Protocol, TypeVar
 
 from activeindex.errors import ActiveIndexError, InputError
 from activeindex.runtime.parallel import iterate_in_thread
+from activeindex.runtime.search_path import modules_of_current_folder, without_current_folder
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -34,11 +35,6 @@ _Gives = TypeVar("_Gives", covariant=True)
 
 # Results kept ready per worker, which bounds the memory however long the input is.
 _AHEAD = 4
-
-_DIED = (
-    "a worker process ended abruptly (killed for lack of memory?); start the same command again to "
-    "go on, with fewer --workers if it repeats"
-)
 
 _log = logging.getLogger(__name__)
 
@@ -95,11 +91,9 @@ class LocalEngine(contextlib.AbstractContextManager["LocalEngine"]):
     def __init__(self, count: int = 0, *, sharded: bool = False) -> None:
         if count < 0:
             raise InputError(f"workers: expected 0 or more, found {count}")
-        self.count = count if hasattr(os, "fork") else 0
+        self.count = count if hasattr(os, "fork") and sys.executable else 0
         self.sharded = sharded
-        self._threads: ThreadPoolExecutor | None = None
-        self._workers: set[_Worker] = set()
-        self._idle: list[_Worker] = []
+        self._pool: _Pool | None = None
 
     def run(self, job: Job[_Item, _Result], items: Sequence[_Item]) -> Iterator[_Result]:
         """Run a job; see :class:`Engine`. The workers of a sharded engine end with it.
@@ -133,11 +127,11 @@ class LocalEngine(contextlib.AbstractContextManager["LocalEngine"]):
     def _results(
         self, function: "_Function", items: Iterable[Any], limit: int
     ) -> Generator[Any, None, None]:
-        self._threads = threads = self._threads or ThreadPoolExecutor(self.count)
+        self._pool = pool = self._pool or _Pool(self.count)
         waiting: deque[Future[Any]] = deque()
         try:
             for item in items:
-                waiting.append(threads.submit(self._call, function, item))
+                waiting.append(pool.threads.submit(pool.call, function, item))
                 if len(waiting) >= limit:
                     yield waiting.popleft().result()
             while waiting:
@@ -146,34 +140,54 @@ class LocalEngine(contextlib.AbstractContextManager["LocalEngine"]):
             for future in waiting:
                 future.cancel()
 
-    def _call(self, function: "_Function", item: Any) -> Any:
-        """Have an idle worker compute one result, in a thread per worker."""
+    def close(self) -> None:
+        """End the workers, whatever they are doing; a later call starts new ones."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Pool:
+    """Workers, and a thread for each; closed once.
+
+    Attributes:
+        threads: The threads.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.threads = ThreadPoolExecutor(count)
+        self._workers: set[_Worker] = set()
+        self._idle: list[_Worker] = []
+        self._closed = False
+
+    def call(self, function: "_Function", item: Any) -> Any:
+        """Have an idle worker compute one result."""
         try:
             worker = self._idle.pop()
         except IndexError:
             worker = _Worker(function.module)
             self._workers.add(worker)
+            if self._closed:  # Meanwhile, and without this worker.
+                worker.end()
         try:
             fine, answer = worker.call(function, item)
         except (EOFError, OSError):
             self._workers.discard(worker)
-            raise ActiveIndexError(_DIED) from None
+            raise _ended() from None
         self._idle.append(worker)
         if not fine:
             raise answer
         return answer
 
     def close(self) -> None:
-        """End the workers, whatever they are doing; a later call starts new ones."""
-        threads, self._threads = self._threads, None
-        if threads is not None:
-            threads.shutdown(wait=False, cancel_futures=True)
-        workers, self._workers, self._idle = self._workers, set(), []
-        for worker in workers:
+        """End the workers, and the calls that wait for them."""
+        self._closed = True
+        self.threads.shutdown(wait=False, cancel_futures=True)
+        for worker in list(self._workers):
             worker.end()
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 @dataclass(frozen=True)
@@ -200,7 +214,8 @@ class _Function:
         module = getattr(named, "__module__", None) or ""
         try:
             pickled = pickled_for_workers(function)
-            return cls(pickle.dumps((str(Path.cwd()), sys.path, pickled)), module)
+            path, files = without_current_folder(sys.path), modules_of_current_folder()
+            return cls(pickle.dumps((str(Path.cwd()), path, files, pickled)), module)
         except Exception as error:  # Objects refuse to be pickled with anything.
             name = getattr(named, "__qualname__", type(named).__qualname__)
             _log.warning("%s runs in this process, without workers: %s", name, error)
@@ -250,6 +265,20 @@ _server: tuple["subprocess.Popen[bytes]", socket.socket] | None = None
 _server_lock = threading.Lock()
 
 
+def _ended() -> ActiveIndexError:
+    """The error of a worker process that ended without an answer."""
+    code = _server[0].poll() if _server else None
+    if code is not None and code > 0:
+        return ActiveIndexError(
+            f"worker processes: expected {sys.executable} to start them, found its exit code "
+            f"{code}; --workers 0 goes without them"
+        )
+    return ActiveIndexError(
+        "a worker process ended abruptly (killed, perhaps for lack of memory); start the same "
+        "command again to go on, with fewer --workers if it repeats"
+    )
+
+
 def _request_worker(connection: socket.socket, module: str) -> None:
     """Send the server the connection of a new worker.
 
@@ -269,14 +298,17 @@ def _start_server() -> tuple["subprocess.Popen[bytes]", socket.socket]:
         "import sys; sys.path[:] = sys.argv[2:];"
         "from activeindex.runtime.worker import serve; serve(int(sys.argv[1]))"
     )
-    # -P: the current folder is no place for modules, unless it is one in the main process.
-    command = [sys.executable, "-P", "-c", program, str(there.fileno()), *filter(None, sys.path)]
-    # Ctrl-C is for the main process; blocked, it stays so in all that the server starts.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    path = without_current_folder(sys.path)
+    command = [sys.executable, "-P", "-c", program, str(there.fileno()), *filter(None, path)]
+    # Stopping is for the main process; blocked, signals stay so in all that the server starts.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         with there:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, pass_fds=(there.fileno(),)
+                command,
+                stdin=subprocess.DEVNULL,
+                cwd=os.sep,  # Where empty parts of PYTHONPATH lead before the path is set.
+                pass_fds=(there.fileno(),),
             )
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -27,6 +27,11 @@ from activeindex.errors import ActiveIndexError, InputError, MissingExtraError, 
 from activeindex.runtime.cores import default_workers
 from activeindex.runtime.pool import Job, LocalEngine
 from activeindex.runtime.reporting import SILENT, Reporter, counted
+from activeindex.runtime.search_path import (
+    import_from_files,
+    modules_of_current_folder,
+    without_current_folder,
+)
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -117,7 +122,7 @@ class RayWorkers(contextlib.AbstractContextManager["RayWorkers"]):
         if not items:
             return
         try:
-            pickled = pickle.dumps(job)
+            pickled, files = pickle.dumps(job), modules_of_current_folder()
         except Exception as error:  # Objects refuse to be pickled with anything.
             text = f"engine ray: expected a job that can be pickled ({reason_of(error)})"
             raise InputError(text) from None
@@ -129,7 +134,7 @@ class RayWorkers(contextlib.AbstractContextManager["RayWorkers"]):
         shared = ray.put(pickled)
         results = _dataset(ray, items).map_batches(
             _Actor,
-            fn_constructor_args=(shared, cpus, gpus, str(Path.cwd()), __version__),
+            fn_constructor_args=(shared, cpus, gpus, str(Path.cwd()), files, __version__),
             batch_size=None,
             compute=ray.data.ActorPoolStrategy(
                 min_size=1, max_size=count, initial_size=count, max_tasks_in_flight_per_actor=2
@@ -226,15 +231,19 @@ class RayWorkers(contextlib.AbstractContextManager["RayWorkers"]):
 def _undisturbed() -> Iterator[None]:
     """Silence Ray's core on standard error, and keep the handler of SIGTERM.
 
-    Ray raises its errors besides, and its own handler would leave temporary files behind.
+    Ray raises its errors besides, and its own handler would leave temporary files behind. It would
+    also put the current folder on the search path of its workers, before everything else.
     """
-    before = signal.getsignal(signal.SIGTERM)
+    before, path = signal.getsignal(signal.SIGTERM), sys.path[:]
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
-        yield
+        sys.path[:] = without_current_folder(path)
+        with contextlib.chdir(os.sep):
+            yield
     finally:
+        sys.path[:] = path
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
@@ -291,10 +300,13 @@ class _Actor:
         gpus: Number of GPUs of this actor, 0 or 1.
         folder: Current folder of the main process, from which relative paths start; ignored where
             this machine has none of that name.
+        files: Modules that the main process has imported from there, and their files.
         version: Version of activeindex in the main process.
     """
 
-    def __init__(self, job: Any, cpus: int, gpus: int, folder: str, version: str) -> None:
+    def __init__(
+        self, job: Any, cpus: int, gpus: int, folder: str, files: dict[str, str], version: str
+    ) -> None:
         import ray
 
         if not gpus:
@@ -309,6 +321,7 @@ class _Actor:
             if version != __version__:
                 text = f"expected {version} on every machine of the cluster, found {__version__}"
                 raise InputError(f"activeindex: {text}")
+            import_from_files(files)
             self._job = pickle.loads(ray.get(job))
         except ActiveIndexError as error:
             self._refusal = error

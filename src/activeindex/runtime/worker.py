@@ -3,7 +3,8 @@
 A server process imports the large libraries once, and forks a worker for every connection that the
 main process sends it. It is a process of its own because a fork of the main process would copy
 thread pools of FAISS and PyTorch in an undefined state. Workers never import the user's script, and
-look for modules where the main process does.
+look for modules where the main process does, but not in the current folder; of the modules there,
+they import those that the main process has imported.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from activeindex.errors import ActiveIndexError
+from activeindex.runtime.search_path import import_from_files
 
 _LIBRARIES = ("torch", "faiss", "PIL.Image")
 
@@ -67,19 +69,29 @@ def _work(connection: "Connection[Any, Any]") -> None:
         setup, item = messages.get(), messages.get()
         if setup:
             function = None
-            folder, sys.path[:], pickled = pickle.loads(setup)
+            folder, sys.path[:], files, pickled = pickle.loads(setup)
+            import_from_files(files)
             with contextlib.suppress(OSError):
                 os.chdir(folder)
         try:
             if function is None:
                 function = pickle.loads(pickled)
             answer = pickle.dumps((True, function(pickle.loads(item))))
-        except ActiveIndexError as error:
-            answer = pickle.dumps((False, error))
-        except Exception as error:
-            error.add_note(traceback.format_exc())  # Tracebacks are not pickled.
-            answer = pickle.dumps((False, error))
+        except BaseException as error:  # sys.exit() in a user's function, too.
+            answer = pickle.dumps((False, _portable(error)))
         connection.send_bytes(answer)
+
+
+def _portable(error: BaseException) -> Exception:
+    """An error that can be pickled and read back, with the worker's traceback if it is a bug."""
+    text = "".join(traceback.format_exception(error))
+    if not isinstance(error, ActiveIndexError):
+        error.add_note(text)  # Tracebacks are not pickled.
+    with contextlib.suppress(Exception):
+        copy = pickle.loads(pickle.dumps(error))
+        if isinstance(copy, Exception):
+            return copy
+    return RuntimeError(text)
 
 
 def _receive(connection: "Connection[Any, Any]", messages: "SimpleQueue[bytes]") -> None:
