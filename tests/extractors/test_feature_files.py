@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from activeindex.errors import InputError
-from activeindex.extractors.coerce import as_features
-from activeindex.extractors.feature_files import read_features
+from activeindex.extractors.feature_files import as_features, read_features
 
 MATRIX = torch.arange(12.0).view(3, 4)
 

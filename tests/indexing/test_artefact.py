@@ -12,7 +12,7 @@ import pytest
 
 import activeindex
 from activeindex.errors import InputError
-from activeindex.extractors.coerce import ImageFeatures
+from activeindex.extractors.feature_files import ImageFeatures
 from activeindex.identity import ExtractorIdentity
 from activeindex.indexing.artefact import (
     TrainedIndex,

@@ -10,7 +10,7 @@ import pytest
 import activeindex as ai
 from activeindex.errors import InputError, NoTargetError, ShapeError
 from activeindex.extractors.base import Extractor
-from activeindex.extractors.coerce import FeaturesLike, ImageFeatures
+from activeindex.extractors.feature_files import FeaturesLike, ImageFeatures
 from activeindex.identity import ExtractorIdentity
 from activeindex.indexing.artefact import train_index
 from activeindex.indexing.coerce import (

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from activeindex.extractors.coerce import ImageFeatures
+from activeindex.extractors.feature_files import ImageFeatures
 from activeindex.identity import ExtractorIdentity
 from activeindex.indexing.artefact import TrainedIndex, load_or_train
 from activeindex.stores.ingest import NewImages

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
@@ -36,7 +37,17 @@ class NormedMomentum(torch.optim.Optimizer):
             raise InputError(f"NormedMomentum: expected an lr of more than 0, found {lr}")
         if not 0 <= momentum < 1:
             raise InputError(f"NormedMomentum: expected a momentum from 0 to 1, found {momentum}")
-        super().__init__(params, {"lr": lr, "momentum": momentum})
+        # Not of the base class, which schedulers ask for: its methods import torch's compiler and
+        # sympy, which takes seconds in every process.
+        self.defaults = {"lr": lr, "momentum": momentum}
+        self.state = defaultdict(dict)
+        self.param_groups = [{"params": list(params), **self.defaults}]
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients; see :meth:`torch.optim.Optimizer.zero_grad`."""
+        for group in self.param_groups:
+            for tensor in group["params"]:
+                tensor.grad = None
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take a step; see :meth:`torch.optim.Optimizer.step`."""

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from activeindex.errors import InputError
-from activeindex.extractors.base import Extractor
 from activeindex.identity import ExtractorIdentity, QuantiserIdentity, same
-from activeindex.indexing.quantiser import Quantiser
 from activeindex.runtime.fields import as_json
 from activeindex.runtime.files import read_json_lines
 
 if TYPE_CHECKING:
     from activeindex.activation.activate import Activation
     from activeindex.activation.results import ActivatedImage
+    from activeindex.extractors.base import Extractor
+    from activeindex.indexing.quantiser import Quantiser
 
 RECORDS_FILE = "activation.jsonl"
 _OF_AN_AIM = ("quantiser", "code", "distance_before", "distance_after")
@@ -162,7 +162,7 @@ def _as_recorded(path: Path, record: Mapping[str, Any], part: str) -> Iterator[N
         ) from None
 
 
-def check_released(folder: Path, quantiser: Quantiser, extractor: Extractor) -> None:
+def check_released(folder: Path, quantiser: "Quantiser", extractor: "Extractor") -> None:
     """Check that images in a folder are not activated for another index.
 
     Args:

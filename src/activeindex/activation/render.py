@@ -31,8 +31,8 @@ from activeindex.images.quality import (
     measure_qualities,
     measure_quality,
     psnr,
-    similarities,
     ssim,
+    ssims,
 )
 from activeindex.runtime.parallel import Mapper, one_by_one
 
@@ -279,7 +279,7 @@ class Stack:
         if self._dissimilarity is not None:
             # Nearly proportional to the square of the amplitude around where it was measured.
             shown = (self.original + self.amplitude * change).clamp(0.0, 1.0)
-            spent = self._column(1.0 - each for each in similarities(self.original, shown))
+            spent = self._column(1.0 - each for each in ssims(self.original, shown))
             ratio = _root_of_ratio(self._dissimilarity, spent)
             allowed = torch.minimum(allowed, self.amplitude * ratio)
         return allowed.clamp(min=_SMALLEST)

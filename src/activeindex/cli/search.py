@@ -14,6 +14,7 @@ from activeindex.cli import options
 from activeindex.cli.from_settings import add_option, add_settings
 from activeindex.experiment.settings import IndexSettings
 from activeindex.runtime.reporting import SILENT, counted
+from activeindex.stores.address import Address
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
+    Address.parse(args.store).check_there()  # A missing store is named before the slow imports.
     from activeindex.runtime.pool import LocalEngine
     from activeindex.stores.query import query_files, search_files
     from activeindex.stores.store import Store

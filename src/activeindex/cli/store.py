@@ -16,6 +16,7 @@ from activeindex.cli.from_settings import add_option, add_settings
 from activeindex.errors import InputError
 from activeindex.experiment.settings import IndexSettings
 from activeindex.runtime.reporting import Reporter, counted, listed
+from activeindex.stores.address import Address
 
 if TYPE_CHECKING:
     from activeindex.stores.store import Store
@@ -67,6 +68,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
+    if args.action != "create":  # A missing store is named before the slow imports.
+        Address.parse(args.store).check_there()
     from activeindex.indexing.artefact import TrainedIndex
     from activeindex.stores.store import Store
 

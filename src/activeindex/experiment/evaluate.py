@@ -41,14 +41,13 @@ from activeindex.experiment.queries import Query, QueryJob, QueryTask
 from activeindex.experiment.searching import Originals, Searcher
 from activeindex.experiment.times import TIMES_FILE, Stages, StageTimes, Stopwatch
 from activeindex.extractors.base import Extractor
-from activeindex.extractors.coerce import (
-    ExtractorLike,
+from activeindex.extractors.coerce import ExtractorLike, resolve_extractor
+from activeindex.extractors.feature_files import (
+    FeatureFile,
     FeaturesLike,
     ImageFeatures,
     as_features,
-    resolve_extractor,
 )
-from activeindex.extractors.feature_files import FeatureFile
 from activeindex.extractors.features import ExtractionJob, Source
 from activeindex.identity import check_extractors
 from activeindex.images.coerce import Images

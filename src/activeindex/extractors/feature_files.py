@@ -6,13 +6,12 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from activeindex.errors import InputError, library_errors
+from activeindex.errors import InputError, ShapeError, library_errors
 from activeindex.identity import ExtractorIdentity
 from activeindex.runtime.files import check_file, read_json, whole_file, write_json
 
@@ -94,6 +93,50 @@ def find_bad_row(values: npt.NDArray[np.float32]) -> tuple[int, str] | None:
 def note_path(path: Path) -> Path:
     """Return the path of the note beside a feature file."""
     return path.with_suffix(".json")
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFeatures:
+    """Features of images, and the extractor that they come from.
+
+    NumPy functions take it for the matrix ``values``.
+
+    Attributes:
+        values: ``(n, d)`` float32.
+        names: Name of each image, None for what comes from no file; see
+            :class:`~activeindex.images.coerce.NamedPicture`.
+        extractor: Identity of the extractor; None if it is not known.
+        descriptor_views: Views that were averaged with each image.
+    """
+
+    values: npt.NDArray[np.float32]
+    names: tuple[str | None, ...] = ()
+    extractor: ExtractorIdentity | None = None
+    descriptor_views: int = 0
+
+    def hash(self) -> str:
+        """SHA-256 of the values, that of a feature file with the same ones."""
+        return hash_of_rows(self.values)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(n, d)``."""
+        return self.values.shape[0], self.values.shape[1]
+
+    def __array__(
+        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
+    ) -> npt.NDArray[np.generic]:
+        return np.array(self.values, dtype=dtype, copy=copy)
+
+    def __repr__(self) -> str:
+        return f"ImageFeatures({len(self)} of dimension {self.shape[1]}, {self.extractor})"
+
+
+FeaturesLike: TypeAlias = ImageFeatures | FeatureFile | npt.ArrayLike | str | os.PathLike[str]
+"""Features of :func:`activeindex.extract`, a matrix ``(n, d)``, or a feature file or its folder."""
 
 
 def read_features(
@@ -195,6 +238,8 @@ def _read(path: Path, option: str) -> npt.NDArray[Any]:
     if path.suffix == ".npy":
         with library_errors(f"{option} {path}: expected a .npy matrix"):
             return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    import torch
+
     expected = f"{option} {path}: expected one tensor saved by torch.save"
     with library_errors(f"{expected} (other objects are not unpickled)"):
         try:
@@ -241,6 +286,8 @@ def write_features(path: Path, rows: Path, shape: tuple[int, int]) -> None:
             with beside.open("wb") as file:
                 np.save(file, values, allow_pickle=False)
         else:
+            import torch
+
             tensor = torch.from_file(str(rows), size=shape[0] * shape[1], dtype=torch.float32)
             # Given a path, torch.save writes its name, here one that no two runs share, into the
             # file; the same features are to give the same bytes.
@@ -268,3 +315,33 @@ def is_of_activation(path: Path) -> bool:
     """Return True if the note beside a feature file is from :func:`write_note`."""
     note = note_path(path)
     return note.is_file() and bool(read_json(note).get("activation"))
+
+
+def as_features(features: FeaturesLike, option: str) -> FeatureFile | ImageFeatures:
+    """Return features of any kind, with their extractor where it is known.
+
+    Args:
+        features: Those of :func:`activeindex.extract`, a matrix ``(n, d)`` of finite numbers, a
+            feature file, or the folder that ``activeindex extract_fts`` wrote it in.
+        option: Name of the argument, for the messages.
+
+    Raises:
+        InputError: If they are something else, or not finite.
+        ShapeError: If they are not a matrix.
+    """
+    if isinstance(features, FeatureFile | ImageFeatures):
+        return features
+    if isinstance(features, str | os.PathLike):
+        path = Path(features)
+        if path.is_dir():
+            files = [path / f"fts{suffix}" for suffix in SUFFIXES]
+            path = next((file for file in files if file.is_file()), files[0])
+        return read_features(path, option)
+    with library_errors(f"{option}: expected a matrix (n, d) of numbers"):
+        matrix = features.detach() if hasattr(features, "detach") else features
+        with np.errstate(over="ignore"):  # What float32 cannot hold is infinite, and refused below.
+            values = np.ascontiguousarray(matrix, dtype=np.float32)
+    if np.ndim(matrix) != 2:
+        raise ShapeError(option, ("n", "d"), np.shape(matrix))
+    check_values(values, option)
+    return ImageFeatures(values)

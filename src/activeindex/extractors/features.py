@@ -58,6 +58,9 @@ _CPU_CHUNK = 4
 are given back to the system after every layer: with 32 images, a third of the time is page faults
 (docs/tried.md)."""
 
+_FEW = 16
+"""Images that are decoded sooner here than worker processes start, which import PyTorch."""
+
 _CPU_BATCH = 32
 """Largest batch on the CPU, whatever is asked for: worker processes share out batches, and small
 folders should keep all of them busy."""
@@ -193,9 +196,11 @@ class ExtractionJob:
         """Yield the result of each batch."""
         size = self.extractor.input_size
         read = partial(read_resized, size=size, decode=self.decode, most=self.max_pixels)
+        sizes = [len(sources) for sources in items]
+        decoding = workers if sum(sizes) > _FEW else LocalEngine()
         # The next batch is decoded while this one goes through the network.
-        ahead = max(map(len, items), default=1)
-        images = workers.map(read, chain.from_iterable(items), ahead=ahead)
+        ahead = max(sizes, default=1)
+        images = decoding.map(read, chain.from_iterable(items), ahead=ahead)
         for sources in items:
             readable, unreadable = [], {}
             for number, source in enumerate(sources):

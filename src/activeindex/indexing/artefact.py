@@ -17,8 +17,12 @@ import numpy as np
 
 from activeindex import __version__
 from activeindex.errors import InputError
-from activeindex.extractors.coerce import FeaturesLike, ImageFeatures, as_features
-from activeindex.extractors.feature_files import FeatureFile
+from activeindex.extractors.feature_files import (
+    FeatureFile,
+    FeaturesLike,
+    ImageFeatures,
+    as_features,
+)
 from activeindex.identity import ExtractorIdentity, QuantiserIdentity, check_extractors, same
 from activeindex.indexing.nap import check_wanted
 from activeindex.indexing.quantiser import Quantiser

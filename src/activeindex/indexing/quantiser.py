@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import faiss
 import numpy as np
@@ -13,7 +13,9 @@ from activeindex.errors import NoTargetError, ShapeError
 from activeindex.identity import QuantiserIdentity
 from activeindex.indexing.training import faiss_reason
 from activeindex.indexing.unwrap import class_name, matrix_of, unwrapped
-from activeindex.indexing.voronoi import HalfSpaces, centroid_half_space_of, half_spaces_of
+
+if TYPE_CHECKING:
+    from activeindex.indexing.voronoi import HalfSpaces
 
 Features = npt.NDArray[np.float32]
 
@@ -151,7 +153,7 @@ class Quantiser:
         cells: npt.NDArray[np.int64] = inverted.quantizer.assign(vectors, 1).ravel()
         return cells
 
-    def half_spaces(self, feature: Features) -> HalfSpaces | None:
+    def half_spaces(self, feature: Features) -> "HalfSpaces | None":
         """Return the half-spaces of the cell of a feature ``(1, d)``.
 
         Returns:
@@ -160,10 +162,12 @@ class Quantiser:
         Raises:
             ShapeError: If the feature has another shape.
         """
+        from activeindex.indexing.voronoi import half_spaces_of  # Imports PyTorch.
+
         self._check_one(feature)
         return half_spaces_of(self._transforms, self._codec, feature)
 
-    def centroid_half_space(self, feature: Features) -> HalfSpaces | None:
+    def centroid_half_space(self, feature: Features) -> "HalfSpaces | None":
         """Return the half-space between the reconstruction of ``(1, d)`` and its coarse centroid.
 
         Returns:
@@ -172,6 +176,8 @@ class Quantiser:
         Raises:
             ShapeError: If the feature has another shape.
         """
+        from activeindex.indexing.voronoi import centroid_half_space_of  # Imports PyTorch.
+
         self._check_one(feature)
         with self._alone:
             return centroid_half_space_of(self._transforms, self._codec, feature)

@@ -98,9 +98,13 @@ class LocalEngine(contextlib.AbstractContextManager["LocalEngine"]):
     def run(self, job: Job[_Item, _Result], items: Sequence[_Item]) -> Iterator[_Result]:
         """Run a job; see :class:`Engine`. The workers of a sharded engine end with it.
 
+        A single item is computed here, sooner than a worker starts.
+
         Raises:
             ActiveIndexError: If a worker process dies.
         """
+        if self.sharded and len(items) == 1:
+            return job(items, LocalEngine())
         if self.count and self.sharded and (function := _Function.of(_OneItem(job), job)):
             results = self._results(function, items, _AHEAD * self.count)
             return iterate_in_thread(results, leave=self.close)

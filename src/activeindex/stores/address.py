@@ -4,10 +4,13 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from activeindex.errors import InputError
 from activeindex.runtime.files import read_json
-from activeindex.stores.generation import Generation
+
+if TYPE_CHECKING:
+    from activeindex.stores.generation import Generation
 
 STORE_FILE = "store.json"
 """File that makes a folder a store."""
@@ -58,8 +61,19 @@ class Address:
         slashes = "//" if self.engine == "lance" else ""
         return f"{self.engine}:{slashes}{self.path}"
 
+    def check_there(self) -> Path:
+        """Return the path of ``store.json``.
+
+        Raises:
+            InputError: If there is no store.
+        """
+        path = self.path / STORE_FILE
+        if not path.is_file():
+            raise InputError(f"{self}: expected a store, found no {STORE_FILE} there")
+        return path
+
     @property
-    def generation_class(self) -> type[Generation]:
+    def generation_class(self) -> type["Generation"]:
         """Class of the engine; its module is imported when it is first used."""
         if self.engine == "lance":
             from activeindex.stores.lance.generation import LanceGeneration

@@ -25,13 +25,12 @@ from activeindex.activation.records import (
     recorded_outcomes,
     was_changed,
 )
-from activeindex.activation.results import ActivationResult
 from activeindex.errors import InputError, ShapeError
-from activeindex.extractors.coerce import ImageFeatures
 from activeindex.extractors.feature_files import (
     NAMES_FILE,
     SUFFIXES,
     FeatureFile,
+    ImageFeatures,
     is_of_activation,
     read_features,
 )
@@ -52,6 +51,7 @@ from activeindex.stores.records import (
 )
 
 if TYPE_CHECKING:
+    from activeindex.activation.results import ActivationResult
     from activeindex.stores.generation import Generation
     from activeindex.stores.store import Store
 
@@ -135,7 +135,7 @@ Part: TypeAlias = Sequence[NewImage]
 """Images that are added together, all or none."""
 
 Addable: TypeAlias = (
-    PathLike | ActivationResult | FeatureFile | ImageFeatures | NewImages | npt.ArrayLike
+    "PathLike | ActivationResult | FeatureFile | ImageFeatures | NewImages | npt.ArrayLike"
 )
 """Images that a user can add; see :meth:`Store.add`."""
 
@@ -316,6 +316,8 @@ def read_images(
     force: bool,
 ) -> NewImages:
     """Make :class:`NewImages` of anything that :meth:`Store.add` takes; see there."""
+    from activeindex.activation.results import ActivationResult  # Imports PyTorch.
+
     if isinstance(images, NewImages):
         return images
     if isinstance(images, str | os.PathLike):
@@ -352,7 +354,7 @@ def read_images(
     return new
 
 
-def _features_of(result: ActivationResult) -> ImageFeatures:
+def _features_of(result: "ActivationResult") -> ImageFeatures:
     if not len(result):
         raise InputError("images: expected one or more, found none")
     values = np.stack([image.feature for image in result])

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from activeindex.errors import InputError, import_extra
-from activeindex.extractors.base import Extractor
-from activeindex.extractors.features import ExtractionJob, OnUnreadable
 from activeindex.images.folder import list_images
-from activeindex.indexing.quantiser import Features
 from activeindex.runtime.files import check_file
 from activeindex.runtime.parallel import batches_of
-from activeindex.runtime.pool import LocalEngine
 from activeindex.stores.records import Record
 
 if TYPE_CHECKING:
+    from activeindex.extractors.base import Extractor
+    from activeindex.extractors.features import OnUnreadable
+    from activeindex.indexing.quantiser import Features
+    from activeindex.runtime.pool import LocalEngine
     from activeindex.stores.store import Store
 
 
@@ -110,13 +110,13 @@ def query_files(given: Sequence[Path]) -> list[Path]:
 
 def search_files(
     store: "Store",
-    extractor: Extractor,
+    extractor: "Extractor",
     files: Sequence[Path],
     k: int = 10,
     *,
     batch_size: int = 64,
-    workers: LocalEngine | None = None,
-    unreadable: OnUnreadable = "refuse",
+    workers: "LocalEngine | None" = None,
+    unreadable: "OnUnreadable" = "refuse",
     **options: Any,
 ) -> Iterator[QueryResult]:
     """Yield what a store has for each image file, in order, while others are extracted.
@@ -135,6 +135,9 @@ def search_files(
         UnreadableImageError: If a file cannot be decoded and ``unreadable`` is ``"refuse"``.
         InputError: If the features have another dimension than the store's.
     """
+    from activeindex.extractors.features import ExtractionJob
+    from activeindex.runtime.pool import LocalEngine
+
     if batch_size < 1:
         raise InputError(f"batch_size: expected 1 or more, found {batch_size}")
     batches = batches_of(files, batch_size)
@@ -151,7 +154,7 @@ def search_files(
                 yield QueryResult(str(path), next(found))
 
 
-def answers(store: "Store", features: Features, k: int, **options: Any) -> Iterator[list[Match]]:
+def answers(store: "Store", features: "Features", k: int, **options: Any) -> Iterator[list[Match]]:
     """Yield the nearest stored images of each feature; options of :meth:`Store.search_features`."""
     found = store.search_features(features, k, **options)
     records = {record.id: record for record in store.get(found.ids[found.ids >= 0])}

@@ -5,15 +5,17 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from activeindex.activation.records import was_changed, without_infinity
 from activeindex.identity import QuantiserIdentity
-from activeindex.indexing.quantiser import Quantiser
 from activeindex.stores.filters import Columns
+
+if TYPE_CHECKING:
+    from activeindex.indexing.quantiser import Quantiser
 
 MEASURES = ("psnr", "ssim", "linf", "distance_before", "distance_after")
 """Numbers of an activation record that filters can name; null for images without a record."""
@@ -101,7 +103,7 @@ def value_checksum(number: int, value: Any) -> int:
     return zlib.crc32(value, number & 0xFFFFFFFF)
 
 
-def same_code(code: npt.NDArray[np.uint8], recorded: object, quantiser: Quantiser) -> bool:
+def same_code(code: npt.NDArray[np.uint8], recorded: object, quantiser: "Quantiser") -> bool:
     """Compare a code ``(code_size,)`` with the hexadecimal one of an activation record.
 
     Codes that hold (nearly) the feature itself may differ in its last bits: codes of one inverted

@@ -7,19 +7,15 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import faiss
 import numpy as np
 import numpy.typing as npt
 
 from activeindex.errors import InputError, ShapeError
-from activeindex.extractors.base import Extractor
-from activeindex.extractors.cards import CARDS
-from activeindex.extractors.coerce import ExtractorLike, ImageFeatures, extract, resolve_extractor
-from activeindex.extractors.named import load_extractor
+from activeindex.extractors.feature_files import ImageFeatures
 from activeindex.identity import ExtractorIdentity, check_extractors, same
-from activeindex.images.coerce import Images
 from activeindex.indexing.artefact import TrainedIndex
 from activeindex.indexing.quantiser import Features
 from activeindex.indexing.search import EFFORT, Neighbours, Visit, lists_within
@@ -43,6 +39,11 @@ from activeindex.stores.ingest import (
 )
 from activeindex.stores.query import QueryResult, QueryResults, answers
 from activeindex.stores.records import FILTERABLE, FILTERABLE_2, Record
+
+if TYPE_CHECKING:
+    from activeindex.extractors.base import Extractor
+    from activeindex.extractors.coerce import ExtractorLike
+    from activeindex.images.coerce import Images
 
 _FORMAT = 2
 _KEYS = {"format", "engine", "extractor", "generations", "next_id"}
@@ -420,7 +421,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
         nprobe: int | None = None,
         refine: int = 0,
         where: str | None = None,
-        extractor: ExtractorLike = None,
+        extractor: "ExtractorLike" = None,
     ) -> QueryResults:
         """Find the ``k`` nearest stored images of each image.
 
@@ -451,6 +452,8 @@ class Store(contextlib.AbstractContextManager["Store"]):
         if where is not None:
             self.parse(where)
         if not isinstance(images, ImageFeatures):
+            from activeindex.extractors.coerce import extract
+
             images = extract(images, self._extractor(extractor))
         self.check_extractor(images.extractor, images.shape[1])
         options = {"effort": effort, "nprobe": nprobe, "refine": refine, "where": where}
@@ -574,7 +577,11 @@ class Store(contextlib.AbstractContextManager["Store"]):
         if features.ndim != 2 or features.shape[1] != self.dimension:
             raise ShapeError("features", ("n", self.dimension), features.shape)
 
-    def _extractor(self, extractor: ExtractorLike) -> Extractor:
+    def _extractor(self, extractor: "ExtractorLike") -> "Extractor":
+        from activeindex.extractors.cards import CARDS
+        from activeindex.extractors.coerce import resolve_extractor
+        from activeindex.extractors.named import load_extractor
+
         known = self.extractor
         if extractor is None and known is not None and known.name in CARDS:
             return load_extractor(known.name, known.input_size, pooling=known.pooling)
@@ -642,9 +649,7 @@ def read_note(where: Address) -> dict[str, Any]:
     Raises:
         InputError: If it is missing or damaged, or of another engine or a later format.
     """
-    path = where.path / STORE_FILE
-    if not path.is_file():
-        raise InputError(f"{where}: expected a store, found no {STORE_FILE} there")
+    path = where.check_there()
     note = read_json(path)
     if not note.keys() >= _KEYS:
         raise InputError(f"{path}: expected the note of a store")
