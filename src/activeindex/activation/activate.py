@@ -138,6 +138,8 @@ def activate(
         **settings,
     )
     read = as_pictures(images)
+    if isinstance(names, str):
+        raise InputError(f"names: expected one for each image, found the text {names!r}")
     if names is not None and len(names) != len(read):
         raise InputError(f"names: expected {len(read)}, one per image, found {len(names)}")
     named = [one.name for one in read] if names is None else names

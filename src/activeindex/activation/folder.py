@@ -23,8 +23,8 @@ from activeindex.extractors.feature_files import (
 from activeindex.extractors.features import OnUnreadable
 from activeindex.images.folder import OTHER_IMAGES, check_outside, fingerprint, list_images
 from activeindex.indexing.coerce import IndexLike
-from activeindex.runtime.fields import as_json
-from activeindex.runtime.files import check_kept, check_written
+from activeindex.runtime.fields import OTHER_FUNCTIONS, as_json, functions_hash
+from activeindex.runtime.files import check_kept, check_written, name_line, path_inside
 from activeindex.runtime.journal import Journal, begun_identity, is_begun
 from activeindex.runtime.pool import Engine, LocalEngine
 from activeindex.runtime.reporting import SILENT, Reporter
@@ -115,6 +115,7 @@ def activate_folder(
         "quantiser": [each.identity and each.identity.as_json() for each in quantisers],
         "images": fingerprint(data_dir, paths),
         "settings": as_json(activation.settings),
+        "functions": functions_hash(activation.settings),
         "release": asdict(release),
         "seed": seed,
         "unreadable": unreadable,
@@ -133,8 +134,9 @@ def activate_folder(
     files = (RECORDS_FILE, ROWS_FILE, NAMES_FILE)
     # What was not refused so far would not have been skipped, either.
     free = ("unreadable",)
+    others = OTHER_IMAGES | OTHER_FUNCTIONS
     journal = Journal(
-        output_dir, "activation", identity, files, ignored_keys=free, explanations=OTHER_IMAGES
+        output_dir, "activation", identity, files, ignored_keys=free, explanations=others
     )
     with journal, reporter.stage("activate", len(paths)) as progress:
         if journal.note is not None:
@@ -166,7 +168,7 @@ def activate_folder(
                     check_written(output_dir / item.output)
                     journal.write(RECORDS_FILE, result.record)
                     journal.write(ROWS_FILE, result.image.feature.astype("<f4").tobytes())
-                    journal.write(NAMES_FILE, f"{item.name}\n".encode())
+                    journal.write(NAMES_FILE, f"{name_line(item.name)}\n".encode())
                     warnings += result.warnings
                     progress.advance(1, **figures.of(result))
                 elif unreadable == "refuse":
@@ -195,7 +197,7 @@ def _check_kept(output_dir: Path) -> None:
     note = output_dir / "activation.json"
     check_kept(output_dir / RECORDS_FILE, note)
     for record in read_records(output_dir / RECORDS_FILE):
-        check_kept(output_dir / record["output"], note)
+        check_kept(path_inside(output_dir, str(record["output"]), str(note)), note)
 
 
 def _result(output_dir: Path, note: Mapping[str, Any], before: int) -> FolderActivation:

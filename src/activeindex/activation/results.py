@@ -21,7 +21,7 @@ from activeindex.images.encoding import write_bytes
 from activeindex.images.formats import FileFormat
 from activeindex.images.levels import Pixels
 from activeindex.images.quality import Quality
-from activeindex.runtime.files import write_text
+from activeindex.runtime.files import name_line, path_inside, write_text
 from activeindex.runtime.reporting import counted
 
 FEATURES_FILE = "fts.pt"
@@ -187,17 +187,17 @@ class ActivationResult:
         """
         root, names = Path(folder), self.names
         suffix = self.images[0].suffix if self.images else ""
+        for name in names:
+            path_inside(root, name, "image")
         outputs = output_names([Path(name) for name in names], suffix)
         lines = []
         for name, output, image in zip(names, outputs, self.images, strict=True):
-            if output.is_absolute() or ".." in output.parts:
-                raise InputError(f"image {name}: expected a name within the folder")
             write_bytes(root / output, image.data)
             sha256 = hashlib.sha256(image.data).hexdigest()
             record = {"name": name, "output": output.as_posix(), "output_sha256": sha256}
             lines.append(record_json({**image.record, **record}))
         write_text(root / RECORDS_FILE, "".join(f"{line}\n" for line in lines))
-        write_text(root / NAMES_FILE, "".join(f"{name}\n" for name in names))
+        write_text(root / NAMES_FILE, "".join(f"{name_line(name)}\n" for name in names))
         if self.images:
             self._save_features(root / FEATURES_FILE)
         return root

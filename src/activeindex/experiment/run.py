@@ -37,7 +37,7 @@ from activeindex.extractors.feature_files import read_features
 from activeindex.extractors.features import extract_folder
 from activeindex.images.folder import check_outside, fingerprint, list_images
 from activeindex.indexing.training import few_features, new_index
-from activeindex.runtime.fields import as_json
+from activeindex.runtime.fields import OTHER_FUNCTIONS, as_json, functions_hash
 from activeindex.runtime.files import check_kept, check_written
 from activeindex.runtime.journal import Journal, check_begun, is_begun
 from activeindex.runtime.parallel import batches_of
@@ -52,7 +52,7 @@ _FREE = (
 )
 """Settings that may change while a run goes on: what lies there is known by its hashes."""
 
-_OTHER_QUERIES = {
+_OTHERS = OTHER_FUNCTIONS | {
     "other_images": "results of other images in query_nonmatch_dir, or of these before they were "
     "written to (their names, sizes and times of change are compared)"
 }
@@ -142,9 +142,7 @@ def run_experiment(
         # A target that the index does not have is refused before the run claims output_dir.
         choose_targets(settings.activation.target, originals.values[:1], arm.quantiser)
     notes = {**asked, **arm.identity}  # Everything that the results depend on.
-    journal = Journal(
-        settings.output_dir, "run", notes, tuple(_files(settings)), _FREE, _OTHER_QUERIES
-    )
+    journal = Journal(settings.output_dir, "run", notes, tuple(_files(settings)), _FREE, _OTHERS)
     with journal:
         if journal.finished:
             _check_kept(settings, len(paths))
@@ -180,7 +178,7 @@ def _check_possible(
             check_outside(settings.output_dir, folder)
     chosen_edits(settings.evaluation)
     new_index(settings.index.idx_factory, extractor.dimension, settings.index.quant)
-    check_begun(settings.output_dir, "run", asked, _FREE, _OTHER_QUERIES)
+    check_begun(settings.output_dir, "run", asked, _FREE, _OTHERS)
 
 
 def _check_kept(settings: ExperimentSettings, count: int) -> None:
@@ -216,7 +214,12 @@ def _asked(settings: ExperimentSettings, others: list[Path]) -> dict[str, Any]:
     noted = as_json(settings)
     if not settings.evaluation.edits:
         del noted["evaluation"]["edits"]  # As release 0.1 noted it.
-    return {"settings": noted, "other_images": images, "version": __version__}
+    return {
+        "settings": noted,
+        "functions": functions_hash(settings),
+        "other_images": images,
+        "version": __version__,
+    }
 
 
 def _images_done(journal: Journal, kind: str) -> int:

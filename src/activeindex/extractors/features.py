@@ -30,11 +30,11 @@ from activeindex.extractors.feature_files import (
     write_features,
 )
 from activeindex.images.decoding import read_rgb
-from activeindex.images.folder import OTHER_IMAGES, fingerprint, list_images
+from activeindex.images.folder import OTHER_IMAGES, check_outside, fingerprint, list_images
 from activeindex.images.levels import Pixels, to_square
 from activeindex.images.limits import max_pixels
 from activeindex.runtime.devices import sent
-from activeindex.runtime.files import check_kept
+from activeindex.runtime.files import check_kept, name_line
 from activeindex.runtime.journal import Journal, is_begun
 from activeindex.runtime.pool import Engine, LocalEngine
 from activeindex.runtime.reporting import SILENT, Reporter
@@ -222,7 +222,7 @@ class ExtractionJob:
             return code_features(self.extractor, squares, self.descriptor_views)
         paths = (source for source, _ in images if isinstance(source, Path))
         names = [path.relative_to(self.root).as_posix() for path in paths]
-        numbers = [zlib.crc32(name.encode()) for name in names]
+        numbers = [zlib.crc32(name.encode("utf-8", "surrogateescape")) for name in names]
         generators = [image_generator(self.edit_seed, number) for number in numbers]
         with torch.inference_mode():
             views = edited_views(squares.to(self.extractor.device), generators)
@@ -268,8 +268,8 @@ def extract_folder(
 
     Raises:
         InputError: If the folder is missing or without images, an option is out of range, both
-            views and edits are asked for, or ``output_dir`` holds an unfinished run with other
-            arguments.
+            views and edits are asked for, or ``output_dir`` is the same folder or below it, or
+            holds an unfinished run with other arguments.
         UnreadableImageError: If a file cannot be decoded and ``unreadable`` is ``"refuse"``.
     """
     if suffix not in SUFFIXES:
@@ -283,6 +283,7 @@ def extract_folder(
         raise InputError(f"edit_seed: expected 0 or more, found {edit_seed}")
     if descriptor_views and edit_seed is not None:
         raise InputError("edit_seed: expected none with descriptor_views, found both")
+    check_outside(output_dir, data_dir)
     paths = list_images(data_dir)
     names = [path.relative_to(data_dir).as_posix() for path in paths]
     identity = {
@@ -357,7 +358,7 @@ def _write_batch(
     readable = [name for number, name in enumerate(names) if number not in batch.unreadable]
     check_finite(batch.features, readable, extractor)
     journal.write(ROWS_FILE, batch.features.astype("<f4").tobytes())
-    journal.write(NAMES_FILE, "".join(f"{name}\n" for name in readable).encode())
+    journal.write(NAMES_FILE, "".join(f"{name_line(name)}\n" for name in readable).encode())
     skipped = [str(error) for error in batch.unreadable.values()]
     journal.commit({"images": len(readable), "skipped": skipped})
 

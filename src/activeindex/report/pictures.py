@@ -17,7 +17,7 @@ from activeindex.images.decoding import read_rgb
 from activeindex.images.folder import list_images
 from activeindex.images.levels import Pixels
 from activeindex.report.runs import ReportedRun
-from activeindex.runtime.files import read_json, read_lines
+from activeindex.runtime.files import name_of_line, path_inside, read_json, read_lines
 
 _NAMES = "filenames.txt"
 
@@ -159,7 +159,9 @@ class Pictures:
         if folder is None:
             return []
         if names is not None and names.is_file():
-            listed = [folder / name for name in read_lines(names)]
+            listed = [
+                path_inside(folder, name_of_line(line), str(names)) for line in read_lines(names)
+            ]
             return listed if listed and listed[0].is_file() else []
         return _images(folder, self.run.folder.references)
 

@@ -20,10 +20,12 @@ import importlib
 import json
 import math
 import numbers
+import pickle
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from types import MappingProxyType, NoneType
+from types import CodeType, FunctionType, MappingProxyType, NoneType
 from typing import Any, get_args
 
 from activeindex.errors import InputError, reason_of
@@ -146,15 +148,76 @@ def import_name(text: str, option: str) -> Callable[..., Any]:
 def name_of(value: Callable[..., Any]) -> str:
     """``module:qualname`` of a callable, which stands for it in records and journals.
 
-    An object that can be called goes by the name of its class.
+    An object that can be called goes by the name of its class, a partial function by that of its
+    function.
 
     Example:
         >>> import json
         >>> name_of(json.loads)
         'json:loads'
     """
+    if isinstance(value, partial):
+        return f"partial of {name_of(value.func)}"
     named = value if hasattr(value, "__qualname__") else type(value)
     return f"{named.__module__}:{named.__qualname__}"
+
+
+OTHER_FUNCTIONS = {
+    "functions": "results of other functions of the same names (their code, arguments and state "
+    "are compared)"
+}
+"""Explanation of differing values of :func:`functions_hash`, for a journal."""
+
+
+def functions_hash(settings: Any) -> str | None:
+    """Hash the callables of settings that :func:`name_of` does not tell apart.
+
+    These are partial functions, lambdas, functions in functions, and objects that can be called.
+
+    Returns:
+        Their hash in hexadecimal, the same in every process; None if there are none.
+    """
+    import hashlib  # Loads OpenSSL, which --help does not need.
+
+    unclear = [_state_of(each) for each in _callables(settings) if not _is_named(each)]
+    return hashlib.sha256(repr(unclear).encode()).hexdigest() if unclear else None
+
+
+def _callables(value: Any) -> Iterator[Callable[..., Any]]:
+    if dataclasses.is_dataclass(value) and not callable(value):
+        value = tuple(_fields_of(value).values())
+    if isinstance(value, tuple):
+        for each in value:
+            yield from _callables(each)
+    elif callable(value):
+        yield value
+
+
+def _is_named(value: Callable[..., Any]) -> bool:
+    return "<" not in getattr(value, "__qualname__", "<")
+
+
+def _state_of(value: Any) -> Any:
+    """Text, and lists of it, of what a value computes with."""
+    if isinstance(value, CodeType):
+        return [value.co_code, value.co_names, _state_of(value.co_consts)]
+    if isinstance(value, FunctionType):
+        if _is_named(value):
+            return name_of(value)
+        inside = [cell.cell_contents for cell in value.__closure__ or ()]
+        return [_state_of(each) for each in (value.__code__, value.__defaults__, inside)]
+    if isinstance(value, partial):
+        return [_state_of(each) for each in (value.func, value.args, [*value.keywords.items()])]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = [*_fields_of(value).values()]
+    if isinstance(value, tuple | list):
+        return [_state_of(each) for each in value]
+    if isinstance(value, frozenset):
+        return sorted(map(repr, value))
+    try:
+        return pickle.dumps(value)
+    except Exception:  # Objects refuse to be pickled with anything.
+        return name_of(type(value))
 
 
 def as_json(settings: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -175,7 +176,8 @@ def writing(path: Path) -> Iterator[None]:
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8, whole or not at all."""
     with whole_file(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+        # Bytes of a file's name that are not UTF-8 are escaped as JSON and Python escape them.
+        beside.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -203,7 +205,7 @@ def read_json(path: Path) -> dict[str, Any]:
         InputError: If the file does not hold one.
     """
     try:
-        value = parse_json(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_text(encoding="utf-8-sig"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         text = f"{path}: expected a JSON object, found something else ({error})"
         raise InputError(text) from None
@@ -215,13 +217,16 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_lines(path: Path) -> Iterator[str]:
     """Read the lines of a UTF-8 file, without their ends; only LF and CRLF end one.
 
+    A byte order mark at the beginning is left out.
+
     Raises:
         InputError: If the file is not UTF-8.
     """
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
+            codec = "utf-8-sig" if number == 1 else "utf-8"
             try:
-                yield line.removesuffix(b"\n").removesuffix(b"\r").decode()
+                yield line.removesuffix(b"\n").removesuffix(b"\r").decode(codec)
             except UnicodeDecodeError as error:
                 text = f"{path}, line {number}: expected text in UTF-8 ({error})"
                 raise InputError(text) from None
@@ -260,6 +265,44 @@ def read_bytes(path: Path, option: str) -> bytes:
     check_file(path, option)
     with library_errors(f"{option} {path}: expected a file that can be read"):
         return path.read_bytes()
+
+
+_NO_LINE = re.compile('[\n\r\ud800-\udfff]|^["\ufeff]')
+
+
+def name_line(name: str) -> str:
+    r"""Return the line of a list of names for a file's name; stores hold such lines, too.
+
+    It is the name itself. One with line ends or bytes that are not UTF-8, or that begins with a
+    quotation mark or a byte order mark, is a JSON string.
+
+    Example:
+        >>> print(name_line("a.png"), name_line("two\nlines.png"))
+        a.png "two\nlines.png"
+        >>> name_of_line(name_line("two\nlines.png"))
+        'two\nlines.png'
+    """
+    return json.dumps(name) if _NO_LINE.search(name) else name
+
+
+def name_of_line(line: str) -> str:
+    """Return the name that :func:`name_line` has made a line of."""
+    if line.startswith('"'):
+        with contextlib.suppress(ValueError):
+            return str(json.loads(line))
+    return line
+
+
+def path_inside(folder: Path, name: str, option: str) -> Path:
+    """Path of a name that was read from a file or handed in, below a folder.
+
+    Raises:
+        InputError: If the name leads out of the folder, or is none.
+    """
+    path = Path(name)
+    if path.is_absolute() or ".." in path.parts or not path.name or "\0" in name:
+        raise InputError(f"{option}: expected a name within the folder {folder}, found {name!r}")
+    return folder / path
 
 
 def file_hash(path: Path) -> str:

@@ -36,7 +36,15 @@ from activeindex.extractors.feature_files import (
 )
 from activeindex.identity import same
 from activeindex.indexing.quantiser import Features, Quantiser
-from activeindex.runtime.files import check_file, check_there, file_hash, read_lines
+from activeindex.runtime.files import (
+    check_file,
+    check_there,
+    file_hash,
+    name_line,
+    name_of_line,
+    path_inside,
+    read_lines,
+)
 from activeindex.runtime.parallel import batches_of
 from activeindex.runtime.reporting import counted, listed
 from activeindex.stores.records import (
@@ -284,7 +292,9 @@ def _hash_of(image: NewImage, data_dir: Path | None) -> str | None:
     if image.record is not None:
         return image.record.get("sha256")
     if data_dir is not None:
-        return file_hash(check_file(data_dir / image.name, "data_dir"))
+        return file_hash(
+            check_file(path_inside(data_dir, name_of_line(image.name), "names"), "data_dir")
+        )
     return None
 
 
@@ -345,6 +355,8 @@ def read_images(
         source = ImageFeatures(np.asarray(source, np.float32))
     if isinstance(names, str | os.PathLike):
         names = read_names(Path(names), len(source.values))
+    else:
+        names = [name_line(str(name)) for name in names]
     if isinstance(activation, str | os.PathLike):
         activation = read_activations(Path(activation), store, generation, force=force)
     new = NewImages(names, source.values, activation or {}, source)
@@ -428,7 +440,7 @@ def _checked_records(
 ) -> dict[str, Mapping[str, Any]]:
     checked = {}
     for record in records:
-        name = str(record.get("name"))
+        name = name_line(str(record.get("name")))
         outcomes = recorded_outcomes(path, record)
         here = [each.reached for each in outcomes if same(each.quantiser, generation.identity)]
         if outcomes and not force:
