@@ -5,10 +5,12 @@ pixels, and turns whatever Pillow raises into one line that names the image. Ton
 :mod:`~activeindex.images.tones`, colour spaces in :mod:`~activeindex.images.profiles`.
 """
 
+import contextlib
+import ctypes
+import logging
 import stat
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -22,6 +24,7 @@ from PIL import (
     TiffImagePlugin,
     UnidentifiedImageError,
     WebPImagePlugin,
+    _imaging,
 )
 
 from activeindex.errors import InputError, UnreadableImageError, library_errors
@@ -61,9 +64,14 @@ _KINDS = {
     stat.S_IFBLK: "a device",
 }
 
-# Pillow warns of broken metadata and large images; what matters of it becomes an error here. Last
-# in the list of filters, so that those of the user go first.
+# Pillow and libtiff print and warn of broken files; what matters of it becomes an error here. The
+# filter is the last in the list, so that those of the user go first.
 warnings.filterwarnings("ignore", module=r"PIL\.", append=True)
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+with contextlib.suppress(AttributeError, OSError):  # Where libtiff is a part of Pillow.
+    _libtiff = ctypes.CDLL(_imaging.__file__)
+    _libtiff.TIFFSetErrorHandler(None)
+    _libtiff.TIFFSetWarningHandler(None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +89,7 @@ class DecodedImage:
     source: Image.Image
 
 
-@contextmanager
+@contextlib.contextmanager
 def pillow_errors(name: object) -> Iterator[None]:
     """Turn whatever Pillow raises about an image into one line that names it.
 
@@ -92,7 +100,7 @@ def pillow_errors(name: object) -> Iterator[None]:
         yield
 
 
-@contextmanager
+@contextlib.contextmanager
 def opened(
     path: Path, enough: int | None = None, most: int | None = None
 ) -> Iterator[DecodedImage]:
@@ -166,7 +174,9 @@ def decode_image(
         if enough is not None:
             image.draft(None, (enough, enough))
         image.load()  # PNG may keep EXIF behind the pixels.
-        turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        if isinstance(image.info.get("transparency"), str):  # A text of that name in a PNG file.
+            del image.info["transparency"]
+        turn = _turn(image)
         if image.mode in ("CMYK", "LAB"):
             profile = b"" if image.mode == "LAB" else file_icc(image, header)
             tones, icc = converted(image, to_srgb(profile, image.mode)), b""
@@ -174,6 +184,13 @@ def decode_image(
             tones = eight_bits(image, header, name)
             icc = file_profile(image, header, tones.mode in ("L", "LA"), name)
     return DecodedImage(tones if turn is None else tones.transpose(turn), icc, image)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    try:
+        return _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # Viewers pass over a block that is no EXIF.
+        return None
 
 
 def shown_rgb(decoded: DecodedImage) -> Image.Image:
