@@ -19,7 +19,9 @@ runs all of it.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+
+# As typing.TYPE_CHECKING: python -m would import a typing.py of the current folder here.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from activeindex.activation.activate import activate

@@ -2,15 +2,16 @@
 
 Problems that a user can cause (a missing folder, a feature file of another dimension, a full disk)
 are raised as :class:`ActiveIndexError`. The text is one line that names the file or option, what
-was expected and what was found; the command line prints it and exits with code 2. Any other
-exception is a bug and keeps its traceback.
+was expected and what was found; the command line prints it and exits with code 2, or 1 for a
+:class:`SomeFailedError`. Any other exception is a bug and keeps its traceback.
 """
 
 import contextlib
+import difflib
 import importlib
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 _LONGEST_REASON = 160
@@ -69,6 +70,10 @@ class NoTargetError(InputError):
     """An index of this kind has no target of the kind that was asked for."""
 
 
+class SomeFailedError(ActiveIndexError):
+    """Some items of many failed, and the others were done; the text names them."""
+
+
 class MissingExtraError(ActiveIndexError, ImportError):
     """An optional package is not installed.
 
@@ -83,6 +88,19 @@ class MissingExtraError(ActiveIndexError, ImportError):
             f"{purpose} needs the package {package}, which is not installed: "
             f'pip install "activeindex[{extra}]"'
         )
+
+
+def did_you_mean(found: str, known: Iterable[str]) -> str:
+    """Suggest the nearest of the known names, as the end of a message.
+
+    Example:
+        >>> did_you_mean("actvate", ["activate", "evaluate"])
+        '; did you mean activate?'
+        >>> did_you_mean("x", ["activate", "evaluate"])
+        ''
+    """
+    near = difflib.get_close_matches(found, list(known), 1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def import_extra(module: str, extra: str, purpose: str) -> Any:

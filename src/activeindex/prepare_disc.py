@@ -2,7 +2,7 @@
 
 import sys
 
-from activeindex.cli import run_command
+from activeindex.__main__ import start
 
 if __name__ == "__main__":
-    sys.exit(run_command("prepare_disc"))
+    sys.exit(start("prepare_disc"))

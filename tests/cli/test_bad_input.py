@@ -29,9 +29,9 @@ def finished(prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return root
 
 
-def check(answer: Answer, *named: str) -> None:
-    """One line on standard error that names everything in ``named``, and exit code 2."""
-    assert answer.code == 2, answer
+def check(answer: Answer, *named: str, code: int = 2) -> None:
+    """One line on standard error that names everything in ``named``, and this exit code."""
+    assert answer.code == code, answer
     assert "Traceback" not in answer.err
     assert len(answer.err.splitlines()) == 1, answer.err
     for text in named:
@@ -128,7 +128,8 @@ def test_unreadable_images_can_be_skipped(prepared: Prepared, say: Say, tmp_path
     folder = images(prepared, tmp_path / "images")
     (folder / "R000000.jpg").write_text("not an image")
     answer = say(*extract("images", unreadable="skip"))
-    assert answer.code == 0
+    check(answer, f"1 of {1 + len(list(prepared.images.iterdir()))} files skipped", code=1)
+    assert "images/R000000.jpg: expected an image" in answer.err
     assert "skipped images/R000000.jpg" in answer.out
     assert (tmp_path / "fts" / "filenames.txt").read_text().split() == [
         path.name for path in sorted(prepared.images.iterdir())

@@ -198,9 +198,13 @@ def test_a_query_that_cannot_be_read_is_named_and_the_others_are_answered(
     (queries / "0.png").write_bytes(b"no image")
     shutil.copy(released.out / "1.png", queries)
     options = ("search", "--store", store, "--k", 1, *SMALL, queries)
-    refused = say(*options)
+    refused = say(*options, "--unreadable", "refuse")
     assert (refused.code, "--unreadable skip leaves it out" in refused.err) == (2, True)
-    table = say(*options, "--unreadable", "skip").out
+    some = say(*options)
+    table = some.out
+    assert (some.code, f"1 of 2 files skipped: {queries / '0.png'}: " in some.err) == (1, True)
+    alone = say("search", "--store", store, *SMALL, queries / "0.png")
+    assert (alone.code, "1 of 1 file skipped: " in alone.err) == (2, True)
     assert f"skipped {queries / '0.png'}: " in table
     assert "1.jpg  (id 1, " in table
     lines = say(*options, "--unreadable", "skip", "--json").out.splitlines()

@@ -8,18 +8,22 @@ command continues when it is given again.
 
 import argparse
 import importlib
+import io
 import os
+import re
 import select
 import shlex
 import sys
-from collections.abc import Generator, Sequence
+import traceback
+from collections.abc import Callable, Generator, Sequence
 from types import ModuleType
 from typing import NoReturn
 
 from activeindex import __version__
-from activeindex.errors import ActiveIndexError
+from activeindex.errors import ActiveIndexError, SomeFailedError, did_you_mean
 from activeindex.images.limits import DEFAULT_MAX_PIXELS, set_max_pixels
-from activeindex.runtime.stopping import Terminated, terminable
+from activeindex.runtime.reporting import printable
+from activeindex.runtime.stopping import announce, stoppable, stopped
 
 COMMANDS = {
     "activate": "activate a folder of images against an index, before their release",
@@ -39,10 +43,9 @@ COMMANDS = {
     "whiten": "fit a whitening on training features, to put behind an extractor",
 }
 
-BROKEN_PIPE = 1
+SOME_FAILED = BROKEN_PIPE = 1
 USER_ERROR = 2
-INTERRUPTED = 130
-TERMINATED = 143
+"""Exit codes besides 0, 130 after Ctrl-C and 143 after SIGTERM."""
 
 _DESCRIPTION = """\
 Active image indexing (Fernandez et al., ICLR 2023): change pictures imperceptibly before release,
@@ -65,8 +68,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command, text in COMMANDS.items():
         commands.add_parser(command, help=text)
-    parser.parse_args(given)
-    return USER_ERROR
+    return _exit_code(parser.prog, lambda: parser.parse_args(given), argparse.Namespace())
 
 
 def run_command(name: str, arguments: Sequence[str] | None = None, prog: str | None = None) -> int:
@@ -77,50 +79,72 @@ def run_command(name: str, arguments: Sequence[str] | None = None, prog: str | N
         arguments: Arguments of the command; those of the process by default.
         prog: Name of the command in messages.
     """
-    command: ModuleType = importlib.import_module(f"activeindex.cli.{name}")
     prog = prog or f"python -m activeindex.{name}"
-    parser = _Parser(
-        prog=prog,
-        description=command.__doc__,
-        formatter_class=_HelpFormatter,
-        allow_abbrev=False,
-    )
-    command.add_options(parser)
     given = list(sys.argv[1:] if arguments is None else arguments)
-    options = parser.parse_args(with_underscores(given))
-    options.command_line = shlex.join([*prog.split(), *given])
+    options = argparse.Namespace(command_line=shlex.join([*prog.split(), *given]))
+
+    def parse_and_run() -> None:
+        command: ModuleType = importlib.import_module(f"activeindex.cli.{name}")
+        announce(prog, getattr(command, "RESUMES", False))
+        parser = _Parser(
+            prog=prog,
+            description=command.__doc__,
+            formatter_class=_HelpFormatter,
+            allow_abbrev=False,
+        )
+        command.add_options(parser)
+        parser.parse_args(with_underscores(given), options)
+        set_max_pixels(getattr(options, "max_pixels", DEFAULT_MAX_PIXELS))
+        command.run(options)
+
+    with stoppable():
+        return _exit_code(prog, parse_and_run, options)
+
+
+def _exit_code(prog: str, work: Callable[[], object], options: argparse.Namespace) -> int:
+    """Do the work of a command, print the line of its error, and return the exit code."""
     _open_standard_streams()
     try:
-        with terminable():
-            set_max_pixels(getattr(options, "max_pixels", DEFAULT_MAX_PIXELS))
-            command.run(options)
-            sys.stdout.flush()
-    except ActiveIndexError as error:
-        if getattr(options, "debug", False):
-            raise
-        print(f"{prog}: error: {error}", file=sys.stderr)
-        return USER_ERROR
-    except OSError as error:
-        if isinstance(error, BrokenPipeError) and _nobody_reads():
-            # The reader has seen enough; Python would still flush standard output at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return BROKEN_PIPE
-        # Failures of the system (permissions, a vanished disk) are the user's to mend, too.
-        if error.strerror is None or getattr(options, "debug", False):
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"{prog}: error: {where}{error.strerror}", file=sys.stderr)
-        return USER_ERROR
+        work()
+        sys.stdout.flush()
+    except SystemExit as end:  # argparse, of --help and of its own usage errors
+        return end.code if isinstance(end.code, int) else 0
     except KeyboardInterrupt as stop:
-        goes_on = getattr(command, "RESUMES", False)
-        next_time = "goes on where it was" if goes_on else "begins again"
-        print(f"\n{prog}: interrupted; the same command {next_time}", file=sys.stderr)
-        return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
+        return stopped(stop)
+    except (ActiveIndexError, OSError, MemoryError) as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return BROKEN_PIPE  # The reader has seen enough.
+        if (line := _line_of(error)) is None:
+            raise
+        if getattr(options, "debug", False):
+            for each in traceback.format_exc().splitlines():
+                print(printable(each), file=sys.stderr)
+        print(printable(f"{prog}: error: {line}"), file=sys.stderr)
+        return SOME_FAILED if isinstance(error, SomeFailedError) else USER_ERROR
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError:  # Python would try again at its exit, and complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
+def _line_of(error: Exception) -> str | None:
+    """The line for an error that is the user's to mend; None for a bug."""
+    if isinstance(error, MemoryError):
+        return "there is not enough memory; ask for fewer --workers or a smaller --batch_size"
+    if isinstance(error, ActiveIndexError) or not isinstance(error, OSError):
+        return str(error)
+    if error.strerror is None:
+        return None
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+
+
 def _open_standard_streams() -> None:
-    """Open closed standard streams, as daemons have them, on the null device."""
+    """Open closed standard streams, as daemons have them, on the null device.
+
+    Characters that a stream's encoding lacks are escaped.
+    """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
@@ -128,6 +152,9 @@ def _open_standard_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # Gets the lowest free number, which is this one.
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _nobody_reads() -> bool:
@@ -151,10 +178,23 @@ def with_underscores(arguments: Sequence[str]) -> list[str]:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Parser whose usage errors are one line, as all others."""
+    """Parser whose usage errors are one line, as all others, and name what was meant."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(USER_ERROR, f"{self.prog}: error: {message}; see {self.prog} --help\n")
+        if found := re.match(r"unrecognized arguments: (--\w+)", message):
+            message += did_you_mean(found[1], self._names())
+        elif found := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message):
+            message += did_you_mean(found[1], re.findall(r"[\w-]+", found[2]))
+        text = f"{self.prog}: error: {message}; see {self.prog} --help"
+        self.exit(USER_ERROR, f"{printable(text)}\n")
+
+    def _names(self) -> list[str]:
+        """Options of this parser, and of those below it."""
+        names = list(self._option_string_actions)
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                names += [name for each in action.choices.values() for name in each._names()]
+        return names
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -174,6 +214,6 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         yield from getattr(action, "_get_subactions", list)()
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default is None or action.required:
+        if action.default in (None, [], ()) or action.required:
             return action.help
         return super()._get_help_string(action)

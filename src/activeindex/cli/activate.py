@@ -18,7 +18,8 @@ from pathlib import Path
 from activeindex.cli import options
 from activeindex.cli.from_settings import add_option, add_settings
 from activeindex.experiment.settings import IndexSettings
-from activeindex.runtime.files import check_folder, check_there
+from activeindex.images.folder import check_images, check_outside
+from activeindex.runtime.files import check_there
 from activeindex.runtime.reporting import counted
 
 _SHOWN_WARNINGS = 10
@@ -41,7 +42,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    check_folder(args.folder, "FOLDER")
+    check_images(args.folder, "FOLDER")
+    check_outside(args.out, args.folder)
     for path in args.index:
         check_there(path, "index", "a trained index, folder or file")
     from activeindex.activation.folder import activate_folder
@@ -97,3 +99,4 @@ def run(args: argparse.Namespace) -> None:
         reporter.line(
             f"the index must hold the features in {done.features}, of {views} views of each image"
         )
+    options.check_skipped(done.skipped, done.count)

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> None:
     folder = args.output_dir
     reporter.line()
     arms = {"passive": result.passive, "active": result.active}
-    reporter.line(tables_of(arms, measures=("R@1",)))
+    reporter.lines(tables_of(arms, measures=("R@1",)))
     reporter.line(f"activated images   {folder / 'active' / 'imgs'}")
     reporter.line(f"results            {folder / 'active'}, {folder / 'passive'}")
     reporter.line(f"contact sheet      {result.sheet}")

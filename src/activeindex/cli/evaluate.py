@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
         return
     if args.index is None:
         raise InputError("index: expected a trained index, found none")
-    options.check_folders(args, "originals", "released")
+    options.check_folders(args, "originals", "released", images=True)
     from activeindex.edits.lists import FIXED_LIST
     from activeindex.experiment.evaluate import evaluate
 

@@ -56,7 +56,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    options.check_folders(args, "data_dir")
+    options.check_folders(args, "data_dir", images=True)
     from activeindex.edits.differentiable import check_fixed_views
     from activeindex.extractors.features import extract_folder
 
@@ -83,3 +83,4 @@ def run(args: argparse.Namespace) -> None:
         f"{extraction.features}: {counted(extraction.count, 'feature')} of dimension "
         f"{extractor.dimension} in {reporter.seconds:.1f} s; names in {extraction.filenames}"
     )
+    options.check_skipped(extraction.skipped, extraction.count)

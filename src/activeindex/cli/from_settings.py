@@ -110,7 +110,8 @@ def add_option(
         more = {"nargs": "+", "action": "extend"}
         default = list(default)
     elif "choices" in rules and metavar is None:
-        metavar = "{" + ",".join(rules["choices"]) + "}"
+        own = ["MODULE:NAME"] if rules.get("importable") else []
+        metavar = "{" + ",".join([*rules["choices"], *own]) + "}"
     parser.add_argument(
         f"--{name}",
         *_ALIASES.get(name, ()),

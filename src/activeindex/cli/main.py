@@ -30,7 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    options.check_folders(args, "data_dir", "query_nonmatch_dir")
+    options.check_folders(args, "data_dir", "query_nonmatch_dir", images=True)
     options.check_files(args, "fts_training_path", "fts_reference_path", "fts_edited_path")
     from activeindex.experiment.folder import tables_of
     from activeindex.experiment.run import run_experiment
@@ -55,5 +55,5 @@ def run(args: argparse.Namespace) -> None:
             settings, extractor, workers=workers, reporter=reporter, command=args.command_line
         )
     reporter.line()
-    reporter.line(tables_of({arm: summary}))
+    reporter.lines(tables_of({arm: summary}))
     reporter.line(f"{args.output_dir}: results, after {reporter.seconds:.0f} s")

@@ -1,7 +1,7 @@
 """Options that several commands share, and the objects that they choose."""
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 
 from activeindex.activation.settings import PRESETS, ActivationSettings, Budget, Preset
 from activeindex.cli.from_settings import add_option, add_settings, settings_from, values_from
-from activeindex.errors import InputError, UnreadableImageError
+from activeindex.errors import (
+    InputError,
+    SomeFailedError,
+    UnreadableImageError,
+    did_you_mean,
+)
 from activeindex.images.formats import FileFormat
 from activeindex.images.limits import DEFAULT_MAX_PIXELS, LARGEST_MAX_PIXELS
 from activeindex.runtime.cores import default_workers
@@ -26,6 +31,9 @@ IN_PROCESS = "in-process"
 
 # Values of --model_name where --model_path is the extractor itself.
 _FILES = ("torchscript", "onnx")
+
+# Skipped files that an error names.
+_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -128,10 +136,10 @@ def add_verbose(parser: argparse._ActionsContainer) -> None:
     add_settings(parser, RunOptions, "verbose", "debug")
 
 
-def add_unreadable(parser: argparse._ActionsContainer) -> None:
-    """Add ``--unreadable``; :func:`naming_unreadable` goes with it."""
-    text = "stop at a file that cannot be decoded, or skip it and name it"
-    add_option(parser, "unreadable", str, text, "refuse", choices=("refuse", "skip"))
+def add_unreadable(parser: argparse._ActionsContainer, default: str = "refuse") -> None:
+    """Add ``--unreadable``; :func:`naming_unreadable` and :func:`check_skipped` go with it."""
+    text = "stop at a file that cannot be decoded, or skip it, name it and end with exit code 1"
+    add_option(parser, "unreadable", str, text, default, choices=("refuse", "skip"))
 
 
 def add_activation(parser: argparse.ArgumentParser, preset: str) -> None:
@@ -199,7 +207,7 @@ def chosen_extractor(args: argparse.Namespace, reporter: Reporter) -> "Extractor
     elif name not in CARDS and not name.startswith(("timm:", "torchvision:")):
         raise InputError(
             f"model_name: expected {', '.join((*_FILES, *CARDS))}, timm:NAME or torchvision:NAME, "
-            f"found {name!r}"
+            f"found {name!r}{did_you_mean(name, (*_FILES, *CARDS))}"
         )
     extractor = load_extractor(
         name,
@@ -284,6 +292,24 @@ def naming_unreadable() -> Iterator[None]:
         raise UnreadableImageError(f"{error}; --unreadable skip leaves it out") from error
 
 
+def check_skipped(skipped: Sequence[str], done: int) -> None:
+    """Check that no file was skipped, at the end of a command.
+
+    Args:
+        skipped: The reason of each file that was.
+        done: How many files were not.
+
+    Raises:
+        SomeFailedError: If some were skipped.
+        InputError: If all were.
+    """
+    if skipped:
+        many = f"{len(skipped)} of {counted(len(skipped) + done, 'file')} skipped"
+        kind = SomeFailedError if done else InputError
+        more = " …" if len(skipped) > _NAMED else ""
+        raise kind(f"{many}: {'; '.join(skipped[:_NAMED])}{more}")
+
+
 def report_images(folder: Path, option: str, met: str, reporter: Reporter) -> None:
     """Report the images of a folder and what they meet, and the files that are no images."""
     from activeindex.images.folder import list_images, other_files
@@ -294,19 +320,22 @@ def report_images(folder: Path, option: str, met: str, reporter: Reporter) -> No
         reporter.line(f"{many} without the name of an image left out: {listed(names)}")
 
 
-def check_folders(args: argparse.Namespace, *names: str) -> None:
+def check_folders(args: argparse.Namespace, *names: str, images: bool = False) -> None:
     """Check folders before the slow imports, for an immediate answer.
 
     Args:
         args: Parsed options.
         names: Options of folders; those without a value are fine.
+        images: Whether there have to be images in them.
 
     Raises:
-        InputError: If there is no such folder.
+        InputError: If there is no such folder, or nothing in it.
     """
+    from activeindex.images.folder import check_images
+
     for name in names:
         if (folder := getattr(args, name)) is not None:
-            check_folder(folder, name)
+            (check_images if images else check_folder)(folder, name)
 
 
 def check_files(args: argparse.Namespace, *names: str) -> None:

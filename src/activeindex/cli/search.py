@@ -35,7 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_option(parser, "where", str, text, metavar="FILTER")
     parser.add_argument("--json", action="store_true", help="print a line of JSON per query")
     add_option(parser, "batch_size", int, "images extracted together", 64, minimum=1)
-    options.add_unreadable(parser)
+    options.add_unreadable(parser, "skip")
     options.add_groups(parser, "extractor", "running")
 
 
@@ -61,6 +61,10 @@ def run(args: argparse.Namespace) -> None:
         reporter.line(f"{args.store}: {count}; extractor {extractor.identity}; {visit}")
         names = ("k", "effort", "nprobe", "refine", "where", "batch_size", "unreadable")
         given = {name: getattr(args, name) for name in names}
+        skipped = []
         with options.naming_unreadable():
             for result in search_files(store, extractor, files, workers=workers, **given):
                 print(json.dumps(result.as_json()) if args.json else result, flush=True)
+                if result.unreadable is not None:
+                    skipped.append(result.unreadable)
+    options.check_skipped(skipped, len(files) - len(skipped))

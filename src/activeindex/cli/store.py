@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from activeindex.cli import options
 from activeindex.cli.from_settings import add_option, add_settings
-from activeindex.errors import InputError
+from activeindex.errors import InputError, SomeFailedError
 from activeindex.experiment.settings import IndexSettings
+from activeindex.runtime.files import name_line
 from activeindex.runtime.reporting import Reporter, counted, listed
 from activeindex.stores.address import Address
 
@@ -135,9 +136,10 @@ def _check(args: argparse.Namespace, reporter: Reporter) -> None:
 def _get_or_remove(args: argparse.Namespace, store: "Store", reporter: Reporter) -> None:
     if not (args.names or args.ids or args.where is not None):
         raise InputError("NAME: expected names, --ids or --where, found none")
-    ids = [*args.ids, *store.named(args.names)]
+    names = [name_line(name) for name in args.names]
+    ids = [*args.ids, *store.named(names)]
     there = {each for record in store.get(ids) for each in (record.name, record.id)}
-    missing = [each for each in (*args.names, *args.ids) if each not in there]
+    missing = [each for each in (*names, *args.ids) if each not in there]
     if args.where is not None:
         ids += [*store.select(args.where)]
     if args.action == "remove":
@@ -147,4 +149,5 @@ def _get_or_remove(args: argparse.Namespace, store: "Store", reporter: Reporter)
         for record in store.get(ids):
             print(json.dumps(record.as_json()), flush=True)
     if missing:
-        raise InputError(f"{args.store}: expected {listed(missing)} there, found no such image")
+        kind = SomeFailedError if there or args.where else InputError
+        raise kind(f"{args.store}: expected {listed(missing)} there, found no such image")

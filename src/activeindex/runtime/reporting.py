@@ -10,6 +10,7 @@ Example:
 """
 
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -39,6 +40,21 @@ def listed(names: Sequence[object], most: int = 3) -> str:
     return ", ".join(map(str, names[:most])) + (" …" if len(names) > most else "")
 
 
+# What a terminal acts on: control characters, line ends and marks of direction; and bytes of a name
+# that are not UTF-8, which no stream takes.
+_RAW = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+
+
+def printable(text: object) -> str:
+    r"""Escape what a terminal would act on, as names of files and texts of libraries may hold it.
+
+    Example:
+        >>> print(printable("\x1b[31mred.png"))
+        \x1b[31mred.png
+    """
+    return _RAW.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
+
+
 class Progress:
     """Progress of one stage; this one is not shown."""
 
@@ -66,8 +82,16 @@ class Reporter:
         self._start = clock()
 
     def line(self, text: object = "") -> None:
-        """Report a line of text."""
-        _log.info("%s", text)
+        """Report a line of text, :func:`printable`."""
+        self._write(printable(text))
+
+    def lines(self, text: object) -> None:
+        """Report text of several lines, such as a table."""
+        for line in str(text).split("\n"):
+            self.line(line)
+
+    def _write(self, line: str) -> None:
+        _log.info("%s", line)
 
     def event(self, event: object) -> None:
         """Report an event to the listeners."""
@@ -111,9 +135,8 @@ class ConsoleReporter(Reporter):
     Where standard error is no terminal, stages are reported in lines, at most one a minute.
     """
 
-    def line(self, text: object = "") -> None:
-        """Print a line."""
-        print(text, flush=True)
+    def _write(self, line: str) -> None:
+        print(line, flush=True)
 
     @contextmanager
     def stage(

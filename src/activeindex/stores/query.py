@@ -9,6 +9,7 @@ from activeindex.errors import InputError, import_extra
 from activeindex.images.folder import list_images
 from activeindex.runtime.files import check_file
 from activeindex.runtime.parallel import batches_of
+from activeindex.runtime.reporting import printable
 from activeindex.stores.records import Record
 
 if TYPE_CHECKING:
@@ -67,12 +68,14 @@ class QueryResult:
 
     def __str__(self) -> str:
         if self.unreadable is not None:
-            return f"skipped {self.unreadable}"
+            return printable(f"skipped {self.unreadable}")
         lines = [
-            f"  {rank:>4}  {distance:.4f}  {record.name}  (id {record.id}, {record.quantiser})"
+            printable(
+                f"  {rank:>4}  {distance:.4f}  {record.name}  (id {record.id}, {record.quantiser})"
+            )
             for rank, (distance, record) in enumerate(self.matches, start=1)
         ]
-        return "\n".join([self.query, *(lines or ["  nothing"])])
+        return "\n".join([printable(self.query), *(lines or ["  nothing"])])
 
 
 class QueryResults(list[QueryResult]):
