@@ -17,6 +17,9 @@ def start(command: str | None = None) -> int:
             return cli.run() if command is None else cli.run_command(command)
         except KeyboardInterrupt as stop:
             return stopped(stop)
+        except cli.FIXABLE:  # With --debug, which shows their traceback.
+            cli.print_traceback()
+            return cli.USER_ERROR
 
 
 if __name__ == "__main__":

@@ -84,3 +84,61 @@ def test_without_a_standard_error_commands_work(prepared: Prepared, tmp_path: Pa
     done = subprocess.run(["bash", "-c", command], capture_output=True, cwd=tmp_path, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert (tmp_path / "fts" / "fts.pt").stat().st_size > 0
+
+
+def test_debug_shows_the_traceback_and_keeps_the_exit_code(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "activeindex", "table", "no\x1b[2Jne", "--debug"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Traceback")
+    assert "no\\x1b[2Jne: expected a folder, found nothing" in done.stderr
+    assert "\x1b" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "suggested"),
+    [
+        (["actvate"], "activate"),
+        (["activate", "a", "b", "--index", "c", "--itertions", "3"], "--iterations"),
+        (["store", "ad", "x"], "add"),
+        (["store", "add", "x", "y", "--activaton", "z"], "--activation"),
+        (["models", "--jsn"], "--json"),
+    ],
+)
+def test_mistyped_commands_and_options_get_a_suggestion(
+    say: Say, arguments: list[str], suggested: str
+) -> None:
+    answer = say(*arguments)
+    assert (answer.code, answer.out) == (2, "")
+    assert f"; did you mean {suggested}?; see activeindex" in answer.err
+    assert answer.err.count("\n") == 1
+
+
+def test_ctrl_c_while_a_module_is_imported_is_one_line_whatever_the_module_makes_of_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import os, signal, time\n"
+        "try:\n    os.kill(os.getpid(), signal.SIGINT); time.sleep(9)\n"
+        "except BaseException:\n    pass\n"
+    )
+    (tmp_path / "in").mkdir()
+    command = [sys.executable, "-m", "activeindex", "activate", "in", "out", "--index", "x"]
+    done = subprocess.run(
+        [*command, "--loss_f", "mine:loss"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    line = "activeindex activate: interrupted; the same command goes on where it was"
+    assert (done.returncode, done.stderr.strip()) == (130, line)
+
+
+def test_a_full_standard_output_is_one_line(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "activeindex", "models"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "activeindex models: error: No space left on device\n"

@@ -47,6 +47,9 @@ SOME_FAILED = BROKEN_PIPE = 1
 USER_ERROR = 2
 """Exit codes besides 0, 130 after Ctrl-C and 143 after SIGTERM."""
 
+FIXABLE = (ActiveIndexError, OSError, MemoryError)
+"""Errors that the user can mend."""
+
 _DESCRIPTION = """\
 Active image indexing (Fernandez et al., ICLR 2023): change pictures imperceptibly before release,
 so that an approximate index finds their edited copies far more often."""
@@ -111,14 +114,12 @@ def _exit_code(prog: str, work: Callable[[], object], options: argparse.Namespac
         return end.code if isinstance(end.code, int) else 0
     except KeyboardInterrupt as stop:
         return stopped(stop)
-    except (ActiveIndexError, OSError, MemoryError) as error:
+    except FIXABLE as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads():
             return BROKEN_PIPE  # The reader has seen enough.
-        if (line := _line_of(error)) is None:
+        line = _line_of(error)
+        if line is None or getattr(options, "debug", False):
             raise
-        if getattr(options, "debug", False):
-            for each in traceback.format_exc().splitlines():
-                print(printable(each), file=sys.stderr)
         print(printable(f"{prog}: error: {line}"), file=sys.stderr)
         return SOME_FAILED if isinstance(error, SomeFailedError) else USER_ERROR
     finally:
@@ -127,6 +128,12 @@ def _exit_code(prog: str, work: Callable[[], object], options: argparse.Namespac
         except OSError:  # Python would try again at its exit, and complain.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def print_traceback() -> None:
+    """Print the traceback of the error that is handled, for ``--debug``."""
+    for line in traceback.format_exc().splitlines():
+        print(printable(line), file=sys.stderr)
 
 
 def _line_of(error: Exception) -> str | None:
