@@ -9,6 +9,7 @@ import faiss
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from activeindex.errors import InputError
 from activeindex.indexing.training import Metric, train_faiss
@@ -122,6 +123,21 @@ def test_image_of_3_by_3_pixels_is_named(prepared: Prepared, say: Say, tmp_path:
     folder = images(prepared, tmp_path / "images")
     Image.new("RGB", (3, 3)).save(folder / "tiny.png")
     check(say(*extract("images")), "images/tiny.png", "at least 11x11", "found 3x3")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_images_of_more_than_max_pixels_are_refused_or_skipped(
+    say: Say, tmp_path: Path, workers: int
+) -> None:
+    (tmp_path / "images").mkdir()
+    for number, side in enumerate((40, 50)):
+        Image.new("RGB", (side, side)).save(tmp_path / "images" / f"{number}.png")
+    options = {"max_pixels": 2400, "workers": workers}
+    check(say(*extract("images", **options)), "1.png: expected an image of at most 2,400 pixels")
+    answer = say(*extract("images", **options, unreadable="skip"))
+    check(answer, "found 50x50 (2,500); raise the limit with --max_pixels", code=1)
+    assert "1 feature" in answer.out
+    check(say(*extract("images", max_pixels=0)), "--max_pixels", "expected 1 to 178956970")
 
 
 def test_unreadable_images_can_be_skipped(prepared: Prepared, say: Say, tmp_path: Path) -> None:
