@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from activeindex.errors import InputError, OutputError
-from activeindex.runtime.journal import Journal
+from activeindex.runtime.files import read_json
+from activeindex.runtime.journal import Journal, begun_identity
 
 FILES = ("rows", "names")
 IDENTITY = {"extractor": "sscd", "settings": {"iterations": 10, "betas": (0.9, 0.99)}}
@@ -254,3 +255,17 @@ def test_none_in_an_identity_is_a_missing_key(folder: Path) -> None:
         assert again.finished
     with pytest.raises(InputError, match="holds results with seed=None, this command has seed=3"):
         open_journal(folder, {"extractor": "sscd", "seed": 3})
+
+
+def test_another_command_may_begin_where_one_was_killed_before_its_first_step(
+    folder: Path,
+) -> None:
+    killed = open_journal(folder, {"seed": 1})
+    killed.write("rows", b"lost")
+    killed.close()
+    assert begun_identity(folder, "run") is None
+    with open_journal(folder, {"seed": 2}) as journal:
+        do(journal, [{"rows": b"1"}])
+        journal.finish({})
+    assert (folder / "rows").read_bytes() == b"1"
+    assert read_json(folder / "run.json") == {"seed": 2}

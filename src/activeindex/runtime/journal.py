@@ -29,6 +29,9 @@ from activeindex.runtime.files import (
 )
 from activeindex.runtime.locking import LOCK_FILE, BusyError, only_run
 
+_BEGUN = 3
+"""Lines of a journal with a step: the identity, the step, and nothing after its line end."""
+
 
 def is_begun(folder: Path, name: str) -> bool:
     """Return True if a command of this name has begun or finished in a folder."""
@@ -186,6 +189,8 @@ class Journal:
                 self.steps.append(entry["step"])
                 sizes = entry["sizes"]
             size += len(line)
+        if not self.steps:  # Another identity than the noted one may begin, and other files.
+            size, sizes = 0, dict.fromkeys(files, 0)
         if missing := sorted({*files} - {*sizes}):
             raise InputError(
                 f"{self._folder}: expected an unfinished run that writes {missing[0]}, found one "
@@ -236,8 +241,11 @@ def begun_identity(folder: Path, name: str) -> tuple[Path, dict[str, Any]] | Non
         return note, read_json(note)
     if not begun.exists():
         return None
+    lines = begun.read_bytes().split(b"\n")
+    if len(lines) < _BEGUN:
+        return None  # Killed before the first step: nothing was done.
     try:
-        return begun, parse_json(begun.read_bytes().partition(b"\n")[0])["identity"]
+        return begun, parse_json(lines[0])["identity"]
     except (ValueError, LookupError, TypeError):
         return None  # Killed while it was written: nothing was done.
 
