@@ -41,7 +41,10 @@ RETRIEVAL = [
     "r@100",
     "ap",
 ]
-DETECTION = ["batch", "image_index", "attack", "retrieved_distances", "retrieved_ids"]
+DETECTION = [
+    *("batch", "image_index", "attack", "retrieved_distances", "retrieved_ids"),
+    *("attack_param", "retrieved_indices"),
+]
 EDIT_LIST = [
     ("none", ""),
     ("auto", ""),
@@ -187,6 +190,7 @@ def test_detection_rows_are_the_matching_queries_and_then_the_others(
         assert row["attack"].startswith("auto")
         assert len(numbers(row["retrieved_distances"])) == NEIGHBOURS
         assert len(numbers(row["retrieved_ids"])) == NEIGHBOURS
+        assert (row["attack_param"], row["retrieved_indices"]) == ("", row["retrieved_ids"])
 
 
 def test_activated_images_are_saved_in_dataset_order(

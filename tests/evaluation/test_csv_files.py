@@ -39,8 +39,10 @@ def test_a_retrieval_row_is_the_documented_line() -> None:
 
 def test_a_detection_row_is_the_documented_line() -> None:
     row = DetectionResult.from_search(0, -1, "auto (crop, blur)", [0.5, 2.0], [4, 5])
-    assert DETECTION_HEADER == "batch,image_index,attack,retrieved_distances,retrieved_ids\n"
-    assert format_row(row) == '0,-1,"auto (crop, blur)",[0.5 2.0],[4 5]\n'
+    today = "batch,image_index,attack,retrieved_distances,retrieved_ids"
+    assert f"{today},attack_param,retrieved_indices\n" == DETECTION_HEADER
+    assert format_row(row) == '0,-1,"auto (crop, blur)",[0.5 2.0],[4 5],,[4 5]\n'
+    assert format_row(row, f"{today}\n") == '0,-1,"auto (crop, blur)",[0.5 2.0],[4 5]\n'
 
 
 def test_an_edit_without_parameter_leaves_the_cell_empty() -> None:

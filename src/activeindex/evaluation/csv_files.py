@@ -33,8 +33,14 @@ RETRIEVAL_HEADER = (
     "rank,r@1,r@10,r@100,ap\n"
 )
 """First line of ``retr_df.csv``, with its line end."""
-DETECTION_HEADER = "batch,image_index,attack,retrieved_distances,retrieved_ids\n"
-"""First line of ``icd_df.csv``, with its line end."""
+DETECTION_HEADER = (
+    "batch,image_index,attack,retrieved_distances,retrieved_ids,attack_param,retrieved_indices\n"
+)
+"""First line of ``icd_df.csv``, with its line end.
+
+The last two columns are the seed's names: no parameter, since queries are random compositions, and
+the ids again. Files of release 0.2 lack them.
+"""
 
 Test = Literal["retrieval", "detection"]
 TESTS: tuple[Test, ...] = get_args(Test)
@@ -81,17 +87,25 @@ class QueryRecord:
         )
 
 
-def format_row(result: RetrievalResult | DetectionResult) -> str:
+def format_row(
+    result: RetrievalResult | DetectionResult, detection_header: str = DETECTION_HEADER
+) -> str:
     r"""Format the line of a result, with its line end; the same result gives the same text.
+
+    Args:
+        result: The result.
+        detection_header: Header of the ``icd_df.csv`` that the line goes to.
 
     Example:
         >>> format_row(DetectionResult.from_search(0, -1, "auto", [0.5, 2.0], [4, 5]))
-        '0,-1,auto,[0.5 2.0],[4 5]\n'
+        '0,-1,auto,[0.5 2.0],[4 5],,[4 5]\n'
     """
     query = (result.batch, result.image_index, result.attack)
     distances = f"[{' '.join(map(str, result.retrieved_distances))}]"
     if isinstance(result, DetectionResult):
-        return csv_line(*query, distances, f"[{' '.join(map(str, result.retrieved_ids.tolist()))}]")
+        ids = f"[{' '.join(map(str, result.retrieved_ids.tolist()))}]"
+        seed_columns = (None, ids) if detection_header == DETECTION_HEADER else ()
+        return csv_line(*query, distances, ids, *seed_columns)
     return csv_line(
         *query,
         result.attack_param,

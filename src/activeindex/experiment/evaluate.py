@@ -38,7 +38,7 @@ from activeindex.evaluation.tables import RecallTable
 from activeindex.experiment.folder import RETRIEVAL_FILE, RUN_FILE
 from activeindex.experiment.pairs import Pair, folder_of, pair_pictures
 from activeindex.experiment.queries import Query, QueryJob, QueryTask
-from activeindex.experiment.searching import Originals, Searcher
+from activeindex.experiment.searching import Originals, Searcher, repeated_images
 from activeindex.experiment.times import TIMES_FILE, Stages, StageTimes, Stopwatch
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.coerce import ExtractorLike, resolve_extractor
@@ -290,6 +290,8 @@ def evaluate(
         if descriptor_views:
             stored = _features(sources, extractor, descriptor_views, engine)
     add(filled, stored)
+    if others is not None and (same := repeated_images(others.values, stored)):
+        reporter.line(f"warning: references: hold {same}")
     held_against = Originals(stored, quantiser, first_id)
     searcher = Searcher(filled, held_against, kneighbors, _QUERIES, watch)
     job = _ReleasedJob(QueryJob(extractor, _QUERIES, seed), chosen)

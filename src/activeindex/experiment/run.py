@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from activeindex.experiment.queries import (
     check_readable,
     chosen_edits,
 )
-from activeindex.experiment.searching import Originals, Searcher
+from activeindex.experiment.searching import Originals, Searcher, repeated_images
 from activeindex.experiment.settings import ExperimentSettings
 from activeindex.experiment.times import TIMES_FILE, StageTimes
 from activeindex.extractors.base import Extractor
@@ -70,6 +71,15 @@ class _Run:
     journal: Journal
     times: StageTimes
     reporter: Reporter
+
+    @cached_property
+    def detection_header(self) -> str:
+        """The header of ``icd_df.csv``; one that release 0.2 began has its own."""
+        path = self.journal.growing(DETECTION_FILE)
+        if not (self.journal.steps and path.exists()):
+            return DETECTION_HEADER
+        with path.open(encoding="utf-8") as file:
+            return file.readline()
 
     @property
     def query_job(self) -> QueryJob:
@@ -136,6 +146,9 @@ def run_experiment(
         progress.advance()
     if few := few_features(arm.training_features, arm.index):
         reporter.line(f"warning: {few}")
+    references = read_features(settings.index.fts_reference_path, "fts_reference_path")
+    if same := repeated_images(references.values, originals.values):
+        reporter.line(f"warning: fts_reference_path {references.path}: holds {same}")
     if not settings.index.force:
         check_released(settings.data_dir, arm.quantiser, extractor)
     if settings.active:
@@ -302,7 +315,7 @@ def _search(
     """Search for queries, and write a row of results and of its position for each."""
     file = RETRIEVAL_FILE if test == "retrieval" else DETECTION_FILE
     for row, place in run.searcher.find(queries, test, batch, matching=matching):
-        run.journal.write(file, format_row(row).encode())
+        run.journal.write(file, format_row(row, run.detection_header).encode())
         run.journal.write(PLACES_FILE, place.line().encode())
 
 

@@ -21,6 +21,7 @@ from activeindex.experiment.times import Stopwatch
 from activeindex.indexing.quantiser import Features, Quantiser
 from activeindex.indexing.search import search
 from activeindex.runtime.parallel import batches_of
+from activeindex.runtime.reporting import counted
 
 Numbers = npt.NDArray[np.int64]
 
@@ -50,6 +51,27 @@ class Originals:
         reconstructions = choose_targets("pq_recons", originals, self.quantiser)
         distances: npt.NDArray[np.float32] = np.linalg.norm(queries - reconstructions, axis=1)
         return distances
+
+
+def repeated_images(references: Features, originals: Features) -> str | None:
+    """Say how many originals are among the references, too, as the end of a warning.
+
+    Args:
+        references: ``(R, d)``.
+        originals: ``(N, d)``.
+
+    Returns:
+        None if no feature is in both, to the last bit.
+    """
+    alike = np.isin(references[:, 0], originals[:, 0])
+    known = {row.tobytes() for row in np.ascontiguousarray(references[alike], np.float32)}
+    count = sum(row.tobytes() in known for row in np.ascontiguousarray(originals, np.float32))
+    if not count:
+        return None
+    return (
+        f"{count} of the {counted(len(originals), 'original')}, too; a search finds those copies "
+        "first, which count as misses (R@1 is 0)"
+    )
 
 
 @dataclass(frozen=True)
