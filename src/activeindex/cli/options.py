@@ -156,7 +156,9 @@ def add_activation(parser: argparse.ArgumentParser, preset: str) -> None:
     add_settings(group, ActivationSettings, defaults=dict.fromkeys(shown), shown=shown)
     group = parser.add_argument_group(
         "released files",
-        "bounds hold for every image, measured on its file as written; the preset's unless given",
+        "bounds are on each image's file as written; an image that JPEG or WebP alone takes beyond "
+        "them is only encoded, and named. Without bounds the preset's hold: for PNG on the file, "
+        "for JPEG and WebP on what activation adds to the codec's own loss",
     )
     add_settings(group, Budget)
     add_option(group, "format", str, "file format: png, jpeg or webp", "png")
