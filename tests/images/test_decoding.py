@@ -14,6 +14,9 @@ from PIL.PngImagePlugin import PngInfo
 from activeindex.errors import InputError, UnreadableImageError
 from activeindex.images.decoding import read_rgb
 from activeindex.images.levels import Pixels, to_pixels, to_tensor
+from activeindex.images.picture import read_picture
+from tests.images.samples import SAMPLES
+from tests.images.test_profiles import ADOBE, chrm, cicp, gama, tagged
 
 WHITE, RED, BLUE = (255, 255, 255), (255, 0, 0), (0, 0, 255)
 
@@ -248,6 +251,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     image.quantize(8).save(folder / "f.png", transparency=1, pnginfo=PngInfo())
     image.save(folder / "g.gif", save_all=True, append_images=[image.rotate(90)])
     image.save(folder / "h.tif", compression="tiff_adobe_deflate")
+    chosen = {"rgbkey16.png", "key0-4.png", "12bits-True-minisblack.tif", "overshoot.tif"}
+    chosen |= {"lab-None.tif", "cmyk8-True.tif", "map8.tif", "rgba8.avif", "rgb8-jp2.jp2", "1.bmp"}
+    for sample in (sample for row in SAMPLES.values() for sample in row()):
+        if sample.name in chosen:
+            (folder / sample.name).write_bytes(sample.data)
+    (folder / "tags.png").write_bytes(tagged(gama(1.0), chrm(ADOBE), cicp(12, 13)))
     return sorted(folder.iterdir())
 
 
@@ -267,6 +276,7 @@ def test_a_file_with_wrong_bytes_is_an_image_or_refused(
     path.write_bytes(content)
     try:
         answer = read_rgb(path).mode
+        assert read_picture(path).pixels.shape[2] == 3
     except UnreadableImageError as error:
         answer = str(error)
     assert answer == "RGB" or re.fullmatch(re.escape(f"{path}: ") + ".+", answer)

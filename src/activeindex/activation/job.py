@@ -22,7 +22,7 @@ from activeindex.activation.records import record, record_json
 from activeindex.activation.render import Original
 from activeindex.activation.results import ActivatedImage
 from activeindex.activation.settings import ReleaseSettings
-from activeindex.errors import UnencodableError, UnreadableImageError
+from activeindex.errors import UnencodableError, UnreadableImageError, reason_of
 from activeindex.images.encoding import check_encodable, write_bytes
 from activeindex.images.levels import Pixels
 from activeindex.images.limits import max_pixels
@@ -253,6 +253,8 @@ def _try_read(path: Path, *, hashed: bool, most: int) -> _Read | UnreadableImage
         return read_picture(path, most), file_hash(path) if hashed else ""
     except UnreadableImageError as error:
         return error
+    except OSError as error:  # Removed since.
+        return UnreadableImageError(f"{path}: the image cannot be read ({reason_of(error)})")
 
 
 def _area(pair: tuple[Item, _Read | UnreadableImageError]) -> int:

@@ -66,7 +66,7 @@ class Picture:
         height, width = self.layer.shape[:2]
         return int(height * width)
 
-    @cached_property
+    @property
     def _to_srgb(self) -> ImageCms.ImageCmsTransform | None:
         return to_srgb(self.icc, "L" if self.one_channel else "RGB") if self.icc else None
 

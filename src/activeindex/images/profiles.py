@@ -129,7 +129,7 @@ def to_srgb(icc: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
         source = ImageCms.createProfile("LAB") if lab else io.BytesIO(icc)
         profile, srgb = ImageCms.ImageCmsProfile(source), ImageCms.createProfile("sRGB")
         # Optimised, conversions of Lab are wrong by up to 30 levels.
-        flags = ImageCms.Flags.NOOPTIMIZE if lab else ImageCms.Flags.NONE
+        flags = ImageCms.Flags.NOOPTIMIZE if lab else ImageCms.Flags.NOCACHE  # Threads share it.
         transform = ImageCms.buildTransform(profile, srgb, mode, "RGB", flags=flags)
         shown = ImageCms.applyTransform(probe, transform)
     except Exception:  # Little CMS meets broken profiles with errors of several types.

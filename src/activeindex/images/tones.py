@@ -169,6 +169,8 @@ def eight_bits(image: Image.Image, header: Header, name: object) -> Image.Image:
     hidden, grey = _hidden(image, header), header.grey or image.mode in _GREY
     if image.mode.startswith(("I", "F")):  # 16-bit integers, or floats; Pillow itself clips them.
         tones = Image.fromarray(_levels(image, name))
+    elif hidden is None and image.mode == "RGB" and "transparency" not in image.info:
+        return image  # As nearly all are; converting would copy it.
     elif hidden is None and image.has_transparency_data:
         return image.convert("LA" if grey else "RGBA")
     else:
