@@ -107,7 +107,7 @@ def test_operator_sets_22_and_23(tmp_path: Path, nodes: list[Any], opset: int) -
 
 
 def test_past_keys_of_attention_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"\(Attention\): past keys and values are not supported"):
+    with pytest.raises(InputError, match=r"\(Attention\): .* \(past keys and values are not s"):
         load_onnx_module(pooled(tmp_path / "a.onnx", [node("Attention", "x x x - x x")], opset=23))
 
 

@@ -63,7 +63,7 @@ _ELEMENTWISE: dict[str, Callable[..., Number]] = {
 }
 
 
-def _cast(sizes: Sizes, to: int = 0, saturate: int = 1) -> Sizes:
+def _cast(sizes: Sizes, to: int = 0) -> Sizes:
     if to not in _KINDS:
         raise ValueError(f"sizes cannot be cast to type {to}")
     kind = _KINDS[to]

@@ -37,6 +37,25 @@ _LARGEST = 1 << 30
 LONGEST = 1 << 20
 """Most sizes in a list."""
 
+_WITHOUT_EFFECT = frozenset({"extrapolation_value", "momentum", "ratio", "saturate", "seed"})
+"""Attributes of training, and of types and modes that are refused by themselves."""
+
+_NEUTRAL: dict[str, Sequence[Any]] = {
+    "antialias": (0,),
+    "block_size": (0,),
+    "exclude_outside": (0,),
+    "keep_aspect_ratio_policy": ("stretch",),
+    "output_dtype": (0, 1, 10, 16),  # Floats of any width are the network's.
+    "precision": (0, 1),
+    "qk_matmul_output_mode": (0,),
+    "softcap": (0.0,),
+    "softmax_precision": (1,),
+    "stash_type": (1,),
+    "storage_order": (0,),
+    "training_mode": (0,),
+}
+"""Attributes that are supported with values that need no translation."""
+
 T = TypeVar("T")
 
 
@@ -273,9 +292,11 @@ class Call:
         return found
 
     def check_attributes(self) -> None:
-        """Refuse attributes that no translation has looked at."""
-        if unread := sorted(self.node.attributes.keys() - self._read):
-            raise self.refusal(f"attribute {', '.join(unread)} is not supported")
+        """Refuse attributes that no translation has looked at, unless they change nothing."""
+        for name in sorted(self.node.attributes.keys() - self._read - _WITHOUT_EFFECT):
+            if name not in _NEUTRAL:
+                raise self.refusal(f"attribute {name} is not supported")
+            self.require(name, _NEUTRAL[name][0], _NEUTRAL[name])
 
 
 Operator = Callable[[Call], Value | Sequence[Value]]

@@ -173,15 +173,9 @@ def batch_normalization(
     mean: Tensor,
     variance: Tensor,
     epsilon: float = 1e-5,
-    momentum: float = 0.9,
 ) -> Tensor:
-    """BatchNormalization-15 outside training, where ``momentum`` has no use."""
+    """BatchNormalization-15 outside training."""
     return F.batch_norm(tensor, mean, variance, scale, bias, training=False, eps=epsilon)
-
-
-def _batch_normalization(call: Call) -> Value:
-    call.require("training_mode", 0, [0])
-    return operator_of(batch_normalization)(call)
 
 
 def _layer_norm(
@@ -195,19 +189,9 @@ def _layer_norm(
     return F.layer_norm(tensor, scale.shape, scale, bias, epsilon)
 
 
-def _layer_normalization(call: Call) -> Value:
-    call.require("stash_type", 1, [1])
-    return operator_of(_layer_norm)(call)
-
-
 def _rms_norm(tensor: Tensor, scale: Tensor, axis: int = -1, epsilon: float = 1e-5) -> Tensor:
     axes = tuple(range(axis % tensor.dim(), tensor.dim()))
     return tensor * torch.rsqrt(tensor.square().mean(axes, True) + epsilon) * scale
-
-
-def _rms_normalization(call: Call) -> Value:
-    call.require("stash_type", 1, [1])
-    return operator_of(_rms_norm)(call)
 
 
 def _attention(
@@ -215,12 +199,16 @@ def _attention(
     key: Tensor,
     value: Tensor,
     mask: Tensor | None = None,
+    past_key: Tensor | None = None,
+    past_value: Tensor | None = None,
     is_causal: int = 0,
     scale: float = 0.0,
     q_num_heads: int = 0,
     kv_num_heads: int = 0,
 ) -> Tensor:
     """Attention-23 of heads ``(B, heads, length, d)``, or of ``(B, length, heads * d)``."""
+    if past_key is not None or past_value is not None:
+        raise ValueError("past keys and values are not supported")
     flat = query.dim() == 3
     if flat:
         heads = (q_num_heads, kv_num_heads, kv_num_heads)
@@ -234,25 +222,16 @@ def _attention(
     return out.transpose(1, 2).flatten(2) if flat else out
 
 
-def _attention_of_set(call: Call) -> Value:
-    call.require("softcap", 0.0, [0.0])
-    call.require("qk_matmul_output_mode", 0, [0])
-    call.require("softmax_precision", 1, [1])
-    if len(call.inputs) > 4 or len(call.node.outputs) > 1:
-        raise call.refusal("past keys and values are not supported")
-    return operator_of(_attention)(call)
-
-
 OPERATORS: dict[str, Operator] = {
     **dict.fromkeys(_FORMULAS, _by_formula),
     **dict.fromkeys(_BINARY, _binary),
     **dict.fromkeys(_PAIRWISE, _variadic),
     **dict.fromkeys(_REDUCTIONS, _reduce),
     "Relu": operator_of(torch.relu),
-    "BatchNormalization": _batch_normalization,
-    "LayerNormalization": _layer_normalization,
-    "RMSNormalization": _rms_normalization,
-    "Attention": _attention_of_set,
+    "BatchNormalization": operator_of(batch_normalization),
+    "LayerNormalization": operator_of(_layer_norm),
+    "RMSNormalization": operator_of(_rms_norm),
+    "Attention": operator_of(_attention),
     "Div": _div,
     "Clip": _clip,
     "Softmax": _softmax_of_set,

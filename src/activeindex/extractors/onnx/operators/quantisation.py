@@ -21,10 +21,6 @@ _RANGES = {torch.uint8: (0, 255), torch.int8: (-128, 127), torch.int16: (-32768,
 def quantize_linear(call: Call) -> Value:
     """QuantizeLinear-10 to -23 of constants (rounded) or activations (clamped only)."""
     axis = call.attribute("axis", 1)
-    call.attribute("saturate", 1)  # for float8 only, refused by type below
-    call.require("block_size", 0, [0])
-    call.require("output_dtype", 0, [0])
-    call.require("precision", 0, [0, 1])
     scale, zero_point = _parameters(call)
     if zero_point.dtype not in _RANGES:
         raise call.refusal(f"codes of type {zero_point.dtype} are not supported")
@@ -41,8 +37,6 @@ def quantize_linear(call: Call) -> Value:
 def dequantize_linear(call: Call) -> Value:
     """DequantizeLinear-10 to -23 of weights, quantised activations or 8-bit pixels."""
     axis = call.attribute("axis", 1)
-    call.require("block_size", 0, [0])
-    call.require("output_dtype", 0, [0, 1, 10, 16])  # Floats of any width are the network's.
     scale, zero_point = _parameters(call)
     value = call.tensor(0)
     if value.is_constant:

@@ -138,7 +138,6 @@ def floats_like(tensor: Tensor, image: Tensor) -> Tensor:
 
 def _cast(call: Call) -> Value:
     code = call.attribute("to", 0)
-    call.attribute("saturate", 1)
     dtype = _TYPES.get(code)
     if dtype is None:
         raise call.refusal(f"casting to type {code} is not supported")
@@ -175,8 +174,6 @@ def _range(call: Call) -> Value:
 
 
 def _dropout(call: Call) -> Value:
-    call.attribute("ratio", 0.5)
-    call.attribute("seed", 0)
     if call.optional(2) is not None and bool(call.constant(2, "training mode").item()):
         raise call.refusal("training mode is not supported")
     return call.input(0)

@@ -115,11 +115,8 @@ def _max_pool(
     dilations: Axes = (),
     kernel_shape: Axes = (),
     pads: Axes = (),
-    storage_order: int = 0,
     strides: Axes = (),
 ) -> Tensor:
-    if storage_order:
-        raise ValueError("storage_order=1 is not supported")
     window = _window(tensor, kernel_shape, strides, dilations, pads, auto_pad)
     if auto_pad.startswith("SAME"):  # The windows fit exactly.
         ceil_mode = 0
@@ -205,10 +202,6 @@ def _resize(call: Call) -> Value:
     mode = call.require("mode", "nearest", ["nearest", "linear", "cubic"])
     coordinates = call.require("coordinate_transformation_mode", "half_pixel", _COORDINATES)
     rounding = call.require("nearest_mode", "round_prefer_floor", list(_ROUNDINGS))
-    call.require("antialias", 0, [0])
-    call.require("exclude_outside", 0, [0])
-    call.require("keep_aspect_ratio_policy", "stretch", ["stretch"])
-    call.attribute("extrapolation_value", 0.0)  # for tf_crop_and_resize only, refused above
     cubic_a = call.attribute("cubic_coeff_a", -0.75)
     axes = call.integers("axes")
     scales = sizes = None
