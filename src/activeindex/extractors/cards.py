@@ -54,8 +54,6 @@ class ModelCard:
 
 _META = "https://dl.fbaipublicfiles.com"
 _HALVES = (0.5, 0.5, 0.5)
-_LITE0 = "lite0/lite0_copy.safetensors"
-_LITE0_SHA256 = "05f294bc0b0fd46bbb5bebe56218f53ea2a74d2c069cfd044b6ba8b603c572f1"
 _INT8_SSCD_SHA256 = "86386042eb852df12dee402ac7e305827cc246f5fab261acf7994c49bb2cb181"
 
 
@@ -73,16 +71,9 @@ def _paper(file: str) -> str:
 _ALL = (
     # Our own; training/ makes it.
     ModelCard(
-        DEFAULT_EXTRACTOR,
-        "EfficientNet-Lite0",
-        256,
-        "",
-        "Apache-2.0",
-        224,
-        MEAN,
-        STD,
-        _LITE0,
-        _LITE0_SHA256,
+        *(DEFAULT_EXTRACTOR, "EfficientNet-Lite0", 256, "", "Apache-2.0", 224, MEAN, STD),
+        packaged="lite0/lite0_copy.safetensors",
+        packaged_sha256="05f294bc0b0fd46bbb5bebe56218f53ea2a74d2c069cfd044b6ba8b603c572f1",
     ),
     # Pizzi et al., A Self-Supervised Descriptor for Image Copy Detection, CVPR 2022.
     _sscd("sscd_disc_advanced", "ResNet-50", 512),

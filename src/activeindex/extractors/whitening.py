@@ -1,6 +1,7 @@
 """Whitening: a linear map behind an extractor, fitted on training features."""
 
 import hashlib
+import io
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,10 +12,10 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from activeindex.errors import InputError, ShapeError, reason_of
+from activeindex.errors import InputError, ShapeError, library_errors
 from activeindex.extractors.base import Extractor
 from activeindex.identity import ExtractorIdentity, same
-from activeindex.runtime.files import check_file, whole_file
+from activeindex.runtime.files import read_bytes, whole_file
 
 _ARRAYS = ("mean", "matrix", "extractor", "training_sha256")
 _FLOOR = 1e-6
@@ -105,16 +106,13 @@ class Whitening:
         Raises:
             InputError: If the file is something else.
         """
-        check_file(path, "whitening")
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                mean, matrix, extractor, training = (file[name] for name in _ARRAYS)
-        except Exception as error:  # The reader meets broken bytes with errors of a dozen types.
-            raise InputError(
-                f"whitening {path}: expected a file of activeindex whiten ({reason_of(error)})"
-            ) from None
+        data = read_bytes(path, "whitening")
+        expected = f"whitening {path}: expected a file of activeindex whiten"
+        with library_errors(expected), np.load(io.BytesIO(data), allow_pickle=False) as file:
+            mean, matrix, extractor, training = (file[name] for name in _ARRAYS)
         good = mean.ndim == 1 and matrix.ndim == 2 and matrix.shape[1] == len(mean)
-        if not good or mean.dtype != np.float32 or matrix.dtype != np.float32:
+        types = {mean.dtype, matrix.dtype}
+        if not good or types != {np.dtype(np.float32)}:
             raise InputError(
                 f"whitening {path}: expected float32 mean (d,) and matrix (k, d), found "
                 f"{mean.dtype} {mean.shape} and {matrix.dtype} {matrix.shape}"

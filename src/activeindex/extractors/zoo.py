@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import importlib
 import sys
 import urllib.error
 import urllib.request
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from activeindex.errors import InputError, MissingExtraError, reason_of
+from activeindex.errors import InputError, import_extra, library_errors
 from activeindex.extractors.adapt import NetworkExtractor, hash_of_weights
 from activeindex.extractors.pooling import Pooling
 from activeindex.extractors.weights import cause_of
@@ -81,15 +80,8 @@ def load_from_library(
 
 
 def _imported(library: str) -> Any:
-    try:
-        return importlib.import_module(library)
-    except ModuleNotFoundError as error:
-        if error.name != library:
-            raise
-        raise MissingExtraError(library, "zoo", f"a network of {library}") from None
-    except RuntimeError as error:  # Built for another torch.
-        reason = reason_of(error)
-        raise InputError(f"{library}: installed, but it does not import ({reason})") from None
+    with library_errors(f"{library}: installed, but it does not import"):  # E.g. of another torch.
+        return import_extra(library, "zoo", f"a network of {library}")
 
 
 def _build_timm(timm: Any, name: str, pretrained: bool, pooling: Pooling | None) -> _Built:
