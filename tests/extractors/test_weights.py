@@ -4,6 +4,7 @@ import hashlib
 import json
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,17 @@ def test_a_file_that_the_server_has_changed_is_refused_after_a_second_download(
     server.body = torchscript(tmp_path, 3.0)
     with pytest.raises(InputError, match=f"expected the SHA-256 {first}"):
         load_extractor("tiny")
+
+
+def test_weights_of_a_package_have_a_pinned_hash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = CARDS["lite0_copy"]
+    whole = load_extractor("lite0_copy")
+    assert whole.identity.sha256 == card.packaged_sha256
+    monkeypatch.setitem(CARDS, card.name, replace(card, packaged_sha256="0" * 64))
+    with pytest.raises(InputError, match=r"expected the SHA-256 0{64} of lite0_copy, found 05f294"):
+        load_extractor("lite0_copy")
 
 
 def test_a_file_put_there_by_hand_needs_no_server(

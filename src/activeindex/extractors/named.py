@@ -113,18 +113,18 @@ def _load_file(
         raise InputError(f"pooling: expected a network that gives feature maps, found {path}")
     # Read once, so that what is hashed is what is loaded.
     data = read_bytes(path, "model_path")
+    default_size = DEFAULT_INPUT_SIZE if card is None else card.input_size
     if kind == ".onnx":
         from activeindex.extractors.onnx.module import OnnxExtractor, load_onnx_module
 
         network = load_onnx_module(path, data)  # Imports onnx.
-        sha256 = network.sha256
+        sha256, default_size = network.sha256, network.image.height or default_size
     else:
         sha256 = hashlib.sha256(data).hexdigest()
     if card is not None:
         check_weights(card, path, sha256, len(data))
     if kind == ".safetensors":
         return load_lite0(path, data, sha256, input_size)
-    default_size = DEFAULT_INPUT_SIZE if card is None else card.input_size
     identity = ExtractorIdentity(
         path.name if card is None else card.name,
         sha256,

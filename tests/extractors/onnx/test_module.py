@@ -11,7 +11,8 @@ import torch
 from onnx import helper
 from PIL import Image
 
-from activeindex.errors import ShapeError
+from activeindex.errors import InputError, ShapeError
+from activeindex.extractors.named import load_extractor
 from activeindex.extractors.onnx.module import OnnxModule, load_onnx_module
 from tests.extractors.onnx.graphs import Array, noise, pooled, reference, write
 
@@ -192,6 +193,14 @@ def test_batch_baked_into_reshape_follows_the_images(tmp_path: Path) -> None:
     module = load_onnx_module(path)
     images = torch.rand(5, 3, 8, 8)
     torch.testing.assert_close(module(images), images.mean((2, 3)))
+
+
+def test_images_have_the_size_that_the_graph_declares(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Relu", ["x"], ["z"])]
+    path = pooled(tmp_path / "a.onnx", nodes, shape=("N", 3, 64, 64))
+    assert load_extractor(path).input_size == 64
+    with pytest.raises(InputError, match=r"takes images of 64x64, found resize_size 96$"):
+        load_extractor(path, 96)
 
 
 def test_fixed_size_is_told_and_enforced(tmp_path: Path) -> None:
