@@ -76,7 +76,9 @@ class ExtractorIdentity:
             if "pooling" not in fields:  # 0.1 kept what is behind the network in the name.
                 match = _SUFFIXES.fullmatch(fields["name"])
                 fields |= match.groupdict() if match else {}
-            return cls(**{**fields, "input_size": int(fields["input_size"])})
+            identity = cls(**{**fields, "input_size": int(fields["input_size"])})
+            _check_texts(identity.name, identity.sha256, identity.pooling, identity.whitening)
+            return identity
         except (KeyError, TypeError, ValueError):
             raise InputError(
                 f"extractor: expected its name, sha256 and input_size, found {value!r}"
@@ -117,12 +119,20 @@ class QuantiserIdentity:
             if isinstance(value, str):
                 return tuple(cls(**found.groupdict()) for found in _QUANTISER.finditer(value))
             several: list[Any] = value if isinstance(value, list) else [value]
-            return tuple(cls(**dict(each)) for each in several if each is not None)
-        except TypeError:
+            found = tuple(cls(**dict(each)) for each in several if each is not None)
+            _check_texts(*(text for each in found for text in (each.name, each.sha256)))
+            return found
+        except (TypeError, ValueError):
             raise InputError(f"quantiser: expected its name and sha256, found {value!r}") from None
 
     def __str__(self) -> str:
         return f"{self.name} ({self.sha256[:_SHOWN]})"
+
+
+def _check_texts(*texts: object) -> None:
+    """Raise a TypeError unless all are texts or None."""
+    if not all(isinstance(text, str | None) for text in texts):
+        raise TypeError("expected texts")
 
 
 def same(

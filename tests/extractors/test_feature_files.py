@@ -1,6 +1,7 @@
 """Feature files from strangers: read as they are, or refused in one line."""
 
 import io
+import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -114,3 +115,28 @@ def test_matrices_in_memory_are_taken_whatever_their_strides_and_refused_alike()
         as_features(torch.zeros(3, 4, device="meta"), "features")
     with pytest.raises(InputError, match=r"^features: expected finite values, found 3e\+25 \(bey"):
         as_features(values * 1e25, "features")
+
+
+def noted(**changes: Any) -> str:
+    """A note of extract_fts, with one field of the extractor changed."""
+    extractor = {"name": "a", "sha256": "0" * 64, "input_size": 64}
+    return json.dumps({"extractor": extractor | changes})
+
+
+@pytest.mark.parametrize(
+    ("note", "found"),
+    [
+        ("[" * 100_000, "a JSON object, found something else (it is nested too deeply)"),
+        ("\xff", "a JSON object, found something else"),
+        (noted(sha256=5), "extractor: expected its name, sha256 and input_size"),
+        (noted(name=["a"]), "extractor: expected its name, sha256 and input_size"),
+        (noted(input_size="big"), "extractor: expected its name, sha256 and input_size"),
+        (noted()[:-1] + ', "descriptor_views": "a"}', "a number of descriptor_views, found 'a'"),
+    ],
+)
+def test_damaged_notes_are_refused(note: str, found: str, tmp_path: Path) -> None:
+    path = saved(tmp_path, MATRIX)
+    path.with_suffix(".json").write_text(note, encoding="latin-1")
+    with pytest.raises(InputError) as caught:
+        read_features(path)
+    assert found in str(caught.value)

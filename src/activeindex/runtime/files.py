@@ -190,12 +190,19 @@ _RENAMED = {"code_views": "descriptor_views"}
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parse JSON; renamed keys of release 0.1 get their present names."""
+    """Parse JSON; renamed keys of release 0.1 get their present names.
+
+    Raises:
+        ValueError: If the text is no JSON, or nested beyond Python's limit.
+    """
 
     def with_new_names(value: dict[str, Any]) -> dict[str, Any]:
         return {_RENAMED.get(key, key): each for key, each in value.items()}
 
-    return json.loads(text, object_hook=with_new_names)
+    try:
+        return json.loads(text, object_hook=with_new_names)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -206,7 +213,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         value = parse_json(path.read_text(encoding="utf-8-sig"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except ValueError as error:  # Not UTF-8 is one, too.
         text = f"{path}: expected a JSON object, found something else ({error})"
         raise InputError(text) from None
     if not isinstance(value, dict):
