@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.cli.collection import SIZE, Prepared
 from tests.cli.conftest import Answer
@@ -93,6 +94,7 @@ def test_wrong_options_are_named(
     say: Say, tmp_path: Path, options: tuple[str, ...], message: str
 ) -> None:
     (tmp_path / "images").mkdir()
+    Image.new("RGB", (64, 64)).save(tmp_path / "images" / "a.png")
     (tmp_path / "net.pt2").touch()
     answer = say("extract_fts", "--data_dir", "images", "--output_dir", "fts", *options)
     assert answer.code == 2
