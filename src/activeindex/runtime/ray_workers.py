@@ -53,6 +53,9 @@ _QUIET = {
 
 _AUTH = "RAY_AUTH_MODE"
 
+# Ray puts sockets below this folder, with some 65 characters more; the system takes 107.
+_LONGEST_TMPDIR = 40
+
 # Seconds to reach a cluster's first machine.
 _CONNECT = 30.0
 
@@ -253,6 +256,7 @@ def _undisturbed() -> Iterator[None]:
 
 def _start_here(ray: Any, **quiet: Any) -> None:
     """Start a cluster here; Ray gives up after 30 s, too early on a busy machine."""
+    short = len(os.environ.get("TMPDIR", "")) <= _LONGEST_TMPDIR
     for left in reversed(range(_TRIES)):
         try:
             ray.init(
@@ -260,6 +264,7 @@ def _start_here(ray: Any, **quiet: Any) -> None:
                 num_cpus=default_workers(),
                 object_store_memory=_STORE,
                 include_dashboard=False,
+                _temp_dir=None if short else "/tmp/ray",
                 **quiet,
             )
             return
