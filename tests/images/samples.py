@@ -199,6 +199,27 @@ def _tiff_channels(values: Values, depth: int, *, apart: bool = False) -> Iterat
                 yield Sample(name, data, None if refused else values)
 
 
+def _tiff_layouts() -> Iterator[Sample]:
+    """Orders of bytes, compressions, predictors, tiles and strips."""
+    for order in "<>":
+        for compression in ("zlib", "lzw", "packbits"):
+            for predictor in (False, True):
+                for kind, values in ((1, RGB), (2, RGB), (2, GREY)):
+                    data = tiff(
+                        levels(values, 8 * kind).astype(f"u{kind}"),
+                        order,
+                        photometric="rgb" if values.ndim == 3 else "minisblack",
+                        compression=compression,
+                        predictor=predictor,
+                    )
+                    refused = compression == "packbits" and predictor
+                    name = f"{order == '<'}-{compression}-{predictor}-{kind}-{values.ndim}.tif"
+                    yield Sample(name, data, None if refused else values)
+        for name, options in (("tiles", {"tile": (16, 16)}), ("strips", {"rowsperstrip": 5})):
+            data = tiff(levels(RGB, 16), order, photometric="rgb", **options)
+            yield Sample(f"{order == '<'}-{name}.tif", data, RGB)
+
+
 def _tiff_palette() -> Iterator[Sample]:
     colours = np.random.default_rng(0).integers(0, 65536, (3, 256)).astype(np.uint16)
     samples = levels(GREY, 8).astype(np.uint8)
@@ -393,6 +414,7 @@ SAMPLES: dict[Row, Callable[[], Iterator[Sample]]] = {
     ("TIFF", "16 bits", "BlackIsZero", ", ".join(KINDS[1:])): lambda: _tiff_channels(GREY, 16),
     ("TIFF", "8 bits", "RGB", ", ".join(KINDS)): lambda: _tiff_channels(RGB, 8, apart=True),
     ("TIFF", "16 bits", "RGB", ", ".join(KINDS)): lambda: _tiff_channels(RGB, 16, apart=True),
+    ("TIFF", "8, 16 bits", "BlackIsZero, RGB", "none"): _tiff_layouts,
     ("TIFF", "floats, 32 bits", "RGB", "none"): lambda: (
         Sample(f"{kind}.tif", tiff((RGB * most).astype(kind), photometric="rgb"), None)
         for kind, most in (("f4", 1), ("u4", 2**32 - 1))

@@ -43,7 +43,7 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", *(plugin.format for plugin in _PL
 programs (EPS) or read files of other kinds than pictures."""
 
 # Beginnings of files of these formats.
-_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II", b"MM", b"RIFF")
 
 # The transposition that undoes each EXIF orientation.
 _UPRIGHT = {

@@ -17,6 +17,7 @@ from PIL.TiffImagePlugin import (
     COMPRESSION,
     PHOTOMETRIC_INTERPRETATION,
     PLANAR_CONFIGURATION,
+    PREDICTOR,
     SAMPLEFORMAT,
     YCBCRSUBSAMPLING,
 )
@@ -33,7 +34,7 @@ _GREY = frozenset({"1", "L", "LA", "La"})
 _FLOATS = (-1.0, 2.0)
 
 # Values of TIFF's tags.
-_SIGNED, _WHITE_IS_ZERO, _UNCOMPRESSED, _SEPARATE = 2, 0, 1, 2
+_SIGNED, _WHITE_IS_ZERO, _RAW, _PACKBITS, _SEPARATE = 2, 0, 1, 32773, 2
 
 # Bytes of a file that hold the description of its colours (JPEG 2000, AVIF).
 _HEAD = 1 << 16
@@ -181,32 +182,30 @@ def eight_bits(image: Image.Image, header: Header, name: object) -> Image.Image:
 
 
 def _check_samples(image: Image.Image, name: object) -> None:
-    """Check that it is known which value of a TIFF file's samples is white."""
-    tags: Any = getattr(image, "tag_v2", {})
-    bits = max(tags.get(BITSPERSAMPLE, (1,)))
-    found = None
-    if _SIGNED in tags.get(SAMPLEFORMAT, ()):
-        found = f"signed integers of {bits} bits"
-    elif image.mode == "I" and bits == 32:
-        found = "integers of 32 bits"
-    if found:
-        expected = "unsigned integers of up to 16 bits, or floats in [0, 1]"
-        raise UnreadableImageError(
-            f"{name}: expected {expected}, found {found}, whose white is not known; convert it"
-        )
-    raw = tags.get(COMPRESSION, 1) == _UNCOMPRESSED
-    if image.mode == "F" and tags and not raw and tags.prefix == b"MM":
-        # Pillow takes the bytes of each sample in the wrong order.
-        raise UnreadableImageError(
-            f"{name}: expected floats uncompressed or little-endian, found them compressed and "
-            "big-endian; convert it"
-        )
-    if tags and raw and image.mode == "YCbCr" and tags.get(YCBCRSUBSAMPLING, (2, 2)) != (1, 1):
-        text = "YCbCr at full resolution or compressed, found it uncompressed and subsampled"
-        raise UnreadableImageError(f"{name}: expected {text}; convert it")
-    if raw and tags.get(PLANAR_CONFIGURATION) == _SEPARATE and bits > 8:
-        text = "16-bit channels interleaved or compressed, found them apart and uncompressed"
-        raise UnreadableImageError(f"{name}: expected {text}; convert it")
+    """Check that Pillow decodes a TIFF file rightly, and that it is known which value is white."""
+    tags: Any = getattr(image, "tag_v2", None)
+    if not tags:
+        return
+    bits, compression = max(tags.get(BITSPERSAMPLE, (1,))), tags.get(COMPRESSION, _RAW)
+    known = "unsigned integers of up to 16 bits, or floats in [0, 1]"
+    refused = {
+        (known, "signed integers, whose white is not known"): _SIGNED in tags.get(SAMPLEFORMAT, ()),
+        (known, "integers of 32 bits, whose white is not known"): image.mode == "I" and bits == 32,
+        ("floats that are uncompressed or little-endian", "others"): image.mode == "F"
+        and compression != _RAW
+        and tags.prefix == b"MM",
+        ("a predictor with LZW or Deflate alone", "another"): compression in (_RAW, _PACKBITS)
+        and tags.get(PREDICTOR, 1) != 1,
+        ("subsampled YCbCr to be compressed", "it uncompressed"): compression == _RAW
+        and image.mode == "YCbCr"
+        and tags.get(YCBCRSUBSAMPLING, (2, 2)) != (1, 1),
+        ("separate channels of 16 bits to be compressed", "them uncompressed"): compression == _RAW
+        and tags.get(PLANAR_CONFIGURATION) == _SEPARATE
+        and bits > 8,
+    }
+    for (expected, found), is_so in refused.items():
+        if is_so:
+            raise UnreadableImageError(f"{name}: expected {expected}, found {found}; convert it")
 
 
 def _hidden(image: Image.Image, header: Header) -> npt.NDArray[np.bool_] | None:
