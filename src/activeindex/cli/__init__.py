@@ -110,8 +110,6 @@ def _exit_code(prog: str, work: Callable[[], object], options: argparse.Namespac
     try:
         work()
         sys.stdout.flush()
-    except SystemExit as end:  # argparse, of --help and of its own usage errors
-        return end.code if isinstance(end.code, int) else 0
     except KeyboardInterrupt as stop:
         return stopped(stop)
     except FIXABLE as error:
