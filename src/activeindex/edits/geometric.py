@@ -46,7 +46,7 @@ def center_crop(image: Image.Image, area: float) -> Image.Image:
     """
     require_rgb(image)
     require_share("center_crop area", area)
-    width, height = _scaled(image, math.sqrt(area))
+    width, height = scaled_size(image, math.sqrt(area))
     left, top = (image.width - width) // 2, (image.height - height) // 2
     return image.crop((left, top, left + width, top + height))
 
@@ -90,7 +90,7 @@ def resize(image: Image.Image, area: float) -> Image.Image:
     """
     require_rgb(image)
     require_share("resize area", area)
-    return image.resize(_scaled(image, math.sqrt(area)), Image.Resampling.BILINEAR)
+    return image.resize(scaled_size(image, math.sqrt(area)), Image.Resampling.BILINEAR)
 
 
 def change_aspect_ratio(image: Image.Image, ratio: float) -> Image.Image:
@@ -129,5 +129,6 @@ def pad_square(image: Image.Image, color: Color = (0, 0, 0)) -> Image.Image:
     return square
 
 
-def _scaled(image: Image.Image, scale: float) -> tuple[int, int]:
+def scaled_size(image: Image.Image, scale: float) -> tuple[int, int]:
+    """Sides of an image times a factor, at least one pixel each."""
     return max(1, round(image.width * scale)), max(1, round(image.height * scale))

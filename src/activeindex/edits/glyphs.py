@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ImageFont
 
-from activeindex.errors import InputError, MissingExtraError
+from activeindex.errors import InputError, MissingExtraError, library_errors
 
 _PROBE_SIZE = 16
 """Pixels; large enough for every drawn glyph to leave ink."""
@@ -24,10 +24,8 @@ def load_font(path: Path, size: int) -> ImageFont.FreeTypeFont:
     Raises:
         InputError: The file is not a readable font.
     """
-    try:
+    with library_errors(f"{path}: expected a TrueType font"):
         return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
-    except OSError as error:
-        raise InputError(f"{path}: expected a TrueType font, found {error}") from error
 
 
 @functools.cache

@@ -7,7 +7,6 @@ floats: :func:`edit_by_name` lists the names whose parameter is a whole number.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -33,28 +32,24 @@ from activeindex.errors import InputError
 
 NONE = "none"
 
-_PLAIN: Mapping[str, Callable[[Image.Image], Image.Image]] = MappingProxyType(
-    {
-        "meme_format": meme_format,
-        "overlay_onto_screenshot": overlay_onto_screenshot,
-        "grayscale": grayscale,
-        "hflip": hflip,
-        "vflip": vflip,
-        "overlay_emoji": overlay_emoji,
-    }
-)
-_WITH_PARAMETER: Mapping[str, Callable[[Image.Image, Any], Image.Image]] = MappingProxyType(
-    {
-        "rotation": rotate,
-        "center_crop": center_crop,
-        "resize": resize,
-        "blur": gaussian_blur,
-        "jpeg": jpeg,
-        "hue": shift_hue,
-        "contrast": adjust_contrast,
-        "brightness": adjust_brightness,
-    }
-)
+_PLAIN: Mapping[str, Callable[[Image.Image], Image.Image]] = {
+    "meme_format": meme_format,
+    "overlay_onto_screenshot": overlay_onto_screenshot,
+    "grayscale": grayscale,
+    "hflip": hflip,
+    "vflip": vflip,
+    "overlay_emoji": overlay_emoji,
+}
+_WITH_PARAMETER: Mapping[str, Callable[[Image.Image, Any], Image.Image]] = {
+    "rotation": rotate,
+    "center_crop": center_crop,
+    "resize": resize,
+    "blur": gaussian_blur,
+    "jpeg": jpeg,
+    "hue": shift_hue,
+    "contrast": adjust_contrast,
+    "brightness": adjust_brightness,
+}
 EDIT_NAMES: tuple[str, ...] = (NONE, AUTO, *_PLAIN, *_WITH_PARAMETER)
 """The names of the edits of this room."""
 

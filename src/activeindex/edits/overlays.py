@@ -11,7 +11,8 @@ from activeindex.edits.checks import (
     require_rgb,
     require_share,
 )
-from activeindex.errors import InputError
+from activeindex.edits.geometric import scaled_size
+from activeindex.errors import library_errors
 
 
 def overlay_onto_screenshot(
@@ -37,7 +38,7 @@ def overlay_onto_screenshot(
         post = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
     else:
         scale = min(width / image.width, height / image.height)
-        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        size = scaled_size(image, scale)
         post = Image.new("RGB", (width, height))
         post.paste(
             image.resize(size, Image.Resampling.BILINEAR),
@@ -80,11 +81,8 @@ def overlay_emoji(
     require_share("emoji opacity", opacity)
     require_share("emoji height", height)
     path = assets_folder() / "twemojis" / DEFAULT_EMOJI if emoji is None else emoji
-    try:
-        with Image.open(path) as file:
-            symbol = file.convert("RGBA")
-    except OSError as error:
-        raise InputError(f"{path}: expected an image of an emoji, found {error}") from error
+    with library_errors(f"{path}: expected an image of an emoji"), Image.open(path) as file:
+        symbol = file.convert("RGBA")
     rows = round(height * image.height)
     if rows < 1:
         raise EditNotApplicableError("overlay_emoji", image, "is too low for an emoji")

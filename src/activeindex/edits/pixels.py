@@ -11,6 +11,7 @@ from activeindex.edits.checks import (
     require_rgb,
     require_share,
 )
+from activeindex.edits.geometric import scaled_size
 
 _LONGEST_JPEG_SIDE = 65_500
 """The limit of libjpeg."""
@@ -75,8 +76,7 @@ def pixelization(image: Image.Image, ratio: float) -> Image.Image:
     """
     require_rgb(image)
     require_share("pixelization ratio", ratio)
-    small = (max(1, round(image.width * ratio)), max(1, round(image.height * ratio)))
-    shrunk = image.resize(small, Image.Resampling.BILINEAR)
+    shrunk = image.resize(scaled_size(image, ratio), Image.Resampling.BILINEAR)
     return shrunk.resize(image.size, Image.Resampling.NEAREST)
 
 

@@ -89,15 +89,13 @@ class DecodedImage:
     source: Image.Image
 
 
-@contextlib.contextmanager
-def pillow_errors(name: object) -> Iterator[None]:
+def pillow_errors(name: object) -> contextlib.AbstractContextManager[None]:
     """Turn whatever Pillow raises about an image into one line that names it.
 
     Raises:
         UnreadableImageError: If it raises anything.
     """
-    with library_errors(f"{name}: the image cannot be decoded", UnreadableImageError):
-        yield
+    return library_errors(f"{name}: the image cannot be decoded", UnreadableImageError)
 
 
 @contextlib.contextmanager
