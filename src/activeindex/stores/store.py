@@ -650,8 +650,9 @@ def read_note(where: Address) -> dict[str, Any]:
         InputError: If it is missing or damaged, or of another engine or a later format.
     """
     path = where.check_there()
-    note = read_json(path)
-    if not note.keys() >= _KEYS:
+    note = read_json(path, {"format": int, "engine": str, "generations": list, "next_id": int})
+    names = note.get("generations") or [None]
+    if not note.keys() >= _KEYS or not all(isinstance(name, str) for name in names):
         raise InputError(f"{path}: expected the note of a store")
     if note["format"] != 1:
         note = read_checked(path)
