@@ -320,7 +320,8 @@ class Store(contextlib.AbstractContextManager["Store"]):
                 raise InputError("released_features: expected finite values, found NaN or infinity")
         if second_features is not None:
             more["second_feature"] = second_features.values
-        new = replace(new, more={name: each for name, each in more.items() if each is not None})
+        more = {name: each for name, each in more.items() if each is not None}
+        new = replace(new, more={**new.more, **more})
         if new.more:
             self._check_schema("given more than features and records")
         with reporter.stage("store", len(new)) as progress, self._writing():
@@ -601,6 +602,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
             for generation in self._unfinished():
                 generation.finish()
             if removing := self._note.get("removing"):
+                self._wrote = True
                 for generation in self._generations:
                     generation.remove(_as_ids(removing))
                 self._write_note(removing=[])
