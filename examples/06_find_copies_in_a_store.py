@@ -26,5 +26,5 @@ for path in sorted(Path("released").glob("*.png")):
 with ai.Store("faiss:store") as store:
     found = store.search("copies", k=1)
 for result in found:
-    distance, record = result.matches[0]
-    print(f"{result.query}: {record.name} at distance {distance:.3f}")
+    nearest = result.matches[0]
+    print(f"{result.query}: {nearest.record.name} at distance {nearest.distance:.3f}")

@@ -27,6 +27,7 @@ from activeindex.runtime.stopping import announce, stoppable, stopped
 
 COMMANDS = {
     "activate": "activate a folder of images against an index, before their release",
+    "calibrate": "calibrate a store, so that a search says whether a hit is a copy",
     "compare": "compare two runs: the paired difference per edit, with a significance test",
     "demo": "the experiment in small, on photographs that ship in packages",
     "evaluate": "evaluate released pictures, activated by this program or by any other",

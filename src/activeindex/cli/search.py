@@ -8,13 +8,20 @@ files or folders.
 
 import argparse
 import json
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from activeindex.cli import options
 from activeindex.cli.from_settings import add_option, add_settings
+from activeindex.decisions.decision import MATCH, REVIEW
 from activeindex.experiment.settings import IndexSettings
+from activeindex.runtime.files import check_file
 from activeindex.runtime.reporting import SILENT, counted
 from activeindex.stores.address import Address
+
+if TYPE_CHECKING:
+    from activeindex.stores.store import Store
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +40,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_option(parser, "refine", int, text, 0, minimum=0, metavar="R")
     text = "search images that match, e.g. \"name LIKE 'a/%%' AND psnr > 40\"; see docs/stores.md"
     add_option(parser, "where", str, text, metavar="FILTER")
+    text = "expected false matches per query up to which a hit is a copy"
+    add_option(parser, "match", float, text, MATCH, metavar="E")
+    text = "expected false matches per query up to which a hit is worth a look"
+    add_option(parser, "review", float, text, REVIEW, metavar="E")
     parser.add_argument("--json", action="store_true", help="print a line of JSON per query")
     add_option(parser, "batch_size", int, "images extracted together", 64, minimum=1)
     options.add_unreadable(parser, "skip")
@@ -41,7 +52,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    Address.parse(args.store).check_there()  # A missing store is named before the slow imports.
+    # What is missing is named before the slow imports.
+    for path in args.images:
+        if not path.is_dir():
+            check_file(path, "IMAGES")
+    Address.parse(args.store).check_there()
     from activeindex.runtime.pool import LocalEngine
     from activeindex.stores.query import query_files, search_files
     from activeindex.stores.store import Store
@@ -59,7 +74,10 @@ def run(args: argparse.Namespace) -> None:
         count = counted(store.count(), "image")
         visit = store.visit(args.effort, args.nprobe)
         reporter.line(f"{args.store}: {count}; extractor {extractor.identity}; {visit}")
-        names = ("k", "effort", "nprobe", "refine", "where", "batch_size", "unreadable")
+        if warning := _warning(store, args.store):
+            print(f"activeindex search: {warning}", file=sys.stderr)
+        names = ["k", "effort", "nprobe", "refine", "where", "match", "review"]
+        names += ["batch_size", "unreadable"]
         given = {name: getattr(args, name) for name in names}
         skipped = []
         with options.naming_unreadable():
@@ -68,3 +86,18 @@ def run(args: argparse.Namespace) -> None:
                 if result.unreadable is not None:
                     skipped.append(result.unreadable)
     options.check_skipped(skipped, len(files) - len(skipped))
+
+
+def _warning(store: "Store", address: str) -> str | None:
+    """Why decisions are missing, or are not to be relied on; None if neither."""
+    images, calibrations = store.count(), store.calibrations()
+    if len(calibrations) < len(store.generations):
+        return (
+            f"{address} is not calibrated, so nothing says whether a hit is a copy: "
+            f"activeindex calibrate {address} --background FOLDER"
+        )
+    for calibration in calibrations.values():
+        if not calibration.fits(images):
+            made = calibration.background.stored
+            return f"{address} has {images:,} images, calibrated with {made:,}: calibrate again"
+    return None

@@ -57,6 +57,10 @@ class Visit:
         nprobe = min(nprobe, lists)
         return cls(nprobe, lists, round(codes * nprobe / lists))
 
+    def as_json(self) -> dict[str, int]:
+        """Return the fields for a JSON file."""
+        return {"lists": self.nprobe, "of": self.lists, "codes": self.codes}
+
     def __str__(self) -> str:
         codes = f"{self.codes:,} codes"
         return f"{self.nprobe:,} of {self.lists:,} lists, {codes}" if self.lists > 1 else codes

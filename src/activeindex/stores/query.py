@@ -1,12 +1,15 @@
 """Queries: image files, or features of images, and what a store has for each."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from activeindex.decisions.decision import MATCH, REVIEW, Decision, decide
 from activeindex.errors import InputError, import_extra
 from activeindex.images.folder import list_images
+from activeindex.indexing.search import EFFORT, Visit
 from activeindex.runtime.files import check_file
 from activeindex.runtime.parallel import batches_of
 from activeindex.runtime.reporting import printable
@@ -26,10 +29,14 @@ class Match(NamedTuple):
     Attributes:
         distance: Squared Euclidean distance (L2) or inner product (IP).
         record: The image.
+        score: Normalised similarity; None where the image's quantiser is not calibrated.
+        expected_false_matches: Images of the store that score as much by chance, likewise.
     """
 
     distance: float
     record: Record
+    score: float | None = None
+    expected_false_matches: float | None = None
 
 
 @dataclass(frozen=True)
@@ -40,11 +47,15 @@ class QueryResult:
         query: The image file; ``image N`` for the N-th image, from 0, where it is no file.
         matches: The nearest stored images, nearest first.
         unreadable: Why the file could not be searched for; None if it was.
+        decision: Whether the surest match is a copy; None in a store without a calibration.
+        searched: Share of the store that was visited.
     """
 
     query: str
     matches: Sequence[Match] = ()
     unreadable: str | None = None
+    decision: Decision | None = None
+    searched: Visit | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields for a JSON file; ``rank`` counts from 0."""
@@ -52,6 +63,18 @@ class QueryResult:
             return {"query": self.query, "unreadable": self.unreadable}
         return {
             "query": self.query,
+            "decision": self.decision,
+            "matches": [
+                {
+                    "id": match.record.id,
+                    "name": match.record.name,
+                    "distance": match.distance,
+                    "score": match.score,
+                    "expected_false_matches": match.expected_false_matches,
+                }
+                for match in self.matches
+            ],
+            "searched": self.searched and self.searched.as_json(),
             "neighbours": [
                 {
                     "rank": rank,
@@ -62,7 +85,7 @@ class QueryResult:
                     "activated": record.activated,
                     "quantiser": record.quantiser.as_json(),
                 }
-                for rank, (distance, record) in enumerate(self.matches)
+                for rank, (distance, record, *_) in enumerate(self.matches)
             ],
         }
 
@@ -71,11 +94,24 @@ class QueryResult:
             return printable(f"skipped {self.unreadable}")
         lines = [
             printable(
-                f"  {rank:>4}  {distance:.4f}  {record.name}  (id {record.id}, {record.quantiser})"
+                f"  {rank:>4}  {match.distance:.4f}  {_shown(match.expected_false_matches)}"
+                f"{match.record.name}  (id {match.record.id}, {match.record.quantiser})"
             )
-            for rank, (distance, record) in enumerate(self.matches, start=1)
+            for rank, match in enumerate(self.matches, start=1)
         ]
-        return "\n".join([printable(self.query), *(lines or ["  nothing"])])
+        decided = f": {_IN_WORDS[self.decision]}" if self.decision else ""
+        return "\n".join([printable(self.query) + decided, *(lines or ["  nothing"])])
+
+
+_IN_WORDS: dict[Decision, str] = {
+    "match": "a copy",
+    "review": "perhaps a copy, to be looked at",
+    "none": "no copy",
+}
+
+
+def _shown(expected: float | None) -> str:
+    return "" if expected is None else f"{expected:.1e} by chance  "
 
 
 class QueryResults(list[QueryResult]):
@@ -147,21 +183,65 @@ def search_files(
     results = ExtractionJob(extractor)(batches, workers or LocalEngine())
     for paths, batch in zip(batches, results, strict=True):
         batch.check(unreadable)
-        found: Iterator[list[Match]] = iter(())
-        if len(batch.features):
-            found = answers(store, batch.features, k, **options)
+        readable = [str(path) for n, path in enumerate(paths) if n not in batch.unreadable]
+        found = answers(store, readable, batch.features, k, **options)
         for place, path in enumerate(paths):
             if place in batch.unreadable:
                 yield QueryResult(str(path), unreadable=str(batch.unreadable[place]))
             else:
-                yield QueryResult(str(path), next(found))
+                yield next(found)
 
 
-def answers(store: "Store", features: "Features", k: int, **options: Any) -> Iterator[list[Match]]:
-    """Yield the nearest stored images of each feature; options of :meth:`Store.search_features`."""
-    found = store.search_features(features, k, **options)
+def answers(
+    store: "Store",
+    names: Sequence[str],
+    features: "Features",
+    k: int,
+    *,
+    match: float = MATCH,
+    review: float = REVIEW,
+    effort: int = EFFORT,
+    nprobe: int | None = None,
+    **options: Any,
+) -> Iterator[QueryResult]:
+    """Yield what a store has for each feature.
+
+    Args:
+        store: The store.
+        names: Names of the queries.
+        features: Their features ``(n, d)``.
+        k: Stored images per query.
+        match: Expected false matches up to which a hit is a match.
+        review: Expected false matches up to which a hit is worth a look.
+        effort: As of :meth:`Store.search_features`.
+        nprobe: Likewise.
+        options: Likewise.
+
+    Raises:
+        InputError: If a calibration is not of the store.
+    """
+    if not len(features):
+        return
+    if not 0 <= match <= review:
+        raise InputError(f"match: expected 0 to the bound of review ({review:g}), found {match:g}")
+    found = store.search_features(features, k, effort=effort, nprobe=nprobe, **options)
     records = {record.id: record for record in store.get(found.ids[found.ids >= 0])}
-    for ids, distances in zip(found.ids.tolist(), found.distances.tolist(), strict=True):
-        near = zip(distances, ids, strict=True)
+    visit, images, calibrations = store.visit(effort, nprobe), store.count(), store.calibrations()
+    refined = options.get("refine", 0) > 0
+    usual = {key: each.usual_similarity(features) for key, each in calibrations.items()}
+    rows = zip(names, found.ids.tolist(), found.distances.tolist(), strict=True)
+    for place, (name, ids, distances) in enumerate(rows):
+        matches = []
         # Images that were removed meanwhile are left out.
-        yield [Match(distance, records[i]) for distance, i in near if i in records]
+        near = zip(distances, ids, strict=True)
+        for distance, record in ((d, records[i]) for d, i in near if i in records):
+            key = record.quantiser.sha256
+            if key not in calibrations:
+                matches.append(Match(distance, record))
+                continue
+            score = calibrations[key].similarity(distance) - usual[key][place]
+            chance = calibrations[key].expected_false_matches(score, images, refined=refined)
+            matches.append(Match(distance, record, float(score), float(chance)))
+        known = [m.expected_false_matches for m in matches if m.expected_false_matches is not None]
+        decision = decide(min(known, default=math.inf), match, review) if calibrations else None
+        yield QueryResult(name, matches, None, decision, visit)

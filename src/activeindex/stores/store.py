@@ -13,6 +13,8 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from activeindex.decisions.calibration import CALIBRATION_FILE, Calibration
+from activeindex.decisions.decision import MATCH, REVIEW
 from activeindex.errors import InputError, ShapeError
 from activeindex.extractors.feature_files import ImageFeatures
 from activeindex.identity import ExtractorIdentity, check_extractors, same
@@ -37,7 +39,7 @@ from activeindex.stores.ingest import (
     check_once,
     read_images,
 )
-from activeindex.stores.query import QueryResult, QueryResults, answers
+from activeindex.stores.query import QueryResults, answers
 from activeindex.stores.records import FILTERABLE, FILTERABLE_2, Record
 
 if TYPE_CHECKING:
@@ -422,6 +424,8 @@ class Store(contextlib.AbstractContextManager["Store"]):
         nprobe: int | None = None,
         refine: int = 0,
         where: str | None = None,
+        match: float = MATCH,
+        review: float = REVIEW,
         extractor: "ExtractorLike" = None,
     ) -> QueryResults:
         """Find the ``k`` nearest stored images of each image.
@@ -438,6 +442,9 @@ class Store(contextlib.AbstractContextManager["Store"]):
             where: A filter, as ``name LIKE 'summer/%' AND psnr > 40``; it may come from a stranger.
                 See :mod:`activeindex.stores.filters` and
                 :data:`~activeindex.stores.records.FILTERABLE_2`.
+            match: Expected false matches per query up to which a hit is a copy, in a store with a
+                calibration.
+            review: Expected false matches per query up to which a hit is worth a look.
             extractor: An extractor, its name or file; by default the store's, where it is one of
                 ``EXTRACTORS``, or the one that this package ships.
 
@@ -457,10 +464,10 @@ class Store(contextlib.AbstractContextManager["Store"]):
 
             images = extract(images, self._extractor(extractor))
         self.check_extractor(images.extractor, images.shape[1])
-        options = {"effort": effort, "nprobe": nprobe, "refine": refine, "where": where}
-        found = answers(self, images.values, k, **options)
-        names = (name or f"image {place}" for place, name in enumerate(images.names))
-        return QueryResults(map(QueryResult, names, found))
+        options: dict[str, Any] = {"effort": effort, "nprobe": nprobe, "match": match}
+        options |= {"refine": refine, "where": where, "review": review}
+        names = [name or f"image {place}" for place, name in enumerate(images.names)]
+        return QueryResults(answers(self, names, images.values, k, **options))
 
     def search_features(
         self,
@@ -495,6 +502,21 @@ class Store(contextlib.AbstractContextManager["Store"]):
         ids = np.concatenate([part.ids for part in found], axis=1)
         largest = self._generations[0].largest_first
         return ordered(Neighbours(distances, ids), k, largest=largest)
+
+    def calibrations(self) -> dict[str, Calibration]:
+        """Calibrations of the generations that have one, by the hash of their quantiser.
+
+        Raises:
+            InputError: If one is damaged, or of another extractor or quantiser.
+        """
+        found = {}
+        for generation in self._refresh():
+            path = generation.folder / CALIBRATION_FILE
+            if path.is_file():
+                calibration = Calibration.read(path)
+                calibration.check(path, self.extractor, generation.identity)
+                found[generation.identity.sha256] = calibration
+        return found
 
     def visit(self, effort: int = EFFORT, nprobe: int | None = None) -> Visit:
         """Inverted lists that a :meth:`search` visits, and their codes, over all generations."""
