@@ -322,8 +322,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
                 raise InputError("released_features: expected finite values, found NaN or infinity")
         if second_features is not None:
             more["second_feature"] = second_features.values
-        more = {name: each for name, each in more.items() if each is not None}
-        new = replace(new, more={**new.more, **more})
+        new = replace(new, more={name: each for name, each in more.items() if each is not None})
         if new.more:
             self._check_schema("given more than features and records")
         with reporter.stage("store", len(new)) as progress, self._writing():
@@ -624,7 +623,6 @@ class Store(contextlib.AbstractContextManager["Store"]):
             for generation in self._unfinished():
                 generation.finish()
             if removing := self._note.get("removing"):
-                self._wrote = True
                 for generation in self._generations:
                     generation.remove(_as_ids(removing))
                 self._write_note(removing=[])
@@ -674,9 +672,8 @@ def read_note(where: Address) -> dict[str, Any]:
         InputError: If it is missing or damaged, or of another engine or a later format.
     """
     path = where.check_there()
-    note = read_json(path, {"format": int, "engine": str, "generations": list, "next_id": int})
-    names = note.get("generations") or [None]
-    if not note.keys() >= _KEYS or not all(isinstance(name, str) for name in names):
+    note = read_json(path)
+    if not note.keys() >= _KEYS:
         raise InputError(f"{path}: expected the note of a store")
     if note["format"] != 1:
         note = read_checked(path)
