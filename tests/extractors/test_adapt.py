@@ -278,6 +278,10 @@ def broken(images: torch.Tensor) -> torch.Tensor:
         (lambda images: images.mean(), r"expected features \(1, d\), found \(\)"),
         (lambda images: [images], r"expected features \(1, d\), found a list"),
         (lambda images: images.double().mean((2, 3)), r"expected features in float32, found torch"),
+        (
+            lambda images: images.mean((2, 3))[:, :0],
+            r"expected features \(2, d\) of 2 images, found",
+        ),
         (lambda images: images.mean((2, 3)).reshape(1, -1), r"expected features \(2, 3\) of 2 ima"),
         (
             lambda images: images.mean((2, 3)) - images.mean((0, 2, 3)) + 1,

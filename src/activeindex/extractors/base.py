@@ -86,10 +86,10 @@ class Extractor(nn.Module, ABC):
         name, expected = self.identity.name, "a network with a gradient to its images"
         with torch.inference_mode(False), torch.enable_grad():
             images = probe_images(self.input_size, 2).to(self.device).requires_grad_()
-            with library_errors(f"{name}: expected a network that takes batches of any size"):
+            with library_errors(f"{name}: expected dense features (B, d) of batches of any size"):
                 features = self(images)
                 (alone,) = self(images[:1]).detach()
-            _check_features(name, features, alone, self.dimension)
+                _check_features(name, features, alone, self.dimension)
             gradient = None
             if features.requires_grad:
                 # Weighted, since the length of normalised features is constant.
@@ -118,9 +118,9 @@ class Extractor(nn.Module, ABC):
 
 def _check_features(name: str, features: torch.Tensor, alone: torch.Tensor, dimension: int) -> None:
     """Check the features of two images, and that of the first one alone."""
-    if features.shape != (2, dimension):
+    if features.shape != (2, dimension) or dimension == 0:
         raise InputError(
-            f"{name}: expected features (2, {dimension}) of 2 images, found "
+            f"{name}: expected features (2, {dimension or 'd'}) of 2 images, found "
             f"{tuple(features.shape)}; trace or export it with a batch of any size"
         )
     if features.dtype != torch.float32:

@@ -270,7 +270,10 @@ def read_bytes(path: Path, option: str) -> bytes:
         InputError: If there is no such file, or it cannot be read.
     """
     check_file(path, option)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with library_errors(f"{option} {path}: expected a file that can be read"):
+        if path.stat().st_size > memory // 2:  # A sparse file takes no room on the disk.
+            raise MemoryError(f"its size is beyond half of the {memory:,} bytes of memory")
         return path.read_bytes()
 
 
