@@ -126,12 +126,15 @@ def noted(**changes: Any) -> str:
 @pytest.mark.parametrize(
     ("note", "found"),
     [
-        ("[" * 100_000, "a JSON object, found something else (it is nested too deeply)"),
+        ("[" * 100_000, "a JSON object, found something else (nested too deeply)"),
         ("\xff", "a JSON object, found something else"),
         (noted(sha256=5), "extractor: expected its name, sha256 and input_size"),
         (noted(name=["a"]), "extractor: expected its name, sha256 and input_size"),
         (noted(input_size="big"), "extractor: expected its name, sha256 and input_size"),
-        (noted()[:-1] + ', "descriptor_views": "a"}', "a number of descriptor_views, found 'a'"),
+        (
+            noted()[:-1] + ', "descriptor_views": "a"}',
+            "a whole number as descriptor_views, found 'a'",
+        ),
     ],
 )
 def test_damaged_notes_are_refused(note: str, found: str, tmp_path: Path) -> None:

@@ -186,8 +186,6 @@ def read_features(
         raise InputError(f"{expected} features {kinds[edited]}, found those {kinds[not edited]}")
     extractor = ExtractorIdentity.from_json(noted.get("extractor"), noted.get("extractor_sha256"))
     views = None if extractor is None else noted.get("descriptor_views", 0)
-    if not isinstance(views, int | None):
-        raise InputError(f"{note}: expected a number of descriptor_views, found {views!r}")
     return FeatureFile(path, values, extractor, views)
 
 
