@@ -190,6 +190,20 @@ def test_greys_with_a_profile_are_shown_alike_in_every_format(tmp_path: Path, na
     assert np.median(np.abs(decode(data) - expected)) < 3
 
 
+@pytest.mark.parametrize("name", ["a.jpg", "a.tif", "a.png"])
+def test_greys_with_a_profile_of_colours_are_converted(tmp_path: Path, name: str) -> None:
+    image = Image.fromarray(levels(GREY, 8).astype(np.uint8))
+    image.save(tmp_path / name, icc_profile=profile(ADOBE, 1.8), quality=98)
+    picture = read_picture(tmp_path / name)
+    assert (picture.one_channel, picture.icc) == (True, b"")
+    expected = 255 * np.dstack([srgb_curve(GREY**1.8)] * 3)
+    assert np.abs(picture.pixels - expected).max() < (8 if name == "a.jpg" else 2.1)
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    image.save(tmp_path / name, icc_profile=srgb, quality=98)
+    found = read_picture(tmp_path / name).pixels[..., 0].astype(int)
+    assert np.abs(found - levels(GREY, 8)).max() < (3 if name == "a.jpg" else 1)
+
+
 def test_cmyk_with_a_profile_is_converted_by_it(tmp_path: Path) -> None:
     # A profile of CMYK whose colours differ from the simple conversion: made of a table.
     icc = ink_profile()

@@ -2,6 +2,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -91,13 +92,35 @@ def test_an_image_that_does_not_fit_on_the_disk_leaves_nothing(tiny_disk: Path) 
 
 
 @pytest.mark.parametrize(
-    ("text", "found"), [("[1]", "a list"), ("{", "something else"), ("\xff", "something else")]
+    ("text", "found"),
+    [
+        ("[1]", "a list"),
+        ("{", "something else"),
+        ("\xff", "something else"),
+        ("[" * 100_000, "something else (nested too deeply)"),
+        ('{"a": ' * 100_000, "something else (nested too deeply)"),
+        ('{"a": 1, "a": 2}', "something else (an object has a key twice)"),
+        ('{"code_views": 1, "descriptor_views": 2}', "something else (an object has a key twice)"),
+        ('{"a": 18446744073709551616}', "something else (a whole number has more than 64 bits)"),
+        ('{"a": 1' + "0" * 10_000 + "}", "something else (a whole number has more than 64 bits)"),
+    ],
 )
 def test_other_than_a_json_object_is_refused(tmp_path: Path, text: str, found: str) -> None:
     path = tmp_path / "note.json"
     path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(InputError, match=f"^{path}: expected a JSON object, found {found}"):
+    with pytest.raises(
+        InputError, match=re.escape(f"{path}: expected a JSON object, found {found}")
+    ):
         read_json(path)
+
+
+@pytest.mark.parametrize("value", [1.0, True, None, "1", [1], {"a": 1}, float("nan")])
+def test_a_value_of_another_type_is_refused_by_its_key(tmp_path: Path, value: object) -> None:
+    path = tmp_path / "note.json"
+    path.write_text(json.dumps({"next": value}))
+    expected = re.escape(f"{path}: expected a whole number as next, found {value!r}")
+    with pytest.raises(InputError, match=f"^{expected}$"):
+        read_json(path, {"next": int, "other": str})
 
 
 def test_a_note_is_readable_for_people(tmp_path: Path) -> None:

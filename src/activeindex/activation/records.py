@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from activeindex.errors import InputError
 from activeindex.identity import ExtractorIdentity, QuantiserIdentity, same
 from activeindex.runtime.fields import as_json
-from activeindex.runtime.files import read_json_lines
+from activeindex.runtime.files import Types, check_types, read_json_lines
 
 if TYPE_CHECKING:
     from activeindex.activation.activate import Activation
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from activeindex.indexing.quantiser import Quantiser
 
 RECORDS_FILE = "activation.jsonl"
+_TYPES: Types = {
+    **dict.fromkeys(("name", "sha256", "output", "code"), str | NoneType),
+    **dict.fromkeys(("psnr", "ssim", "linf"), int | float | NoneType),
+    **dict.fromkeys(("distance_before", "distance_after"), int | float | NoneType),
+    **{"settings": dict, "also": list},
+}
 _OF_AN_AIM = ("quantiser", "code", "distance_before", "distance_after")
 
 
@@ -106,6 +113,7 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
         InputError: If a line is not a JSON object.
     """
     for record in read_json_lines(path, "a record of an activated image"):
+        check_types(str(path), record, _TYPES)
         if record.get("psnr", 0) is None:
             record["psnr"] = math.inf
         yield record

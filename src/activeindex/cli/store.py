@@ -113,7 +113,6 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _check(args: argparse.Namespace, reporter: Reporter) -> None:
-    from activeindex.stores.address import Address
     from activeindex.stores.check import check_store
     from activeindex.stores.store import read_note
 
@@ -123,7 +122,7 @@ def _check(args: argparse.Namespace, reporter: Reporter) -> None:
         faults += 1
     if faults:
         found = counted(faults, "fault")
-        raise InputError(f"{args.store}: expected a store as it was written, found {found}")
+        raise SomeFailedError(f"{args.store}: expected a store as it was written, found {found}")
     if read_note(Address.parse(args.store))["format"] == 1:
         reporter.line(
             f"{args.store}: a store of format 1, without checksums: flipped bits stay unnoticed "

@@ -58,7 +58,7 @@ class RunFolder:
                 f"its notes ({RUN_FILE}), found none"
             )
         notes = path / RUN_FILE
-        return cls(path, read_json(notes) if notes.exists() else {})
+        return cls(path, read_json(notes, {"settings": dict}) if notes.exists() else {})
 
     @property
     def has_retrieval(self) -> bool:

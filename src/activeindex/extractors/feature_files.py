@@ -180,7 +180,7 @@ def read_features(
         values = values.astype(np.float32, copy=False)
     check_values(values, f"{option} {path}")
     note = note_path(path)
-    noted = read_json(note) if note.is_file() else {}
+    noted = read_json(note, {"descriptor_views": int}) if note.is_file() else {}
     if noted.get("extractor") is not None and ("edit_seed" in noted) != edited:
         kinds = ("of images as they are", "of edited copies (extract_fts --edit_seed)")
         raise InputError(f"{expected} features {kinds[edited]}, found those {kinds[not edited]}")

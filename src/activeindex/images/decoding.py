@@ -181,7 +181,20 @@ def decode_image(
         else:
             tones = eight_bits(image, header, name)
             icc = file_profile(image, header, tones.mode in ("L", "LA"), name)
+            if tones.mode in ("L", "LA") and not icc and header.cicp is None:
+                tones = _greys(tones, file_icc(image, header))
     return DecodedImage(tones if turn is None else tones.transpose(turn), icc, image)
+
+
+def _greys(image: Image.Image, icc: bytes) -> Image.Image:
+    """Convert greys whose profile is one of RGB, which browsers apply, to sRGB."""
+    transform = to_srgb(icc, "RGB")
+    if transform is None:
+        return image
+    shown = converted(image.convert("RGB"), transform).convert("L")
+    if image.mode == "LA":
+        shown.putalpha(image.getchannel("A"))
+    return shown
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:

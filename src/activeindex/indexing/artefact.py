@@ -29,6 +29,7 @@ from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.training import Metric, faiss_reason, new_index, train_faiss
 from activeindex.indexing.unwrap import inner_index, transforms_of
 from activeindex.runtime.files import (
+    Types,
     check_there,
     check_writable,
     file_hash,
@@ -47,6 +48,12 @@ _CLASSES_IN_FILES = {
     "OPQMatrix": "LinearTransform",
 }
 """FAISS builds some kinds as one class and reads them from a file as another."""
+
+_MANIFEST_TYPES: Types = {
+    **dict.fromkeys(("idx_factory", "quant", "training_sha256", "sha256"), str),
+    **dict.fromkeys(("dimension", "training_features"), int),
+    **{"libraries": dict, "edited_sha256": list},
+}
 
 TrainingFeatures: TypeAlias = FeatureFile | ImageFeatures
 
@@ -93,7 +100,7 @@ class Manifest:
         Raises:
             InputError: If the file is not one.
         """
-        value: dict[str, Any] = read_json(path)
+        value = read_json(path, _MANIFEST_TYPES)
         required = [each.name for each in fields(cls) if each.default_factory is MISSING]
         missing = [name for name in required if name not in value]
         if missing:

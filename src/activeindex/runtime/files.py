@@ -5,10 +5,12 @@ import errno
 import json
 import os
 import re
+import reprlib
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType, NoneType, UnionType
+from typing import Any, TypeAlias, get_args
 
 from activeindex.errors import InputError, OutputError, library_errors, reason_of
 
@@ -185,6 +187,15 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+Types: TypeAlias = Mapping[str, type | UnionType]
+"""Types of the values of a JSON object by key."""
+
+_JSON_TYPES: dict[Any, str] = {
+    **{int: "a whole number", float: "a number", str: "a text", bool: "true or false"},
+    **{list: "a list", dict: "an object", NoneType: "null"},
+}
+_LONGEST_WHOLE = 20
+
 # JSON keys of release 0.1, and their present names.
 _RENAMED = {"code_views": "descriptor_views"}
 
@@ -193,32 +204,67 @@ def parse_json(text: str | bytes) -> Any:
     """Parse JSON; renamed keys of release 0.1 get their present names.
 
     Raises:
-        ValueError: If the text is no JSON, or nested beyond Python's limit.
+        ValueError: If it is malformed, nested too deeply, has a key twice in an object, or a whole
+            number of more than 64 bits.
     """
 
-    def with_new_names(value: dict[str, Any]) -> dict[str, Any]:
-        return {_RENAMED.get(key, key): each for key, each in value.items()}
+    def with_new_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = {_RENAMED.get(key, key): each for key, each in pairs}
+        if len(value) < len(pairs):
+            raise ValueError("an object has a key twice")
+        return value
+
+    def whole(digits: str) -> int:
+        if len(digits) > _LONGEST_WHOLE or abs(number := int(digits)) >= 1 << 64:
+            raise ValueError("a whole number has more than 64 bits")
+        return number
 
     try:
-        return json.loads(text, object_hook=with_new_names)
+        return json.loads(text, object_pairs_hook=with_new_names, parse_int=whole)
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError("nested too deeply") from None
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, types: Types = MappingProxyType({})) -> dict[str, Any]:
     """Read a JSON object.
 
+    Args:
+        path: The file.
+        types: Types of the values of some keys, where these are there.
+
     Raises:
-        InputError: If the file does not hold one.
+        InputError: If the file does not hold one, or a value has another type.
     """
     try:
         value = parse_json(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:  # Not UTF-8 is one, too.
+    except ValueError as error:
         text = f"{path}: expected a JSON object, found something else ({error})"
         raise InputError(text) from None
     if not isinstance(value, dict):
         raise InputError(f"{path}: expected a JSON object, found a {type(value).__name__}")
+    check_types(str(path), value, types)
     return value
+
+
+def check_types(where: str, value: Mapping[str, Any], types: Types) -> None:
+    """Check the values of a JSON object.
+
+    Args:
+        where: The file, for the message.
+        value: The object.
+        types: Types of the values of some keys, where these are there.
+
+    Raises:
+        InputError: If a value has another type.
+    """
+    for key, kind in types.items():
+        found = value.get(key)
+        # Truth values are whole numbers of Python, not of JSON.
+        truth = isinstance(found, bool) and kind is not bool
+        if key in value and (truth or not isinstance(found, kind)):
+            kinds = get_args(kind) or (kind,)
+            named = " or ".join(_JSON_TYPES[each] for each in kinds)
+            raise InputError(f"{where}: expected {named} as {key}, found {reprlib.repr(found)}")
 
 
 def read_lines(path: Path) -> Iterator[str]:

@@ -20,6 +20,7 @@ from typing import IO, Any, Self
 from activeindex.errors import InputError
 from activeindex.identity import is_identity, noted_difference
 from activeindex.runtime.files import (
+    check_types,
     make_folder,
     parse_json,
     read_json,
@@ -185,7 +186,14 @@ class Journal:
                 break  # The kill came while this line was written: its step does not count.
             if not line.endswith(b"\n"):
                 break
+            if not isinstance(entry, dict) or ("step" in entry and "sizes" not in entry):
+                raise InputError(
+                    f"{self._path}: expected an unfinished run, found something else; delete it to "
+                    "start over"
+                )
             if "step" in entry:
+                check_types(str(self._path), entry, {"step": dict, "sizes": dict})
+                check_types(str(self._path), entry["sizes"], dict.fromkeys(entry["sizes"], int))
                 self.steps.append(entry["step"])
                 sizes = entry["sizes"]
             size += len(line)
@@ -245,9 +253,10 @@ def begun_identity(folder: Path, name: str) -> tuple[Path, dict[str, Any]] | Non
     if len(lines) < _BEGUN:
         return None  # Killed before the first step: nothing was done.
     try:
-        return begun, parse_json(lines[0])["identity"]
+        identity = parse_json(lines[0])["identity"]
     except (ValueError, LookupError, TypeError):
         return None  # Killed while it was written: nothing was done.
+    return (begun, identity) if isinstance(identity, dict) else None
 
 
 def check_begun(

@@ -50,7 +50,11 @@ class Address:
             return cls(match["engine"], Path(match["path"]))
         note = Path(text) / STORE_FILE
         engine = read_json(note).get("engine") if note.is_file() else create and "faiss"
-        if engine not in ("faiss", "lance") or re.match(r"\w+:", text):
+        if (
+            not isinstance(engine, str)
+            or engine not in ("faiss", "lance")
+            or re.match(r"\w+:", text)
+        ):
             raise InputError(
                 f"store: expected lance://PATH or faiss:PATH, found {text!r}, which is no folder "
                 "of a store"

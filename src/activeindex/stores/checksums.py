@@ -5,6 +5,7 @@ that change, which are those of SQLite, change under a *mark*: the checksums of 
 from before the change until after it, so a kill in between accuses nobody.
 """
 
+import contextlib
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from activeindex.errors import InputError
-from activeindex.runtime.files import read_json, write_text
+from activeindex.runtime.files import parse_json, write_text
 
 CHECKSUMS_FILE = "checksums.json"
 
@@ -35,9 +36,12 @@ def read_checked(path: Path) -> dict[str, Any]:
     Raises:
         InputError: If a byte is another one.
     """
-    value = read_json(path)
-    value.pop("checksum", None)
-    if path.read_text(encoding="utf-8") != _with_checksum(value):
+    text, value = path.read_bytes(), None
+    with contextlib.suppress(ValueError):
+        value = parse_json(text)
+    if isinstance(value, dict):
+        value.pop("checksum", None)
+    if not isinstance(value, dict) or text != _with_checksum(value).encode():
         raise InputError(
             f"{path}: expected the file as it was written, found other bytes; put it back from a "
             "copy of the store"

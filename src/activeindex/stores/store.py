@@ -322,7 +322,8 @@ class Store(contextlib.AbstractContextManager["Store"]):
                 raise InputError("released_features: expected finite values, found NaN or infinity")
         if second_features is not None:
             more["second_feature"] = second_features.values
-        new = replace(new, more={name: each for name, each in more.items() if each is not None})
+        more = {name: each for name, each in more.items() if each is not None}
+        new = replace(new, more={**new.more, **more})
         if new.more:
             self._check_schema("given more than features and records")
         with reporter.stage("store", len(new)) as progress, self._writing():
@@ -623,6 +624,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
             for generation in self._unfinished():
                 generation.finish()
             if removing := self._note.get("removing"):
+                self._wrote = True
                 for generation in self._generations:
                     generation.remove(_as_ids(removing))
                 self._write_note(removing=[])
@@ -672,8 +674,9 @@ def read_note(where: Address) -> dict[str, Any]:
         InputError: If it is missing or damaged, or of another engine or a later format.
     """
     path = where.check_there()
-    note = read_json(path)
-    if not note.keys() >= _KEYS:
+    note = read_json(path, {"format": int, "engine": str, "generations": list, "next_id": int})
+    names = note.get("generations") or [None]
+    if not note.keys() >= _KEYS or not all(isinstance(name, str) for name in names):
         raise InputError(f"{path}: expected the note of a store")
     if note["format"] != 1:
         note = read_checked(path)

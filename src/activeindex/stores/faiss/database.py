@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from activeindex.errors import ActiveIndexError, InputError
+from activeindex.errors import ActiveIndexError, InputError, reason_of
 from activeindex.stores.checksums import BLOCK, read_sums, updated, write_sums
 from activeindex.stores.records import BLOBS, COLUMNS, TEXTS
 
@@ -201,8 +201,11 @@ class Database:
             yield
         except sqlite3.OperationalError as error:
             raise ActiveIndexError(f"{self.path}: the store cannot be used ({error})") from error
-        except sqlite3.DatabaseError as error:
-            raise InputError(f"{self.path}: expected the records of a store ({error})") from None
+        except (sqlite3.Error, MemoryError) as error:
+            raise InputError(
+                f"{self.path}: expected the records of a store ({reason_of(error)}); put it back "
+                "from a copy of the store"
+            ) from None
 
 
 def _page_size(path: Path) -> int:

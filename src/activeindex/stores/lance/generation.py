@@ -21,7 +21,7 @@ from activeindex.runtime.files import sync_folder
 from activeindex.runtime.parallel import batches_of
 from activeindex.runtime.pool import Engine, LocalEngine
 from activeindex.runtime.reporting import Progress
-from activeindex.stores.checksums import Sums, read_sums, sums_of, write_sums
+from activeindex.stores.checksums import CHECKSUMS_FILE, Sums, read_sums, sums_of, write_sums
 from activeindex.stores.filters import Filter
 from activeindex.stores.generation import Generation, Ids
 from activeindex.stores.ingest import Added, CodedPart, NewImages, Part
@@ -81,8 +81,16 @@ class LanceGeneration(Generation):
         self._lance = lance_library()
         self._root = folder / _FOLDER
         self._uri = str(self._root)
-        with lance_errors(self._uri):
-            self._data = self._lance.dataset(self._uri)
+        try:
+            with lance_errors(self._uri):
+                self._data = self._lance.dataset(self._uri)
+        except ActiveIndexError:
+            if not (folder / CHECKSUMS_FILE).is_file():
+                raise
+            # A power loss has cut the newest version off before it was sealed.
+            with lance_errors(self._uri):
+                sealed = max(map(_version, self._sealed()))
+                self._data = self._lance.dataset(self._uri, version=sealed)
         self._columns = tuple(self._data.schema.names)
         self.schema = 2 if "checksum" in self._columns else 1
         self._turn = threading.Lock()
@@ -147,8 +155,9 @@ class LanceGeneration(Generation):
 
     def unfinished(self, engine: Engine | None = None) -> bool:
         """True if there are files that are not sealed, or images that are not indexed."""
-        sealed = self.schema == 1 or self._files().keys() == self._sealed().keys()
-        return not sealed or (engine is None and bool(self._uncovered()))
+        if self.schema > 1 and self._files().keys() != self._sealed().keys():
+            return True
+        return engine is None and bool(self._uncovered())
 
     def finish(self) -> None:
         """Take back what was not sealed, and index the images that are there."""
@@ -161,7 +170,7 @@ class LanceGeneration(Generation):
                         if _version(name) > sealed and not self._opens(_version(name)):
                             path.unlink()  # Cut off by a power loss.
                     self._lance.dataset(self._uri, version=sealed).restore()
-                    self._take(self._lance.dataset(self._uri))
+                    self._take(self._newest())
                 self._seal()
                 self._remove_old()
         self.index()
@@ -223,7 +232,7 @@ class LanceGeneration(Generation):
 
     def _remove_old(self) -> None:
         """Remove the files that the newest version does not need."""
-        self._data.cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)
+        self._newest().cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)
         self._seal()
 
     def index(self, engine: Engine | None = None, progress: Progress | None = None) -> None:
@@ -237,7 +246,8 @@ class LanceGeneration(Generation):
         for part, segment in zip(parts, (engine or LocalEngine()).run(job, parts), strict=True):
             before = self._data.version
             with lance_errors(self._uri):
-                self._take(self._data.commit_existing_index_segments(INDEX, COLUMN, [segment]))
+                data = self._newest()
+                self._take(data.commit_existing_index_segments(INDEX, COLUMN, [segment]))
                 if engine is not None:
                     self._check(before, part)
             self._seal()
@@ -256,8 +266,12 @@ class LanceGeneration(Generation):
         with lance_errors(self._uri):
             behind = bool(self._data.latest_version > self._data.version)
             if behind:  # Threads that read right now keep the version that they read.
-                self._take(self._lance.dataset(self._uri, session=self._data.session()))
+                self._take(self._newest())
         return behind
+
+    def _newest(self) -> Any:
+        """The newest version, for one thread: Lance lets nobody read what it changes."""
+        return self._lance.dataset(self._uri, session=self._data.session())
 
     def _take(self, data: Any) -> None:
         """Use a version from now on, unless another thread has taken a newer one."""
@@ -268,8 +282,10 @@ class LanceGeneration(Generation):
     def delete(self, ids: Sequence[int]) -> None:
         """Mark rows as deleted."""
         with lance_errors(self._uri):
+            data = self._newest()
             for condition in _conditions("id", ids):
-                self._data.delete(condition)
+                data.delete(condition)
+        self._take(data)
         self._seal()
 
     @_up_to_date
@@ -289,8 +305,7 @@ class LanceGeneration(Generation):
     @_up_to_date
     def ids(self) -> Ids:
         """All ids, ascending."""
-        found = np.asarray(self._data.to_table(columns=["id"])["id"], np.int64)
-        found.sort()
+        found: Ids = np.sort(np.asarray(self._data.to_table(columns=["id"])["id"], np.int64))
         return found
 
     @_up_to_date
@@ -340,18 +355,18 @@ class LanceGeneration(Generation):
             for _ in range(2):  # Lance merges the files that one segment covers.
                 if segments := self._segments():
                     # Without these arguments Lance may train another model.
-                    self._data.optimize.optimize_indices(
+                    self._newest().optimize.optimize_indices(
                         index_names=[INDEX], num_indices_to_merge=len(segments)
                     )
-                    self._take(self._lance.dataset(self._uri))
+                    self._take(self._newest())
                     self._check(before)
                 self._compact_files(engine)
             self.index()
             self._check(before)
             if self.count():
                 for column in ("id", "name"):
-                    self._data.create_scalar_index(column, "BTREE", replace=True)
-            self._take(self._lance.dataset(self._uri))
+                    self._newest().create_scalar_index(column, "BTREE", replace=True)
+            self._take(self._newest())
             self._seal()
             self._remove_old()
 
@@ -364,16 +379,17 @@ class LanceGeneration(Generation):
         """Do nothing: Lance keeps no files open."""
 
     def _compact_files(self, engine: Engine | None) -> None:
+        data = self._newest()
         if engine is None:
-            self._data.optimize.compact_files()
+            data.optimize.compact_files()
         else:
             from lance.optimize import Compaction
 
-            tasks = Compaction.plan(self._data, {}).tasks
-            job = RewriteJob(self._shared, self._data.version)
+            tasks = Compaction.plan(data, {}).tasks
+            job = RewriteJob(self._shared, data.version)
             if rewritten := list(engine.run(job, tasks)):
-                Compaction.commit(self._data, rewritten)
-        self._take(self._lance.dataset(self._uri))
+                Compaction.commit(data, rewritten)
+        self._take(self._newest())
 
     @property
     def _shared(self) -> str:
@@ -393,7 +409,7 @@ class LanceGeneration(Generation):
         if self._has_our_model() and all(map(self._distances_agree, tables)):
             return
         self._lance.dataset(self._uri, version=before).restore()
-        self._take(self._lance.dataset(self._uri))
+        self._take(self._newest())
         raise ActiveIndexError(
             f"{self._uri}: expected the index of {self.identity}, Lance made another one; put back "
             "as it was"

@@ -11,7 +11,13 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from activeindex.errors import ActiveIndexError, InputError, MissingExtraError, reason_of
+from activeindex.errors import (
+    ActiveIndexError,
+    InputError,
+    MissingExtraError,
+    library_errors,
+    reason_of,
+)
 from activeindex.indexing.artefact import TrainedIndex
 
 if TYPE_CHECKING:
@@ -102,10 +108,11 @@ def lance_reason(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def lance_errors(uri: str) -> Iterator[None]:
-    """Turn what Lance refuses, in errors of several types, into an error for the user."""
-    try:
-        yield
-    except (OSError, RuntimeError, ValueError) as error:
-        if isinstance(error, ActiveIndexError):
-            raise
-        raise ActiveIndexError(f"{uri}: Lance refused ({lance_reason(error)})") from error
+    """Turn whatever Lance, Arrow and Rust raise into an error for the user."""
+    with library_errors(f"{uri}: Lance refused; if files are damaged, put them back from a copy"):
+        try:
+            yield
+        except (OSError, RuntimeError, ValueError) as error:
+            if isinstance(error, ActiveIndexError):
+                raise
+            raise ActiveIndexError(f"{uri}: Lance refused ({lance_reason(error)})") from error
