@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -278,4 +279,10 @@ def run(root: Path, engine: str, seed: int, kills: int) -> dict[str, int]:
 
 
 if __name__ == "__main__":
+    # Forked processes need not import what takes seconds.
+    needed = ["activeindex.activation.results", "activeindex.stores.faiss.generation"]
+    if sys.argv[2] == "lance://":
+        needed += ["activeindex.stores.lance.generation", "lance.optimize", "pyarrow.parquet"]
+    for module in needed:
+        import_module(module)
     print(json.dumps(run(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))))

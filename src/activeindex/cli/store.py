@@ -16,7 +16,7 @@ from activeindex.cli.from_settings import add_option, add_settings
 from activeindex.errors import InputError, SomeFailedError
 from activeindex.experiment.settings import IndexSettings
 from activeindex.runtime.files import name_line
-from activeindex.runtime.reporting import Reporter, counted, listed
+from activeindex.runtime.reporting import Reporter, counted, listed, printable
 from activeindex.stores.address import Address
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _check(args: argparse.Namespace, reporter: Reporter) -> None:
 
     faults = 0
     for line in check_store(args.store, full=args.full, reporter=reporter):
-        print(line, flush=True)
+        print(printable(line), flush=True)
         faults += 1
     if faults:
         found = counted(faults, "fault")

@@ -617,6 +617,8 @@ class Store(contextlib.AbstractContextManager["Store"]):
         # Readers otherwise leave the lock alone: writers do not wait for it.
         if not (self._unnamed() or self._note.get("removing") or self._unfinished()):
             return
+        if not os.access(self._path, os.W_OK):
+            return
         alone = only_run(self._path, "store") if self._engine is None else contextlib.nullcontext()
         # A process that holds the lock is alive, and finishes itself.
         with contextlib.suppress(BusyError), self._turn, alone:
