@@ -189,7 +189,10 @@ class FaissGeneration(Generation):
         """Number of images."""
         counted = "SELECT count FROM totals" if self.schema > 1 else "SELECT COUNT(*) FROM codes"
         with self._turn, self._database.errors():
-            return int(self._database.reader.execute(counted).fetchone()[0])
+            found = self._database.reader.execute(counted).fetchone()
+        if found is None or not isinstance(found[0], int):
+            raise self.damaged("number of images")
+        return found[0]
 
     def searched(self) -> int:
         """Number of codes in memory."""

@@ -190,8 +190,9 @@ class LanceGeneration(Generation):
 
     def _opens(self, version: int) -> bool:
         try:
-            self._lance.dataset(self._uri, version=version)
-        except (OSError, RuntimeError, ValueError):
+            with lance_errors(self._uri):
+                self._lance.dataset(self._uri, version=version)
+        except ActiveIndexError:
             return False
         return True
 
@@ -257,8 +258,9 @@ class LanceGeneration(Generation):
     def _uncovered(self) -> list[int]:
         """Fragments of the newest version that no segment covers."""
         self.refresh()
-        fragments = [fragment.fragment_id for fragment in self._data.get_fragments()]
-        covered = {number for segment in self._segments() for number in segment.fragment_ids}
+        with lance_errors(self._uri):
+            fragments = [fragment.fragment_id for fragment in self._data.get_fragments()]
+            covered = {number for segment in self._segments() for number in segment.fragment_ids}
         return [number for number in fragments if number not in covered]
 
     def refresh(self) -> bool:
