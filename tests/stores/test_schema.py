@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from activeindex.decisions.calibration import CALIBRATION_FILE
 from activeindex.errors import InputError, ShapeError
 from activeindex.extractors.feature_files import ImageFeatures
 from activeindex.indexing.artefact import TrainedIndex, load_or_train
@@ -78,6 +79,7 @@ def test_a_store_of_schema_1_is_read_added_to_and_upgraded(engine: str, tmp_path
     kind = engine.rstrip(":/")
     shutil.copytree(V0_1 / f"store_{kind}", tmp_path / "s")
     address = f"{engine}{tmp_path / 's'}"
+    (tmp_path / "s" / "generation-0001" / CALIBRATION_FILE).write_bytes(b"calibrated")
     with Store(address) as store, Store(address) as reader:
         query = features(4, store.dimension)
         records = store.get(np.arange(10))
@@ -97,7 +99,9 @@ def test_a_store_of_schema_1_is_read_added_to_and_upgraded(engine: str, tmp_path
             assert each.generations[0].features(np.array([0, 1])).tolist() == values.tolist()
         assert store.add(query[:1], ["new"], tags=[["a"]]).ids == [7]
     assert list(check_store(address, full=True)) == []
-    assert [path.name for path in (tmp_path / "s").glob("generation-*")] == ["generation-0002"]
+    [folder] = (tmp_path / "s").glob("generation-*")
+    assert folder.name == "generation-0002"
+    assert (folder / CALIBRATION_FILE).read_bytes() == b"calibrated"
 
 
 def test_beginning_a_generation_again_after_a_kill_does_nothing(

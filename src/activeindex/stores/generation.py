@@ -118,8 +118,12 @@ class Generation(ABC):
         return False
 
     @abstractmethod
-    def finish(self) -> None:
-        """Finish or take back the work of a killed process; called by the one that writes."""
+    def finish(self, engine: Engine | None = None) -> None:
+        """Finish or take back the work of a killed process; called by the one that writes.
+
+        Args:
+            engine: Executor of the store, which indexes by itself.
+        """
 
     @abstractmethod
     def index(self, engine: Engine | None = None, progress: Progress | None = None) -> None:

@@ -209,6 +209,9 @@ class Store(contextlib.AbstractContextManager["Store"]):
                             progress.advance(len(part.ids))
                         made.index()
                         made.compact()
+                    if (calibration := generation.folder / CALIBRATION_FILE).is_file():
+                        with whole_file(made.folder / CALIBRATION_FILE) as beside:
+                            shutil.copyfile(calibration, beside)
             self._write_note(format=_FORMAT, generations=new, second_extractor=None, removing=[])
             self._refresh()
             self._remove_unnamed()
@@ -624,7 +627,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
         with contextlib.suppress(BusyError), self._turn, alone:
             self._refresh()
             for generation in self._unfinished():
-                generation.finish()
+                generation.finish(self._engine)
             if removing := self._note.get("removing"):
                 self._wrote = True
                 for generation in self._generations:

@@ -91,7 +91,7 @@ class FaissGeneration(Generation):
         """True if there is a write-ahead log."""
         return self._database.unfinished()
 
-    def finish(self) -> None:
+    def finish(self, engine: Engine | None = None) -> None:
         """Move the write-ahead log into the database."""
         self._database.finish()
 

@@ -159,7 +159,7 @@ class LanceGeneration(Generation):
             return True
         return engine is None and bool(self._uncovered())
 
-    def finish(self) -> None:
+    def finish(self, engine: Engine | None = None) -> None:
         """Take back what was not sealed, and index the images that are there."""
         if self.schema > 1:
             sealed = max(map(_version, self._sealed()))
@@ -173,7 +173,8 @@ class LanceGeneration(Generation):
                     self._take(self._newest())
                 self._seal()
                 self._remove_old()
-        self.index()
+        if engine is None:
+            self.index()
 
     def check_files(self, *, full: bool) -> Iterator[str]:
         """Check with ``full`` that the index has the centroids of FAISS, and finds all images."""
