@@ -66,7 +66,9 @@ class FaissGeneration(Generation):
     def commit(self, written: CodedPart) -> None:
         """Add images in one transaction."""
         ids = written.ids.tolist()
-        columns = written.columns | {"feature": written.features, "code": written.codes}
+        columns = dict(written.columns)
+        for name, values in (("feature", written.features), ("code", written.codes)):
+            columns[name] = [row.tobytes() for row in values]  # SQLite is slow with arrays.
         tables = {"images": [*COLUMNS, "checksum"], "codes": ["code"]}
         for name in ("feature", *BLOBS):
             tables[f"{name}s"] = [name, f"{name}_checksum"]

@@ -199,11 +199,11 @@ class LanceGeneration(Generation):
 
     def _files(self) -> dict[str, Path]:
         """Files of the data set by their names in the folder."""
-        return {
-            path.relative_to(self.folder).as_posix(): path
-            for path in self._root.rglob("*")
-            if path.is_file()
-        }
+        found = {}
+        for folder, _, names in os.walk(self._root):  # Passes over what is removed meanwhile.
+            for path in (Path(folder) / name for name in names):
+                found[path.relative_to(self.folder).as_posix()] = path
+        return found
 
     def _sealed(self) -> Sums:
         """Checksums of the files that are known to be on the disk."""
