@@ -204,7 +204,7 @@ def test_arguments_that_are_not_what_they_should_be_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         activate(pieces, linear_quantiser(), LinearExtractor(), **options)
-    with pytest.raises(InputError, match=r"^index: expected a trained index, .* found None$"):
+    with pytest.raises(InputError, match=r"^index: expected one for features of .* found none"):
         activate(pieces, None, LinearExtractor())
 
 

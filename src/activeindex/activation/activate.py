@@ -94,8 +94,8 @@ def activate(
         images: Paths, folders, Pillow images, arrays or tensors, one or any number of them; see
             :func:`~activeindex.images.coerce.iterate_pictures`.
         index: The trained index that will be searched: of :func:`activeindex.train_index`, of
-            FAISS, or the file or folder of one. Several are a sequence: the images are activated
-            for all of them.
+            FAISS, or the file or folder of one; by default the one that this package ships. Several
+            are a sequence: the images are activated for all of them.
         extractor: The extractor of the features that the index was trained on, its name or file; by
             default the one that this package ships.
         preset: ``thorough``, ``deep``, ``fast`` or ``paper``, or one of your own.
@@ -118,10 +118,9 @@ def activate(
         NoTargetError: If the index has no target of the kind asked for.
 
     Example:
-        >>> from activeindex import activate, extract, train_index
-        >>> images = np.random.default_rng(0).random((40, 48, 64, 3))
-        >>> index = train_index(extract(images), "IVF2,Flat")
-        >>> result = activate(images[:2], index, preset="fast", iterations=1, psnr=40.0)
+        >>> from activeindex import activate
+        >>> images = np.random.default_rng(0).random((2, 48, 64, 3))
+        >>> result = activate(images, preset="fast", iterations=1, psnr=40.0)
         >>> len(result), result[0].psnr >= 40.0, result[0].image.size
         (2, True, (64, 48))
     """
@@ -353,8 +352,6 @@ class Activation:
             if (format, quality) != (None, None):
                 form = FileFormat(format or form.name, quality)
             release = preset.released_as(form, budget)
-        if index is None:
-            raise InputError("index: expected a trained index, its file or its folder, found None")
         seed = checked(seed, "seed", int, {"minimum": 0})
         loaded = resolve_extractor(extractor)
         quantisers = resolve_quantisers(index, loaded)

@@ -57,7 +57,7 @@ class FolderActivation:
 def activate_folder(
     data_dir: str | os.PathLike[str],
     output_dir: str | os.PathLike[str],
-    index: IndexLike | Sequence[IndexLike],
+    index: IndexLike | Sequence[IndexLike] | None = None,
     extractor: ExtractorLike = None,
     *,
     preset: str | Preset = "thorough",

@@ -7,8 +7,8 @@ code that the index stores, the distance of the feature from its target before a
 settings. OUT/fts.pt, with names in OUT/filenames.txt, has the features whose codes the index must
 hold: `activeindex store add STORE OUT` adds them.
 
-The index is the folder that `activeindex train_index` writes, or the file that `activeindex main`
-leaves in its idx_dir; no reference features are needed. Several --index options activate the images
+The index is the one of the package, or the folder that `activeindex train_index` writes, or the
+file that `activeindex main` leaves in its idx_dir. Several --index options activate the images
 for several indexes of one extractor at once. The same command continues a killed run.
 """
 
@@ -31,8 +31,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="images to be released")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the activated images")
-    text = "trained index: folder or file; given several times, images are activated for all"
-    parser.add_argument("--index", type=Path, required=True, action="append", help=text)
+    text = "trained index, folder or file (default: the package's); several times for several"
+    parser.add_argument("--index", type=Path, default=[], action="append", help=text)
     add_option(parser, "seed", int, "seed of the noise at the start", 0, minimum=0)
     options.add_unreadable(parser)
     add_settings(parser, IndexSettings, "force")
@@ -49,13 +49,14 @@ def run(args: argparse.Namespace) -> None:
     from activeindex.activation.folder import activate_folder
     from activeindex.experiment.folder import Distortion
     from activeindex.indexing.artefact import TrainedIndex
+    from activeindex.indexing.packaged import default_index
 
     reporter = options.chosen_reporter(args)
     workers = options.chosen_engine(args, reporter)
     preset = options.chosen_preset(args)
     indexes = [TrainedIndex.read(path) for path in args.index]
-    quantisers = [index.quantiser for index in indexes]
     extractor = options.chosen_extractor(args, reporter)
+    indexes = indexes or [default_index(extractor.identity)]
     if not args.force:
         for index in indexes:
             index.check_extractor(extractor.identity, extractor.dimension)
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
         done = activate_folder(
             args.folder,
             args.out,
-            quantisers,
+            [index.quantiser for index in indexes],
             extractor,
             preset=preset,
             seed=args.seed,

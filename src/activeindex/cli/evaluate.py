@@ -16,7 +16,6 @@ from pathlib import Path
 from activeindex.activation.settings import ActivationSettings
 from activeindex.cli import options
 from activeindex.cli.from_settings import add_option, add_settings
-from activeindex.errors import InputError
 from activeindex.experiment.settings import EvaluationSettings, ExperimentSettings, IndexSettings
 from activeindex.runtime.reporting import SILENT
 
@@ -29,7 +28,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "evaluate the predictions RELEASED (query_id,reference_id,score) against the ground truth"
     )
     parser.add_argument("--isc", action="store_true", help=f"{text} ORIGINALS")
-    add_option(parser, "index", Path, "trained index: a folder, or a FAISS file")
+    text = "trained index: a folder, or a FAISS file (default: the package's)"
+    add_option(parser, "index", Path, text)
     text = "features of other images in the index (.pt, .pth, .npy), or their folder"
     add_option(parser, "fts_reference_path", Path, text, metavar="FTS")
     add_settings(parser, IndexSettings, "nprobe", "search_params", "force")
@@ -52,8 +52,6 @@ def run(args: argparse.Namespace) -> None:
         metrics = isc.evaluate_predictions(isc.read_predictions(args.released), truth)
         print(json.dumps(metrics.as_json()) if args.json else metrics)
         return
-    if args.index is None:
-        raise InputError("index: expected a trained index, found none")
     options.check_folders(args, "originals", "released", images=True)
     from activeindex.edits.lists import FIXED_LIST
     from activeindex.experiment.evaluate import evaluate

@@ -39,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     create = action("create", "make an empty store that is searched through a trained index")
     text = "begin a generation: release under another trained index from now on"
     for made in (create, action("renew", text)):
-        made.add_argument("--index", type=Path, required=True, help="trained index")
+        add_option(made, "index", Path, "trained index (default: the package's)")
 
     add = action("add", "add activated images, or others by their features")
     text = "the folder of `activeindex activate` or extract_fts, or features (.pt, .pth or .npy)"
@@ -71,14 +71,13 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     if args.action != "create":  # A missing store is named before the slow imports.
         Address.parse(args.store).check_there()
-    from activeindex.indexing.artefact import TrainedIndex
     from activeindex.stores.store import Store
 
     reporter, name = options.chosen_reporter(args), args.store
     if args.action == "create":
-        trained = TrainedIndex.read(args.index)
-        Store.create(name, trained).close()
-        reporter.line(f"{name}: created a store for {trained.identity}, with no images yet")
+        with Store.create(name, args.index) as store:
+            made = store.generations[0].identity
+        reporter.line(f"{name}: created a store for {made}, with no images yet")
         reporter.line(f"add what activate wrote: activeindex store add {name} RELEASED")
         return
     if args.action == "check":

@@ -57,6 +57,7 @@ from activeindex.images.levels import Pixels
 from activeindex.images.quality import Quality, measure_quality
 from activeindex.indexing.artefact import Manifest, TrainedIndex
 from activeindex.indexing.coerce import IndexLike, as_quantiser
+from activeindex.indexing.packaged import default_index
 from activeindex.indexing.quantiser import Features, Quantiser
 from activeindex.indexing.search import add, copied, set_nprobe, set_search_parameters
 from activeindex.runtime.files import write_json, write_text
@@ -208,7 +209,7 @@ def evaluate(
     originals: Images,
     released: Images,
     *,
-    index: IndexLike,
+    index: IndexLike | None = None,
     extractor: ExtractorLike = None,
     references: FeaturesLike | None = None,
     edits: EditLike | Sequence[EditLike] = FIXED_LIST,
@@ -235,7 +236,8 @@ def evaluate(
             the folders, with or without suffix, or in sorted order where no names agree and the
             counts are equal; images by their order.
         index: The index to search: the folder or file of a trained one, a quantiser, or any FAISS
-            index. It is copied; images that it holds already are references, too.
+            index; by default the one that this package ships. It is copied; images that it holds
+            already are references, too.
         extractor: The extractor, its name or its file; the default one if it is None.
         references: Features of other images to store before the originals: a feature file or its
             folder, an array ``(n, d)``, or the result of ``extract``.
@@ -260,7 +262,7 @@ def evaluate(
         NoTargetError: If the index cannot reconstruct features.
 
     Example:
-        >>> result = evaluate("originals", "released", index="index")  # doctest: +SKIP
+        >>> result = evaluate("originals", "released")  # doctest: +SKIP
         >>> print(result)  # doctest: +SKIP
         >>> result.recall.average.r_at_1  # doctest: +SKIP
         0.75
@@ -348,13 +350,15 @@ def _check_new(output_dir: Path, *folders: str | None) -> None:
 
 
 def _filled(
-    index: IndexLike,
+    index: IndexLike | None,
     references: FeatureFile | ImageFeatures | None,
     extractor: Extractor,
     force: bool,
 ) -> tuple[faiss.Index, Quantiser, Manifest | None]:
     """A copy of an index with the references in it, its quantiser, its manifest if it has one."""
-    if isinstance(index, str | os.PathLike):
+    if index is None:
+        index = default_index(extractor.identity)
+    elif isinstance(index, str | os.PathLike):
         index = TrainedIndex.read(Path(index))
     manifest = index.manifest if isinstance(index, TrainedIndex) else None
     quantiser = as_quantiser(index)

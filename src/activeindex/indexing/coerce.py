@@ -12,6 +12,7 @@ from activeindex.errors import InputError
 from activeindex.extractors.base import Extractor
 from activeindex.identity import QuantiserIdentity
 from activeindex.indexing.artefact import TrainedIndex
+from activeindex.indexing.packaged import default_index
 from activeindex.indexing.quantiser import Quantiser
 from activeindex.indexing.unwrap import class_name
 
@@ -63,14 +64,18 @@ def as_quantiser(index: IndexLike) -> Quantiser:
 
 
 def resolve_quantisers(
-    index: IndexLike | Sequence[IndexLike], extractor: Extractor
+    index: IndexLike | Sequence[IndexLike] | None, extractor: Extractor
 ) -> tuple[Quantiser, ...]:
     """Return the quantisers of one index or several, for the features of an extractor.
+
+    None stands for the index that ships with the package.
 
     Raises:
         InputError: If there is none, one is something else, was trained on the features of another
             extractor, or takes features of another dimension.
     """
+    if index is None:
+        index = default_index(extractor.identity)
     given = list(index) if isinstance(index, Sequence) and not isinstance(index, str) else [index]
     if not given:
         raise InputError("index: expected one or more, found none")

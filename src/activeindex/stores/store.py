@@ -19,6 +19,7 @@ from activeindex.errors import InputError, ShapeError
 from activeindex.extractors.feature_files import ImageFeatures
 from activeindex.identity import ExtractorIdentity, check_extractors, same
 from activeindex.indexing.artefact import TrainedIndex
+from activeindex.indexing.packaged import packaged_index
 from activeindex.indexing.quantiser import Features
 from activeindex.indexing.search import EFFORT, Neighbours, Visit, lists_within
 from activeindex.runtime.files import make_folder, read_json, whole_file, write_json
@@ -82,7 +83,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
         MissingExtraError: If Lance is needed and not installed.
 
     Example:
-        >>> with Store.create("faiss:store", "QUANTISER") as store:  # doctest: +SKIP
+        >>> with Store.create("faiss:store") as store:  # doctest: +SKIP
         ...     print(store.add("RELEASED"))
         ...     print(store.search("SUSPECTS", k=3))
     """
@@ -111,17 +112,18 @@ class Store(contextlib.AbstractContextManager["Store"]):
             raise
 
     @classmethod
-    def create(cls, address: PathLike, index: TrainedLike) -> Self:
+    def create(cls, address: PathLike, index: TrainedLike | None = None) -> Self:
         """Make an empty store, whose first generation is searched through an index.
 
         Args:
             address: ``faiss:PATH`` or ``lance://PATH``; a path alone is one of ``faiss:``.
-            index: A trained index, or its folder or file. It is copied into the store.
+            index: A trained index, or its folder or file; by default the one that this package
+                ships. It is copied into the store.
 
         Raises:
             InputError: If a store is there already, or its engine cannot use this index.
         """
-        where, trained = Address.parse(address, create=True), _as_trained(index)
+        where, trained = Address.parse(address, create=True), as_trained(index)
         where.generation_class.check(trained)
         where.path.mkdir(parents=True, exist_ok=True)
         with only_run(where.path, "store"):
@@ -143,16 +145,21 @@ class Store(contextlib.AbstractContextManager["Store"]):
             write_checked(where.path / STORE_FILE, note)
         return cls(str(where))
 
-    def renew(self, index: TrainedLike) -> None:
+    def renew(self, index: TrainedLike | None = None) -> None:
         """Begin a generation: from now on images are added under another index.
 
+        <<<<<<< HEAD
         Images that are there stay, and are searched through their own quantisers. Nothing happens
         if the generation has been begun already, and is still empty: a killed command is repeated.
+        =======
+        Images that are there stay, and are searched through their own quantisers. Without an index
+        it is the one that this package ships.
+        >>>>>>> 7a569b4 (WIP)
 
         Raises:
             InputError: If the store has the quantiser already, or it is for other features.
         """
-        trained = _as_trained(index)
+        trained = as_trained(index)
         with self._writing():
             self._check_schema("renewed")
             self._address.generation_class.check(trained)
@@ -242,7 +249,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
         Raises:
             InputError: If the store has none; it names this quantiser and those of the store.
         """
-        trained = _as_trained(index)
+        trained = as_trained(index)
         found = self._find(trained)
         if found is None:
             here = " or ".join(str(generation.identity) for generation in self._generations)
@@ -711,7 +718,10 @@ def open_generation(where: Address, name: str, note: Mapping[str, Any]) -> Gener
     return where.generation_class(folder, TrainedIndex.read(folder / _QUANTISER))
 
 
-def _as_trained(index: TrainedLike) -> TrainedIndex:
+def as_trained(index: TrainedLike | None) -> TrainedIndex:
+    """Return a trained index of its folder or file; that of the package for None."""
+    if index is None:
+        return packaged_index()
     if isinstance(index, TrainedIndex):
         return index
     if isinstance(index, str | os.PathLike):
