@@ -2,10 +2,8 @@
 
 Example:
     >>> import activeindex as ai
-    >>> features = ai.extract("COLLECTION")  # doctest: +SKIP
-    >>> index = ai.train_index(features, "IVF64,PQ8x8")  # doctest: +SKIP
-    >>> result = ai.activate("PICTURES", index, psnr=42.5)  # doctest: +SKIP
-    >>> result.save("RELEASED")  # doctest: +SKIP
+    >>> ai.register("PICTURES", "STORE", "RELEASED")  # doctest: +SKIP
+    >>> print(ai.Store("STORE").search("SUSPECTS", k=1))  # doctest: +SKIP
 
 The names below are all of the public API. Each comes from the module that defines it, which is
 imported when the name is first used: ``import activeindex`` loads neither PyTorch nor FAISS.
@@ -46,6 +44,7 @@ if TYPE_CHECKING:
     from activeindex.images.limits import set_max_pixels
     from activeindex.indexing.artefact import TrainedIndex, train_index
     from activeindex.indexing.coerce import as_quantiser
+    from activeindex.stores.register import register
     from activeindex.stores.store import Store
 
 __version__ = "0.2.0"
@@ -73,6 +72,7 @@ __all__ = [
     "extract",
     "load_extractor",
     "read_features",
+    "register",
     "set_max_pixels",
     "train_index",
 ]
@@ -100,6 +100,7 @@ _MODULES = {
     "extract": "extractors.coerce",
     "load_extractor": "extractors.named",
     "read_features": "extractors.feature_files",
+    "register": "stores.register",
     "set_max_pixels": "images.limits",
     "train_index": "indexing.artefact",
 }

@@ -36,6 +36,7 @@ COMMANDS = {
     "main": "run an experiment: index, activate, edit, search, evaluate",
     "models": "list the named extractors, and which of them are on this machine",
     "prepare_disc": "split a DISC21 folder into the parts of the experiment (symbolic links)",
+    "register": "activate a folder of pictures and add them to a store, in one step",
     "report": "write a report of finished runs: one HTML file, tables as CSV and LaTeX",
     "search": "find images in a store, through the quantisers that they were released under",
     "store": "keep released images where `search` finds them: create, add, remove, get, compact",
