@@ -6,6 +6,8 @@ pictures stay as they are: take it for those that have been published already.
 
 Give the same command again for pictures that are new in the folder, and after an interruption. A
 picture whose name the store has for another file is left out, and so is one that cannot be read.
+
+Unless --descriptor_views says otherwise, the code of a picture is that of 12 views of it.
 """
 
 import argparse
@@ -36,8 +38,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     check_folder(args.pictures, "PICTURES")
-    from activeindex.stores.register import register
+    from activeindex.stores.register import DESCRIPTOR_VIEWS, register
 
+    if args.descriptor_views is None:
+        args.descriptor_views = DESCRIPTOR_VIEWS
     reporter = options.chosen_reporter(args)
     workers = options.chosen_engine(args, reporter)
     preset = options.chosen_preset(args)

@@ -50,6 +50,10 @@ _SECONDS = 10.0
 _TOGETHER = 32
 """Untouched pictures that go through the extractor together."""
 
+DESCRIPTOR_VIEWS = 12
+"""Views whose mean feature is stored for a picture, where the caller does not say. Elsewhere it is
+none, since whoever fills the index has to agree; here one function does both."""
+
 _PENDING = ".register.json"
 """File in the folder of released pictures: names of files that are about to be written there."""
 
@@ -122,7 +126,8 @@ def register(
         seed: Seeds the noise that the distortions start from.
         workers: Engine that computes; this process alone by default.
         reporter: Shows the progress.
-        options: As of :func:`~activeindex.activation.folder.activate_folder`.
+        options: As of :func:`~activeindex.activation.folder.activate_folder`; ``descriptor_views``
+            is 12 by default, unless the preset is one of your own.
 
     Raises:
         InputError: If there are no pictures, or the store is of another index or extractor.
@@ -132,6 +137,8 @@ def register(
         12 pictures registered
     """
     pictures, workers = Path(pictures), workers or LocalEngine()
+    if isinstance(preset, str):
+        options.setdefault("descriptor_views", DESCRIPTOR_VIEWS)
     paths = list_images(pictures, "PICTURES")
     if (pictures / RECORDS_FILE).is_file():
         raise InputError(
