@@ -36,7 +36,7 @@ def main() -> None:
     names = [path.stem for path in list_images(options.demo / "photographs")]
     number = names.index(options.photograph)
     original = read_rgb(options.demo / "photographs" / f"{options.photograph}.png")
-    activated = read_rgb(options.demo / "active" / "imgs" / f"{number:05d}.png")
+    activated = read_rgb(options.demo / "released" / f"{options.photograph}.png")
     change = np.asarray(activated).astype(int) - np.asarray(original)
     difference = Image.fromarray(np.clip(128 + _GAIN * change, 0, 255).astype(np.uint8))
     copy = as_edit(options.edit)(activated, edit_generator(0, number)).image

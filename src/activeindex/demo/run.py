@@ -1,4 +1,4 @@
-"""The demo: both arms on photographs, a contact sheet and a report."""
+"""The demo: photographs registered, their copies found, a contact sheet and a report."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from activeindex.demo.photographs import write_protected, write_references
-from activeindex.experiment.folder import RunSummary
-from activeindex.experiment.run import run_experiment
-from activeindex.experiment.settings import EvaluationSettings, ExperimentSettings, IndexSettings
+from activeindex.experiment.evaluate import evaluate
+from activeindex.experiment.folder import RUN_FILE, RunSummary
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.features import extract_folder
 from activeindex.images.decoding import read_rgb
@@ -18,11 +17,11 @@ from activeindex.report.contact_sheet import contact_sheet
 from activeindex.report.page import ReportOptions, write_report
 from activeindex.runtime.pool import Engine
 from activeindex.runtime.reporting import Reporter
+from activeindex.stores.register import DESCRIPTOR_VIEWS, register
+from activeindex.stores.store import Store
 
-_REFERENCES = 1200
-_IDX_FACTORY = "IVF32,PQ8x8np"
+_REFERENCES = 800
 _SEED = 0
-_BATCH = 2  # Photographs released together: twelve keep six cores busy.
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,8 @@ class DemoResult:
     """Results of the demo.
 
     Attributes:
-        passive: The run with untouched photographs.
-        active: The run with activated photographs.
+        passive: Recall of untouched photographs.
+        active: Recall of registered photographs.
         sheet: The contact sheet, a PNG file.
         report: The report of both, an HTML file.
     """
@@ -49,11 +48,11 @@ def run_demo(
     reporter: Reporter,
     command: str | None = None,
 ) -> DemoResult:
-    """Run both arms on the photographs that ship in packages.
+    """Register photographs that ship in packages, and look for edited copies of them.
 
     Args:
-        output_dir: Gets the images, the features, the index and both runs.
-        extractor: Maps images to features.
+        output_dir: Gets the images, the store, the features and both runs.
+        extractor: The extractor of the package.
         workers: Who computes.
         reporter: Gets the stages.
         command: The command line, for the runs' notes.
@@ -62,46 +61,41 @@ def run_demo(
         MissingExtraError: If the packages with the photographs are not installed.
     """
     photographs, references = output_dir / "photographs", output_dir / "references"
+    released, store = output_dir / "released", output_dir / "store"
     write_protected(photographs)
     with reporter.stage("reference images", _REFERENCES) as progress:
         write_references(references, _REFERENCES, _SEED, progress)
     fts, title = output_dir / "fts", "reference features"
-    features = extract_folder(
-        extractor, references, fts, workers=workers, reporter=reporter, title=title
-    ).features
-    passive, active = (
-        run_experiment(
-            ExperimentSettings(
-                data_dir=photographs,
+    extract_folder(extractor, references, fts, workers=workers, reporter=reporter, title=title)
+    register(photographs, store, released, extractor=extractor, workers=workers, reporter=reporter)
+    with Store(store) as opened:
+        opened.add(fts)
+    arms = {"passive": (photographs, 0), "active": (released, DESCRIPTOR_VIEWS)}
+    for arm, (pictures, views) in arms.items():
+        if not (output_dir / arm / RUN_FILE).exists():
+            evaluate(
+                photographs,
+                pictures,
+                extractor=extractor,
+                references=fts,
+                descriptor_views=views,
                 output_dir=output_dir / arm,
-                batch_size=_BATCH,
-                index=IndexSettings(
-                    fts_training_path=features,
-                    fts_reference_path=features,
-                    idx_factory=_IDX_FACTORY,
-                    idx_dir=output_dir / "indexes",
-                ),
-                evaluation=EvaluationSettings(eval_icd=False),
-                active=arm == "active",
-            ),
-            extractor,
-            workers=workers,
-            reporter=reporter,
-            command=command,
-        )
-        for arm in ("passive", "active")
-    )
-    originals, released = list_images(photographs), list_images(output_dir / "active" / "imgs")
+                workers=workers,
+                reporter=reporter,
+                command=command,
+            )
+    pairs = zip(list_images(photographs), list_images(released), strict=True)
     rows = [
         (original.stem, np.asarray(read_rgb(original)), np.asarray(read_rgb(activated)))
-        for original, activated in zip(originals, released, strict=True)
+        for original, activated in pairs
     ]
     sheet = output_dir / "contact_sheet.png"
     write_png(sheet, np.asarray(contact_sheet(rows)))
     report = write_report(
-        {arm: output_dir / arm for arm in ("passive", "active")},
+        {arm: output_dir / arm for arm in arms},
         output_dir / "report",
         ReportOptions("The demo: twelve photographs"),
         reporter,
     )
+    passive, active = (RunSummary.read(output_dir / arm) for arm in arms)
     return DemoResult(passive, active, sheet, report)
