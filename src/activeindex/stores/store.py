@@ -148,13 +148,9 @@ class Store(contextlib.AbstractContextManager["Store"]):
     def renew(self, index: TrainedLike | None = None) -> None:
         """Begin a generation: from now on images are added under another index.
 
-        <<<<<<< HEAD
-        Images that are there stay, and are searched through their own quantisers. Nothing happens
-        if the generation has been begun already, and is still empty: a killed command is repeated.
-        =======
         Images that are there stay, and are searched through their own quantisers. Without an index
-        it is the one that this package ships.
-        >>>>>>> 7a569b4 (WIP)
+        it is the one that this package ships. Nothing happens if the generation has been begun
+        already, and is still empty: a killed command is repeated.
 
         Raises:
             InputError: If the store has the quantiser already, or it is for other features.
