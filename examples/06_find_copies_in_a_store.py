@@ -1,19 +1,16 @@
-"""Keep released pictures in a store, and find edited copies of them."""
+"""Register pictures in a store, and find edited copies of them."""
 
 from pathlib import Path
 
 import numpy as np
-from pictures import pictures, trained_index
+from pictures import pictures
 from PIL import Image
 
 import activeindex as ai
 
-ai.activate(pictures(), trained_index(), preset="fast").save("released")
-
-# A store on disk; lance://PATH instead of faiss:PATH holds more images than fit into memory.
-with ai.Store.create("faiss:store", trained_index()) as store:
-    store.add("released")
-    print(f"{store.count()} pictures in the store")
+# Activates the pictures, and makes a store on disk; lance://PATH instead of a path alone holds more
+# images than fit into memory.
+print(ai.register(pictures(), "store", "released", preset="fast"))
 
 # Later, in another program, copies turn up.
 Path("copies").mkdir()
@@ -23,7 +20,8 @@ for path in sorted(Path("released").glob("*.png")):
         copy = edit(Image.open(path).convert("RGB"), np.random.default_rng(0)).image
         copy.save(f"copies/{path.stem}_{name}.png")
 
-with ai.Store("faiss:store") as store:
+with ai.Store("store") as store:
+    print(f"{store.count()} pictures in the store")
     found = store.search("copies", k=1)
 for result in found:
     nearest = result.matches[0]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from pictures import collection, pictures, trained_index
+from pictures import collection, pictures
 from PIL import Image
 
 import activeindex as ai
@@ -17,11 +17,11 @@ def shred(image: Image.Image, generator: np.random.Generator) -> Image.Image:
     return Image.fromarray(rows)
 
 
-index, references = trained_index(), ai.extract(collection())
-activated = ai.activate(pictures(), index, preset="fast")
+references = ai.extract(collection())
+activated = ai.activate(pictures(), preset="fast")
 arms: dict[str, Path | ai.ActivationResult] = {"passive": pictures(), "active": activated}
 for name, released in arms.items():
     result = ai.evaluate(
-        pictures(), released, index=index, references=references, edits=["none", "blur 11", shred]
+        pictures(), released, references=references, edits=["none", "blur 11", shred]
     )
     print(f"{name}:\n{result}\n")

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from pictures import collection, pictures, trained_index
+from pictures import collection, pictures
 from PIL import Image
 
 import activeindex as ai
@@ -23,7 +23,6 @@ else:  # Another way to change pictures: a little noise.
 result = ai.evaluate(
     originals,
     released,
-    index=trained_index(),
     references=ai.extract(collection()),
     edits=["center_crop 0.5", "rotation 25", "blur 11", "jpeg 50"],
     output_dir="evaluation",  # For `activeindex table evaluation` and `activeindex report`.
