@@ -102,7 +102,9 @@ def test_names_are_those_that_are_given(tmp_path: Path, pieces: list[Pixels]) ->
     with pytest.raises(InputError, match=r"^names: expected 2, one per image, found 1$"):
         activate(pieces[:2], *asked, names=["a"], **FEW)
     outside = activate(pieces[:1], *asked, names=["../a.png"], **FEW)
-    with pytest.raises(InputError, match=r"^image \.\./a\.png: expected a name within the folder$"):
+    with pytest.raises(
+        InputError, match=r"^image: expected a name within the folder .*'\.\./a\.png'$"
+    ):
         outside.save(tmp_path / "in")
 
 

@@ -53,10 +53,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     # What is missing is named before the slow imports.
+    Address.parse(args.store).check_there()
     for path in args.images:
         if not path.is_dir():
             check_file(path, "IMAGES")
-    Address.parse(args.store).check_there()
     from activeindex.runtime.pool import LocalEngine
     from activeindex.stores.query import query_files, search_files
     from activeindex.stores.store import Store
