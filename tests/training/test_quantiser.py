@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from training.quantiser import main
 FTS = {"name": "lite0_copy", "sha256": 64 * "a", "input_size": 224}
 
 
-def write(folder: Path, seed: int, **note: int | str | dict[str, str | int]) -> str:
+def write(folder: Path, seed: int, **note: Any) -> str:
     folder.mkdir()
     np.save(folder / "fts.npy", features(200, seed=seed))
     (folder / "fts.json").write_text(json.dumps({"extractor": FTS, **note}))
