@@ -122,7 +122,7 @@ def detect(options: argparse.Namespace) -> str:
     from activeindex.evaluation.copy_detection import DetectionResult
     from activeindex.evaluation.csv_files import DETECTION_HEADER, format_row
     from activeindex.extractors.feature_files import read_features
-    from activeindex.indexing.artefact import read_index
+    from activeindex.indexing.reading import read_index
     from activeindex.indexing.search import search, set_nprobe
 
     index = read_index(options.work / "filled.index")

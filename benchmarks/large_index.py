@@ -51,7 +51,7 @@ def memory() -> dict[str, float]:
 
 
 def measure(path: Path, mapped: bool) -> None:
-    from activeindex.indexing.artefact import read_index
+    from activeindex.indexing.reading import read_index
     from activeindex.indexing.search import search
 
     queries = np.random.default_rng(1).standard_normal((QUERIES, DIMENSION), dtype=np.float32)

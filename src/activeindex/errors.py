@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 _LONGEST_REASON = 160
+_FAISS_LOCATION = re.compile(r"^Error in .* at \S+:\d+: (Error: )?")
 
 
 class ActiveIndexError(Exception):
@@ -157,9 +158,11 @@ def reason_of(error: BaseException) -> str:
     >>> reason_of(RuntimeError("no zip archive\nat read (zip.cpp:12)"))
     'no zip archive'
     """
+    if isinstance(error, MemoryError):
+        return "not enough memory"
     lines = (str(error).strip() or type(error).__name__).splitlines()
     # TorchScript puts its own traceback before the reason.
-    line = lines[-1 if "TorchScript interpreter" in lines[0] else 0]
+    line = _FAISS_LOCATION.sub("", lines[-1 if "TorchScript interpreter" in lines[0] else 0])
     if len(line) <= _LONGEST_REASON:
         return line
     sentence = re.split(r"\.\s", line, maxsplit=1)[0]

@@ -18,8 +18,8 @@ from activeindex.indexing.artefact import (
     TrainedIndex,
     index_path,
     load_or_train,
-    read_index,
 )
+from activeindex.indexing.reading import read_index
 from activeindex.indexing.training import METRICS, Metric, train_faiss
 from tests.indexing.trained import KINDS, Array, copy_of, features, trained
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from activeindex.errors import InputError
-from activeindex.indexing.artefact import read_index
 from activeindex.indexing.quantiser import Quantiser
+from activeindex.indexing.reading import read_index
 from activeindex.indexing.search import add, search, set_nprobe
 from activeindex.indexing.training import Metric
 from tests.indexing.trained import copy_of, features, trained

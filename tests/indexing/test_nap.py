@@ -114,7 +114,11 @@ def test_an_index_file_is_an_ordinary_one() -> None:
     [
         ("NAP2,IVF16,Flat", 0, "idx_factory NAP2: expected features of edited copies"),
         ("NAP64,IVF16,Flat", 1, "idx_factory NAP64: expected 1 to 63 directions of features of"),
-        ("NAP0,IVF16,Flat", 1, "idx_factory 'NAP0,IVF16,Flat': expected a FAISS factory string"),
+        (
+            "NAP0,IVF16,Flat",
+            1,
+            "idx_factory 'NAP0,IVF16,Flat': expected whole numbers from 1 on",
+        ),
         ("IVF16,Flat", 1, "idx_factory 'IVF16,Flat': expected one that begins with NAP, for the"),
         ("NAP2,Banana", 1, "idx_factory 'NAP2,Banana': expected a FAISS factory string that fits"),
     ],

@@ -20,7 +20,7 @@ from activeindex.experiment.settings import IndexSettings
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the trained index")
-    names = ("fts_training_path", "fts_edited_path", "idx_factory", "quant")
+    names = ("fts_training_path", "fts_edited_path", "idx_factory", "quant", "polysemous")
     add_settings(parser, IndexSettings, *names)
     options.add_verbose(parser)
 
@@ -38,7 +38,15 @@ def run(args: argparse.Namespace) -> None:
     there = args.out.exists()
     if not there:
         reporter.line(f"training {args.idx_factory} on {len(features.values)} features")
-    index = load_or_train(args.out, features, args.idx_factory, args.quant, edited)
+    index = load_or_train(
+        args.out,
+        features,
+        args.idx_factory,
+        args.quant,
+        edited,
+        polysemous=args.polysemous,
+        reporter=reporter,
+    )
     reporter.line(f"{args.out}: {index.identity}, {index.quantiser.code_size} bytes per feature")
     if there:
         reporter.line("was trained before; nothing changed")

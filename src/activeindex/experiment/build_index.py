@@ -9,9 +9,11 @@ from activeindex.experiment.settings import IndexSettings
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.feature_files import FeatureFile, read_copies, read_features
 from activeindex.identity import check_extractors
-from activeindex.indexing.artefact import index_path, load_or_train, read_index
+from activeindex.indexing.artefact import index_path, load_or_train
 from activeindex.indexing.quantiser import Quantiser
-from activeindex.indexing.search import add, set_nprobe, set_search_parameters
+from activeindex.indexing.search import filled
+from activeindex.indexing.training import MANY, new_index
+from activeindex.runtime.reporting import SILENT, Reporter
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,23 @@ class FilledIndex:
     identity: dict[str, Any]
 
 
+def check_index(settings: IndexSettings, extractor: Extractor) -> None:
+    """Check that the index can be trained, before any feature is extracted.
+
+    Raises:
+        InputError: If it cannot.
+    """
+    count = MANY
+    if not index_path(settings.idx_dir, settings.idx_factory, settings.quant).exists():
+        count = len(_features(settings, "fts_training_path", extractor).values)
+    new_index(settings.idx_factory, extractor.dimension, settings.quant, count)
+
+
 def build_index(
-    settings: IndexSettings, extractor: Extractor, originals: FeatureFile
+    settings: IndexSettings,
+    extractor: Extractor,
+    originals: FeatureFile,
+    reporter: Reporter = SILENT,
 ) -> FilledIndex:
     """Train the index or take it from the cache, and fill it.
 
@@ -42,6 +59,7 @@ def build_index(
         settings: The index, and the features that it is trained on and holds.
         extractor: The extractor of the originals; the other features must come from the same.
         originals: Features of the set, in the order of their ids.
+        reporter: Gets the progress.
 
     Raises:
         InputError: If a feature file or the cached index does not fit the extractor.
@@ -54,18 +72,22 @@ def build_index(
         _check_origin(settings, "fts_edited_path", each, extractor)
     path = index_path(settings.idx_dir, settings.idx_factory, settings.quant)
     trained = load_or_train(
-        path, training, settings.idx_factory, settings.quant, edited, any_origin=settings.force
+        path,
+        training,
+        settings.idx_factory,
+        settings.quant,
+        edited,
+        any_origin=settings.force,
+        polysemous=settings.polysemous,
+        reporter=reporter,
     )
     if not settings.force:
         # Features without a note do not name their extractor; the index's manifest may.
         trained.check_extractor(extractor.identity)
-    # Another copy of the index, which stays empty: workers elsewhere get this one.
-    index, quantiser = trained.index, Quantiser(read_index(path), trained.identity)
-    for features in (references, originals):
-        add(index, features.values)
-    set_nprobe(index, settings.nprobe)
-    if settings.search_params is not None:
-        set_search_parameters(index, settings.search_params)
+    with reporter.stage("index", 1) as progress:
+        parts = (references.values, originals.values)
+        index = filled(trained.index, parts, settings.nprobe, settings.search_params)
+        progress.advance()
     identity = {
         "extractor": extractor.identity.as_json(),
         "quantiser": trained.identity.as_json(),
@@ -73,7 +95,9 @@ def build_index(
         "references_sha256": references.hash(),
         "originals_sha256": originals.hash(),
     }
-    return FilledIndex(index, quantiser, len(training.values), len(references.values), identity)
+    return FilledIndex(
+        index, trained.quantiser, len(training.values), len(references.values), identity
+    )
 
 
 def _features(settings: IndexSettings, option: str, extractor: Extractor) -> FeatureFile:

@@ -59,7 +59,8 @@ from activeindex.indexing.artefact import Manifest, TrainedIndex
 from activeindex.indexing.coerce import IndexLike, as_quantiser
 from activeindex.indexing.packaged import default_index
 from activeindex.indexing.quantiser import Features, Quantiser
-from activeindex.indexing.search import add, copied, set_nprobe, set_search_parameters
+from activeindex.indexing.search import add
+from activeindex.indexing.search import filled as filled_copy
 from activeindex.runtime.files import write_json, write_text
 from activeindex.runtime.parallel import batches_of
 from activeindex.runtime.pool import Engine, LocalEngine, pickled_for_workers
@@ -280,10 +281,10 @@ def evaluate(
         _check_new(Path(output_dir), *folders)
     extractor = resolve_extractor(extractor)
     others = None if references is None else as_features(references, "references")
-    filled, quantiser, manifest = _filled(index, others, extractor, force)
-    set_nprobe(filled, nprobe)
-    if search_params is not None:
-        set_search_parameters(filled, search_params)
+    quantiser, manifest = _fitting(index, others, extractor, force)
+    held = index if isinstance(index, faiss.Index) else quantiser.index
+    parts = [] if others is None else [others.values]
+    filled = filled_copy(held, parts, nprobe, search_params)
 
     first_id, watch, engine = filled.ntotal, Stopwatch(), workers or LocalEngine()
     with watch.stage("originals", len(pairs)), reporter.stage("originals", len(pairs)) as progress:
@@ -349,13 +350,13 @@ def _check_new(output_dir: Path, *folders: str | None) -> None:
             raise InputError(f"output_dir {output_dir}: expected one without a run, found {name}")
 
 
-def _filled(
+def _fitting(
     index: IndexLike | None,
     references: FeatureFile | ImageFeatures | None,
     extractor: Extractor,
     force: bool,
-) -> tuple[faiss.Index, Quantiser, Manifest | None]:
-    """A copy of an index with the references in it, its quantiser, its manifest if it has one."""
+) -> tuple[Quantiser, Manifest | None]:
+    """The quantiser of an index that fits the extractor, and its manifest if it has one."""
     if index is None:
         index = default_index(extractor.identity)
     elif isinstance(index, str | os.PathLike):
@@ -374,15 +375,7 @@ def _filled(
             )
         if not force:
             check_extractors(name, origin, extractor.identity)
-    filled = copied(quantiser.index)
-    if filled.ntotal and isinstance(filled, faiss.IndexIDMap):
-        raise InputError(
-            f"index: expected an id map without images, found {filled.ntotal}; give their features "
-            "as references"
-        )
-    if references is not None:
-        add(filled, references.values)
-    return filled, quantiser, manifest
+    return quantiser, manifest
 
 
 def _features(

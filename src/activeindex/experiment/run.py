@@ -20,7 +20,7 @@ from activeindex.evaluation.csv_files import (
     Test,
     format_row,
 )
-from activeindex.experiment.build_index import FilledIndex, build_index
+from activeindex.experiment.build_index import FilledIndex, build_index, check_index
 from activeindex.experiment.folder import DETECTION_FILE, RETRIEVAL_FILE, RUN_FILE, RunSummary
 from activeindex.experiment.queries import (
     BatchJob,
@@ -37,7 +37,7 @@ from activeindex.extractors.base import Extractor
 from activeindex.extractors.feature_files import read_features
 from activeindex.extractors.features import extract_folder
 from activeindex.images.folder import check_outside, fingerprint, list_images
-from activeindex.indexing.training import few_features, new_index
+from activeindex.indexing.training import few_features
 from activeindex.runtime.fields import OTHER_FUNCTIONS, as_json, functions_hash
 from activeindex.runtime.files import check_kept, check_written
 from activeindex.runtime.journal import Journal, check_begun, is_begun
@@ -141,9 +141,8 @@ def run_experiment(
             title="originals",
         )
     originals = read_features(extraction.features, "originals", extractor.dimension)
-    with times.stage("index", len(originals.values)), reporter.stage("index", 1) as progress:
-        arm = build_index(settings.index, extractor, originals)
-        progress.advance()
+    with times.stage("index", len(originals.values)):
+        arm = build_index(settings.index, extractor, originals, reporter)
     if few := few_features(arm.training_features, arm.index):
         reporter.line(f"warning: {few}")
     references = read_features(settings.index.fts_reference_path, "fts_reference_path")
@@ -190,7 +189,7 @@ def _check_possible(
         if folder is not None:
             check_outside(settings.output_dir, folder)
     chosen_edits(settings.evaluation)
-    new_index(settings.index.idx_factory, extractor.dimension, settings.index.quant)
+    check_index(settings.index, extractor)
     check_begun(settings.output_dir, "run", asked, _FREE, _OTHERS)
 
 
@@ -227,6 +226,8 @@ def _asked(settings: ExperimentSettings, others: list[Path]) -> dict[str, Any]:
     noted = as_json(settings)
     if not settings.evaluation.edits:
         del noted["evaluation"]["edits"]  # As release 0.1 noted it.
+    if not settings.index.polysemous:
+        del noted["index"]["polysemous"]  # As release 0.2 noted it.
     return {
         "settings": noted,
         "functions": functions_hash(settings),

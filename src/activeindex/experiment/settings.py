@@ -1,11 +1,13 @@
 """Settings of an experiment, a class for each of its parts; no PyTorch."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from activeindex.activation.settings import ActivationSettings, ReleaseSettings
+from activeindex.errors import InputError
 from activeindex.runtime.fields import check_fields, option
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ class IndexSettings:
         fts_reference_path: Features of the references, added with ids 0 … R - 1.
         fts_edited_path: Features of edited copies of the training images, for a factory string
             that begins with ``NAP``.
+        polysemous: Whether product quantisers are trained for polysemous search.
     """
 
     fts_training_path: Path = field(metadata={"help": "features that train it (.pt, .pth, .npy)"})
@@ -50,9 +53,16 @@ class IndexSettings:
         "--idx_factory that begins with NAP",
         metavar="FTS",
     )
+    polysemous: bool = option(
+        False, "train product quantisers for polysemous search (--search_params ht=N), slowly"
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if not self.polysemous and re.search(
+            r"(?<![a-z])(polysemous_)?ht\b", self.search_params or ""
+        ):
+            raise InputError("search_params ht: expected an index trained with --polysemous True")
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,15 @@ from activeindex.extractors.feature_files import (
     as_features,
 )
 from activeindex.identity import ExtractorIdentity, QuantiserIdentity, check_extractors, same
+from activeindex.indexing.factory import without_spaces
 from activeindex.indexing.nap import check_wanted
 from activeindex.indexing.quantiser import Quantiser
-from activeindex.indexing.training import Metric, faiss_reason, new_index, train_faiss
+from activeindex.indexing.reading import read_index
+from activeindex.indexing.training import MANY, Metric, new_index, train_apart
 from activeindex.indexing.unwrap import inner_index, transforms_of
 from activeindex.runtime.files import (
     Types,
+    check_file,
     check_there,
     check_writable,
     file_hash,
@@ -38,6 +41,7 @@ from activeindex.runtime.files import (
     whole_folder,
     write_json,
 )
+from activeindex.runtime.reporting import SILENT, Reporter
 
 INDEX_FILE = "index.faiss"
 MANIFEST_FILE = "manifest.json"
@@ -171,7 +175,8 @@ class TrainedIndex:
                     raise InputError(f"{path}: expected a folder with {part.name}, found none")
         else:
             file, manifest_file = path, path.with_suffix(".json")
-        index, sha256 = read_index(file), file_hash(file)
+        sha256 = file_hash(check_file(file, "index"))
+        index = read_index(file, sha256)
         if not manifest_file.is_file():
             return cls(file, index, None, QuantiserIdentity(file.name, sha256))
         manifest = Manifest.read(manifest_file)
@@ -260,8 +265,13 @@ def train_index(
     factory: str = "IVF64,PQ8x8",
     metric: Metric = "L2",
     edited: Sequence[FeaturesLike] = (),
+    *,
+    polysemous: bool = False,
+    reporter: Reporter = SILENT,
 ) -> TrainedIndex:
     """Train an empty index on features; ``.save(folder)`` keeps it.
+
+    It is trained in a child process, which Ctrl-C ends at once.
 
     Args:
         features: Features of :func:`activeindex.extract`, a matrix ``(n, d)`` of finite numbers, or
@@ -270,6 +280,9 @@ def train_index(
             directions that edits move features along (:mod:`activeindex.indexing.nap`).
         metric: ``"L2"`` or ``"IP"`` (inner product).
         edited: For ``NAP``, features of edited copies of the same images.
+        polysemous: Whether to number the centroids of product quantisers for polysemous search
+            (:func:`~activeindex.indexing.training.train_faiss`).
+        reporter: Gets the progress of a training that takes more than two seconds.
 
     Raises:
         InputError: If there is no such index, or the features cannot train it.
@@ -290,7 +303,11 @@ def train_index(
                 f"fts_edited_path: expected features of {training.extractor}, as in "
                 f"fts_training_path, found features of {each.extractor}"
             )
-    index = train_faiss(training.values, factory, metric, [each.values for each in copies])
+    factory = without_spaces(factory)
+    values = [each.values for each in copies]
+    index = train_apart(
+        training.values, factory, metric, values, polysemous=polysemous, reporter=reporter
+    )
     Quantiser(index)  # Refused before anything is written.
     sha256 = hashlib.sha256(faiss.serialize_index(index).tobytes()).hexdigest()
     manifest = _manifest(training, factory, metric, copies, sha256)
@@ -326,6 +343,8 @@ def load_or_train(
     edited: Sequence[TrainingFeatures] = (),
     *,
     any_origin: bool = False,
+    polysemous: bool = False,
+    reporter: Reporter = SILENT,
 ) -> TrainedIndex:
     """Read a trained index, or train and save it where there is none.
 
@@ -339,20 +358,25 @@ def load_or_train(
         metric: See :func:`train_index`.
         edited: See :func:`train_index`.
         any_origin: Whether to take an index that was trained on other features.
+        polysemous: See :func:`train_index`.
+        reporter: See :func:`train_index`.
 
     Raises:
         InputError: If training is impossible, or there is another index.
         NoTargetError: If the index has no reconstructions to aim at.
     """
+    factory = without_spaces(factory)
     if edited:
         check_wanted(factory, edited)
     if not path.exists():
         check_writable(path.parent)
-        train_index(features, factory, metric, edited).save(path)
+        train_index(
+            features, factory, metric, edited, polysemous=polysemous, reporter=reporter
+        ).save(path)
         return TrainedIndex.read(path)
     there, place = TrainedIndex.read(path), "folder"
     if there.path == path:
-        check_same_kind(path, there.index, factory, metric, features.values.shape[1])
+        check_same_kind(path, there.index, factory, metric, features.values.shape)
         place = "idx_dir"
     if not any_origin:
         wanted = _manifest(features, factory, metric, edited)
@@ -362,42 +386,34 @@ def load_or_train(
 
 def index_path(idx_dir: Path, factory: str, metric: Metric) -> Path:
     """Return the path of the trained index of a factory string in a cache folder."""
-    return idx_dir / f"idx={factory}_quant={metric}.index"
-
-
-def read_index(path: Path, *, mapped: bool = False) -> faiss.Index:
-    """Read a FAISS index file.
-
-    Args:
-        path: The file.
-        mapped: Whether to leave the codes on the disk, from where a search reads the pages that
-            it visits: opening takes no time, and memory holds the pages last used. Such an index
-            is for searching: FAISS 1.15 ends the process that adds to it.
-
-    Raises:
-        InputError: If the file is not one.
-    """
-    try:
-        return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
-    except (RuntimeError, MemoryError) as error:
-        raise InputError(f"{path}: expected a FAISS index file ({faiss_reason(error)})") from None
+    return idx_dir / f"idx={without_spaces(factory)}_quant={metric}.index"
 
 
 def check_same_kind(
-    path: Path, index: faiss.Index, factory: str, metric: Metric, dimension: int
+    path: Path, index: faiss.Index, factory: str, metric: Metric, shape: tuple[int, ...]
 ) -> None:
-    """Check that an index is trained, empty and of a factory string, metric and dimension.
+    """Check that an index is trained, empty and of a factory string and metric.
+
+    Args:
+        path: Its file.
+        index: The index.
+        factory: The factory string.
+        metric: The metric.
+        shape: ``(n, d)`` of the features that would train it.
 
     Raises:
         InputError: If it is not, naming ``path``.
     """
     advice = "delete it, or give another idx_dir"
+    count, dimension = shape
     if index.d != dimension:
         raise InputError(
             f"{path}: expected an index for features of dimension {dimension}, "
             f"found dimension {index.d}; {advice}"
         )
-    expected, found = (_structure(i) for i in (new_index(factory, dimension, metric), index))
+    # Those that trained the one that is there may have been more.
+    wanted_index = new_index(factory, dimension, metric, max(count, MANY))
+    expected, found = (_structure(i) for i in (wanted_index, index))
     for name, wanted in expected.items():
         if wanted != found[name]:
             raise InputError(f"{path}: expected {name} {wanted}, found {found[name]}; {advice}")

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 import faiss
-import numpy as np
 
 from activeindex.errors import InputError
 from activeindex.extractors.base import Extractor
@@ -14,13 +13,11 @@ from activeindex.identity import QuantiserIdentity
 from activeindex.indexing.artefact import TrainedIndex
 from activeindex.indexing.packaged import default_index
 from activeindex.indexing.quantiser import Quantiser
+from activeindex.indexing.search import emptied, set_nprobe
 from activeindex.indexing.unwrap import class_name
 
 IndexLike: TypeAlias = TrainedIndex | Quantiser | faiss.Index | str | os.PathLike[str]
 """A trained index: of this program, of FAISS, or the file or folder of one."""
-
-_PROBE = 1024
-"""Vectors whose codes identify an index in memory."""
 
 
 def as_quantiser(index: IndexLike) -> Quantiser:
@@ -54,11 +51,10 @@ def as_quantiser(index: IndexLike) -> Quantiser:
             "index: expected a trained index, its file or its folder, found a "
             f"{type(index).__name__}"
         )
-    quantiser = Quantiser(index)
-    # There may be billions of vectors in it, so its codes of a fixed probe identify it.
-    probe = np.random.default_rng(0).normal(size=(_PROBE, index.d)).astype(np.float32)
-    codes = quantiser.encode(probe / np.linalg.norm(probe, axis=1, keepdims=True))
-    sha256 = hashlib.sha256(codes.tobytes()).hexdigest()
+    quantiser = Quantiser(emptied(index))
+    # That of the file that FAISS writes of the index before anything is added to it.
+    set_nprobe(quantiser.index, 1)
+    sha256 = hashlib.sha256(faiss.serialize_index(quantiser.index).tobytes()).hexdigest()
     quantiser.identity = QuantiserIdentity(class_name(index), sha256)
     return quantiser
 

@@ -9,9 +9,9 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from activeindex.errors import NoTargetError, ShapeError
+from activeindex.errors import NoTargetError, ShapeError, library_errors
 from activeindex.identity import QuantiserIdentity
-from activeindex.indexing.training import faiss_reason
+from activeindex.indexing.search import emptied
 from activeindex.indexing.unwrap import class_name, matrix_of, unwrapped
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Quantiser:
     no target. Transforms that FAISS does not reverse (ITQ, whitening PCA and projections) are
     reversed by the pseudo-inverse of their linear map.
 
-    A pickled quantiser contains its index, which should be an empty one.
+    A pickled quantiser contains its index without the vectors in it.
 
     Args:
         index: A trained FAISS index; vectors in it are ignored.
@@ -56,7 +56,6 @@ class Quantiser:
         self.identity = identity
         self.index = index  # Kept: it owns the memory of its parts.
         self._transforms, self._codec = unwrapped(index)
-        _repair(self._codec)
         local_search = "LocalSearch" in class_name(self._codec)
         self._alone: AbstractContextManager[object] = (
             _LOCAL_SEARCH if local_search else nullcontext()
@@ -65,17 +64,16 @@ class Quantiser:
         kind = class_name(index)
         if not index.is_trained:
             raise NoTargetError(f"{kind}: the index is not trained, so it has no codes yet")
-        try:
+        refusal = (
+            f"{kind}: the index cannot reconstruct a feature from a code, so there is nothing to "
+            "aim at"
+        )
+        with library_errors(refusal, NoTargetError):
             self._reversals = [_reversal(transform) for transform in reversed(self._transforms)]
             self.reconstruct(np.zeros((1, self.dimension), dtype=np.float32))
-        except RuntimeError as error:
-            raise NoTargetError(
-                f"{kind}: the index cannot reconstruct a feature from a code, so there is "
-                f"nothing to aim at ({faiss_reason(error)})"
-            ) from None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _from_bytes, (faiss.serialize_index(self.index), self.identity)
+        return _from_bytes, (faiss.serialize_index(emptied(self.index)), self.identity)
 
     @property
     def code_size(self) -> int:
@@ -198,13 +196,6 @@ class Quantiser:
         for reverse in self._reversals:
             vectors = reverse(vectors)
         return vectors
-
-
-def _repair(codec: faiss.Index) -> None:
-    """FAISS 1.15 loses a pointer of fast-scan lists when it reads them, and crashes on decoding."""
-    lists: Any = codec  # The stubs do not know the pointer.
-    if isinstance(codec, faiss.IndexIVFPQFastScan) and lists.fine_quantizer is None:
-        lists.fine_quantizer = lists.pq
 
 
 def _reversal(transform: faiss.VectorTransform) -> Callable[[Features], Features]:

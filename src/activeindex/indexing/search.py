@@ -1,6 +1,7 @@
 """Searching an index for the nearest stored codes, and its search-time parameters."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -8,7 +9,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from activeindex.errors import InputError, ShapeError
+from activeindex.errors import InputError, ShapeError, library_errors
 from activeindex.indexing.unwrap import class_name, inner_index
 
 _ROWS = 1 << 16
@@ -81,10 +82,78 @@ def add(index: faiss.Index, features: npt.NDArray[np.float32]) -> None:
         raise ShapeError("features", ("n", index.d), features.shape)
     for start in range(0, len(features), _ROWS):
         rows = np.ascontiguousarray(features[start : start + _ROWS], dtype=np.float32)
-        if _keeps_ids(index):
-            index.add_with_ids(rows, np.arange(index.ntotal, index.ntotal + len(rows)))
-        else:
-            index.add(rows)
+        with library_errors(f"index {class_name(index)}: features cannot be added"):
+            if _keeps_ids(index):
+                index.add_with_ids(rows, np.arange(index.ntotal, index.ntotal + len(rows)))
+            else:
+                index.add(rows)
+
+
+def filled(
+    index: faiss.Index,
+    parts: Iterable[npt.NDArray[np.float32]],
+    nprobe: int,
+    search_params: str | None = None,
+) -> faiss.Index:
+    """Copy an index, and add features to the copy.
+
+    Args:
+        index: The index.
+        parts: Matrices ``(n, d)``; see :func:`add`.
+        nprobe: See :func:`set_nprobe`.
+        search_params: See :func:`set_search_parameters`.
+
+    Raises:
+        ShapeError: If features have another dimension than the index.
+        InputError: If the index has ids of its own, or no such parameter.
+    """
+    copy = copied(index)
+    _check_ids(copy)
+    for part in parts:
+        add(copy, part)
+    set_nprobe(copy, nprobe)
+    if search_params is not None:
+        set_search_parameters(copy, search_params)
+    return copy
+
+
+def _check_ids(index: faiss.Index) -> None:
+    """Check that the vectors in an index have the ids 0, 1, …, so that further ones are new."""
+    count, ids = index.ntotal, np.empty(0, np.int64)
+    inner: Any = faiss.downcast_index(index)
+    while isinstance(inner, faiss.IndexPreTransform):
+        inner = faiss.downcast_index(inner.index)
+    if isinstance(inner, faiss.IndexIDMap | faiss.IndexIDMap2):
+        ids = faiss.vector_to_array(inner.id_map)
+    elif isinstance(inner, faiss.IndexIVF):
+        lists: Any = inner.invlists
+        ids = np.concatenate([_ids_in(lists, each) for each in range(inner.nlist)])
+    else:
+        return
+    if not np.array_equal(np.sort(ids), np.arange(count)):
+        raise InputError(
+            f"index: expected ids from 0 to {count - 1}, found ids up to {ids.max(initial=-1)}; "
+            "give the features of the images in it as references"
+        )
+
+
+def _ids_in(lists: Any, number: int) -> npt.NDArray[np.int64]:
+    size = lists.list_size(number)
+    if not size:
+        return np.empty(0, np.int64)
+    pointer = lists.get_ids(number)
+    try:
+        ids: npt.NDArray[np.int64] = faiss.rev_swig_ptr(pointer, size).copy()
+    finally:
+        lists.release_ids(number, pointer)
+    return ids
+
+
+def emptied(index: faiss.Index) -> faiss.Index:
+    """Copy an index without the vectors in it."""
+    copy = copied(index)
+    copy.reset()
+    return copy
 
 
 def copied(index: faiss.Index) -> faiss.Index:
@@ -125,7 +194,8 @@ def search(index: faiss.Index, features: npt.NDArray[np.float32], k: int) -> Nei
         raise ShapeError("features", ("n", index.d), features.shape)
     if k < 1:
         raise InputError(f"kneighbors: expected 1 or more, found {k}")
-    distances, ids = index.search(np.ascontiguousarray(features, dtype=np.float32), k)
+    with library_errors(f"kneighbors {k}: the index cannot be searched"):
+        distances, ids = index.search(np.ascontiguousarray(features, dtype=np.float32), k)
     return Neighbours(distances, ids)
 
 

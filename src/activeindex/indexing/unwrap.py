@@ -50,7 +50,15 @@ def unwrapped(index: faiss.Index) -> tuple[list[faiss.VectorTransform], faiss.In
     while (lower := inner_index(inner)) is not None:
         transforms += transforms_of(inner)
         inner = lower
+    _repair(inner)
     return transforms, inner
+
+
+def _repair(codec: faiss.Index) -> None:
+    """FAISS 1.15 loses a pointer of fast-scan lists when it reads them, and crashes on decoding."""
+    lists: Any = codec  # The stubs do not know the pointer.
+    if isinstance(codec, faiss.IndexIVFPQFastScan) and lists.fine_quantizer is None:
+        lists.fine_quantizer = lists.pq
 
 
 def class_name(index: faiss.Index) -> str:
