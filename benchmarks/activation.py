@@ -7,9 +7,9 @@ Run:
 Prints CPU time, distance to the target and PSNR. All arms run in turn over the same images,
 --rounds times; the best round of each counts. Time is CPU time in seconds of one core per image,
 which other programs on the machine change little. `ratio` is the baseline's time over the arm's.
-`of peak` is the arithmetic of the passes (forward and backward to the pixels: about twice forward)
-over what --gflops allows in that time; `fast` makes 5 of them, the others 10. `passes alone` is the
-lower bound of those: only forward and backward through the extractor.
+`of peak` is the arithmetic of the passes (forward, and backward to the pixels, which takes as much:
+weights get no gradients) over what --gflops allows in that time. `passes alone` is the lower bound
+of ten passes: only forward and backward through the extractor.
 """
 
 import argparse
@@ -91,7 +91,7 @@ def main() -> None:
 
     targets = quantiser.reconstruct(features(images))
     passes = {name: passes_of(preset) for name, preset in PRESETS.items()}
-    once = 3 * forward_flops(extractor, size)
+    once = 2 * forward_flops(extractor, size)
     print(f"{extractor.identity}, {len(images)} images, {torch.get_num_threads()} threads")
     print(f"{once / 1e9:.1f} GFLOP in a pass of an image, forward and back")
     print("| arm | passes | core-seconds per image | ratio | of peak | distance to target | PSNR |")

@@ -9,9 +9,9 @@ any other; with --sscd it is `sscd_disc_mixup`. Images have 288 pixels. Each arm
 images and is then timed over --images: from 8-bit pixels in memory to encoded PNG files with their
 measured quality; the baseline only to 8-bit pixels, with the network as torchvision builds it.
 `passes alone` is the lower bound: forward and backward through the extractor, ten passes for each
-image. `of peak` is the arithmetic of the passes (forward, and backward to the pixels: about twice
-forward) over what --tflops gives for the chip's bfloat16 matrix units. Also times extraction from
-images in memory beside the network alone.
+image. `of peak` is the arithmetic of the passes (forward, and backward to the pixels, which takes
+as much: weights get no gradients) over what --tflops gives for the chip's bfloat16 matrix units.
+Also times extraction from images in memory beside the network alone.
 """
 
 import argparse
@@ -117,7 +117,7 @@ def main() -> None:
     options = parser.parse_args()
     network, extractor = sscd() if options.sscd else resnet50()
     network, extractor = network.to("cuda"), extractor.to("cuda")
-    flops = 3 * forward_flops(extractor, SIZE)
+    flops = 2 * forward_flops(extractor, SIZE)
     print(
         f"{torch.cuda.get_device_name()}, {extractor.identity}, {options.images} images, ", end=""
     )

@@ -6,7 +6,7 @@ import torch
 
 from activeindex.activation.loop import optimise
 from activeindex.activation.objective import Objective
-from activeindex.activation.perceptual import in_pixels, jnd_map, shape_distortion
+from activeindex.activation.perceptual import in_pixels, squash
 from activeindex.activation.render import Original, Renderer
 from activeindex.activation.settings import PRESETS, Budget, ReleaseSettings
 from activeindex.extractors.base import Extractor
@@ -46,8 +46,7 @@ def distortions(
     features = features_of(extractor, squares)
     objective = Objective.of(features, [quantiser], chosen).rows(range(len(pictures)), device)
     optimise(render, objective, extractor, chosen, generators)
-    jnds = jnd_map(torch.stack(images).to(device))
-    return list(in_pixels(shape_distortion(render.free[0].detach(), jnds, chosen)))
+    return list(in_pixels(squash(render.free[0].detach(), chosen) * 3 * 5 / 255))
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -11,9 +11,11 @@ from activeindex.activation.perceptual import (
     contrast_masking,
     in_pixels,
     initial_distortion,
+    jnd_in_strips,
     jnd_map,
     luminance_adaptation,
-    shape_distortion,
+    mask_of,
+    squash,
 )
 from activeindex.activation.settings import ActivationSettings
 from activeindex.errors import ShapeError
@@ -65,6 +67,13 @@ def test_a_vertical_edge_hides_changes_beside_it() -> None:
     assert row[4].item() == pytest.approx(6.8706, abs=1e-3)
     assert row[7].item() == 5.0  # LA = 3.4072
     assert row[3].item() == pytest.approx(17 * (1 - math.sqrt(60 / 127 + 0.001)) + 3, abs=1e-3)
+
+
+@pytest.mark.parametrize(("height", "width"), [(203, 200), (40, 5000), (3, 7), (1, 1)])
+def test_the_map_is_the_same_in_strips(height: int, width: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    levels = torch.randint(0, 256, (1, 3, height, width), generator=generator, dtype=torch.uint8)
+    assert torch.allclose(jnd_in_strips(levels), jnd_map(levels / 255.0), atol=1e-6)
 
 
 def test_a_horizontal_edge_hides_as_much_as_a_vertical_one() -> None:
@@ -127,7 +136,7 @@ ONLY = ActivationSettings(use_tanh=False, scale_channels=False, use_attenuation=
 def shaped(settings: ActivationSettings) -> list[float]:
     """Red, green and blue of a free tensor of 0.5 where a change of 10 levels can be seen."""
     free, jnd = torch.full((1, 3, 1, 1), 0.5), torch.full((1, 1, 1, 1), 10 / 255)
-    values: list[float] = shape_distortion(free, jnd, settings).flatten().tolist()
+    values: list[float] = (squash(free, settings) * mask_of(jnd, settings)).flatten().tolist()
     return values
 
 

@@ -31,6 +31,8 @@ def test_the_paper_preset_has_the_published_values() -> None:
         "scaling": 3.0,
         "margin_weight": 0.0,
         "edited_views": 0,
+        "image_every_step": True,
+        "full_size": True,
         "descriptor_views": 0,
         "margin_width": 0.1,
         "precision": "float32",

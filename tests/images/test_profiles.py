@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from activeindex.activation.render import Original, Stack
-from activeindex.activation.settings import Budget, ReleaseSettings
+from activeindex.activation.render import Original, Renderer
+from activeindex.activation.settings import PAPER, Budget, ReleaseSettings
 from activeindex.errors import UnreadableImageError
 from activeindex.images.decoding import read_pixels
 from activeindex.images.encoding import decode, encode
@@ -287,14 +287,16 @@ def test_a_budget_holds_for_the_colours_that_are_shown(
     picture = read_picture(tmp_path / "a.png")
     form = FileFormat(name, None if name == "png" else 95)
     original = Original.of(picture, ReleaseSettings(form, Budget(psnr=30.0)))
-    noise = 0.2 * torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    stack = Stack([original])
-    free = noise.clone().requires_grad_()
-    seen = stack(free)
+    strong = PAPER.replace(scaling=100.0)
+    render = Renderer([original], [torch.Generator().manual_seed(0)], strong, 64)
+    (free,) = render.free
+    with torch.no_grad():
+        free *= 1e6  # As large as after some steps.
+    seen, _ = render()
     seen.square().sum().backward()  # type: ignore[no-untyped-call]
     assert free.grad is not None
     assert free.grad.abs().sum() > 0
-    file = stack.write(noise)[0]
+    file = render.write()[0]
     (tmp_path / f"b{form.suffix}").write_bytes(file.data)
     back = read_picture(tmp_path / f"b{form.suffix}")
     assert np.array_equal(back.pixels, file.pixels)

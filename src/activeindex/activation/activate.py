@@ -20,7 +20,7 @@ from activeindex.activation.loop import Step, optimise
 from activeindex.activation.objective import Losses, Objective
 from activeindex.activation.optimizers import moves_rows_alone
 from activeindex.activation.records import record
-from activeindex.activation.render import Original, ReleasedFile, Renderer, Stack
+from activeindex.activation.render import Original, ReleasedFile, Renderer
 from activeindex.activation.results import ActivatedImage, ActivationResult, IndexOutcome
 from activeindex.activation.settings import (
     AS_PNG,
@@ -38,7 +38,7 @@ from activeindex.extractors.coerce import ExtractorLike, resolve_extractor
 from activeindex.extractors.features import code_features, features_of
 from activeindex.images.coerce import Images, NamedPicture, as_pictures
 from activeindex.images.formats import FileFormat, FormatName
-from activeindex.images.levels import Pixels, from_levels, resize_square, stack_levels, to_pixels
+from activeindex.images.levels import Pixels, resized_in_strips, stack_levels, to_pixels
 from activeindex.images.picture import Picture
 from activeindex.indexing.coerce import IndexLike, resolve_quantisers
 from activeindex.indexing.quantiser import Features, Quantiser
@@ -422,8 +422,7 @@ class Activation:
             done |= {row: (file, passes) for row, file in zip(rows, render.write(), strict=True)}
         for row, original in enumerate(originals):
             if row not in done:
-                stack = Stack([original], extractor.device)
-                done[row] = (stack.write(torch.zeros_like(stack.original))[0], 0)
+                done[row] = (original.released(original.picture.layer), 0)
         files = [done[row] for row in range(len(originals))]
         seen = features_of(extractor, self._squares([file.pixels for file, _ in files]))
         outcomes = [
@@ -448,7 +447,7 @@ class Activation:
         """Images ``(H, W, 3)`` at the extractor's size, ``(B, 3, S, S)``."""
         device, size = self.extractor.device, self.extractor.input_size
         levels = (stack_levels([image], device) for image in images)
-        return torch.cat([resize_square(from_levels(each), size) for each in levels])
+        return torch.cat([resized_in_strips(each, (size, size)) for each in levels])
 
 
 def _report(

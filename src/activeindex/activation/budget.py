@@ -1,103 +1,76 @@
-"""Budgets: measuring bounds, and the largest amplitude that keeps them."""
+"""Budgets: the share of one that an image spends, and the largest amplitude that keeps it."""
 
-from collections.abc import Callable, Sequence
-
-import numpy as np
-import numpy.typing as npt
-import torch
+import math
+from collections.abc import Callable
 
 from activeindex.activation.settings import Budget
+from activeindex.images.levels import Pixels, stack_levels
 from activeindex.images.quality import largest_changes, psnrs, ssims
 
-Rows = npt.NDArray[np.intp]
-Amplitudes = npt.NDArray[np.float64]
-Kept = npt.NDArray[np.bool_]
-
 _STEPS = 16
+_SECANTS = 4
+"""Steps along the secant, after which what is left is halved."""
 _PRECISION = 2e-3
 """Relative, of an amplitude: 0.02 dB."""
 
 
-def kept(
-    budgets: Sequence[Budget], original: torch.Tensor, changed: torch.Tensor
-) -> npt.NDArray[np.bool_]:
-    """Tell which images keep every bound of their budgets, ``(B,)``.
+def spent(budget: Budget, original: Pixels, changed: Pixels) -> float:
+    """Share of a budget that a changed image spends; at most 1 if it keeps every bound.
 
     Only what is bounded is measured.
 
     Args:
-        budgets: One for each image; the same bounds are open in all of them.
-        original: Levels ``(B, 3, H, W)``, uint8.
-        changed: Levels of the same shape.
+        budget: The bounds.
+        original: Pixels ``(H, W, 3)``.
+        changed: Pixels of the same shape.
     """
-    keep = np.ones(len(budgets), np.bool_)
-    if budgets[0].psnr is not None:
-        keep &= np.array(psnrs(original, changed)) >= [budget.psnr for budget in budgets]
-    if budgets[0].linf is not None:
-        keep &= np.array(largest_changes(original, changed)) <= [budget.linf for budget in budgets]
-    if budgets[0].ssim is not None:
-        keep &= np.array(ssims(original, changed)) >= [budget.ssim for budget in budgets]
-    return keep
+    here, there = stack_levels([original]), stack_levels([changed])
+    shares = [0.0]
+    if budget.psnr is not None:
+        # The comparison with the bound decides: powers round.
+        (found,) = psnrs(here, there)
+        share = 10.0 ** ((budget.psnr - found) / 10.0)
+        shares.append(min(share, 1.0) if found >= budget.psnr else max(share, 1.0 + 1e-12))
+    if budget.ssim is not None:
+        (found,) = ssims(here, there)
+        share = (1.0 - found) / (1.0 - budget.ssim)
+        shares.append(min(share, 1.0) if found >= budget.ssim else max(share, 1.0 + 1e-12))
+    if budget.linf is not None and largest_changes(here, there)[0] > budget.linf:
+        shares.append(math.inf)  # Says nothing about how much less would do.
+    return max(shares)
 
 
-def largest_amplitudes(
-    keep: Callable[[Rows, Amplitudes], Kept],
-    attainable: Kept,
-    guesses: Sequence[float] | None = None,
-) -> Amplitudes:
-    """Largest amplitudes, at most 1, with which images keep their budgets, ``(B,)``.
+def largest_amplitude(spent_at: Callable[[float], float], guess: float, start: float) -> float:
+    """Largest amplitude, at most 1, at which a budget is kept.
 
-    All images are measured together, but each has its own search. An amplitude that is returned was
-    measured.
+    The share that is spent grows about in proportion to the square of the amplitude: the search
+    goes along the secant, or halves what is left where that does not help.
 
     Args:
-        keep: Tells whether some images, by row, keep their budgets at the given amplitudes.
-        attainable: Whether each image keeps its own at 0; others get 0.
-        guesses: Estimates of what is allowed; 1 by default.
+        spent_at: Share of the budget that is spent at an amplitude.
+        guess: Estimate of what is allowed.
+        start: Share that is spent at 0.
+
+    Returns:
+        An amplitude at which ``spent_at`` was at most 1; 0 if there is none.
     """
-    found = np.zeros(len(attainable))
-    rows = np.flatnonzero(attainable)
-    if not len(rows):
-        return found
-    whole = keep(rows, np.ones(len(rows)))
-    found[rows[whole]] = 1.0
-    searches = {row: _Search(1.0 if guesses is None else guesses[row]) for row in rows[~whole]}
-    for _ in range(_STEPS):
-        still = np.array([row for row, search in searches.items() if not search.done], np.intp)
-        if not len(still):
-            break
-        keeps = keep(still, np.array([searches[row].tried for row in still]))
-        for row, kept in zip(still, keeps, strict=True):
-            searches[row].tell(bool(kept))
-    for row, search in searches.items():
-        found[row] = search.low
-    return found
-
-
-class _Search:
-    """Search for the amplitude of one image around a guess.
-
-    Attributes:
-        low: The largest amplitude that is known to keep the budget.
-        tried: The amplitude to try next.
-    """
-
-    def __init__(self, guess: float) -> None:
-        self.low, self._high, self._step = 0.0, 1.0, 2.0 * _PRECISION
-        self.tried = min(guess, 1.0 - _PRECISION)
-
-    @property
-    def done(self) -> bool:
-        """The amplitude is known precisely enough."""
-        return self._high - self.low < _PRECISION * self._high
-
-    def tell(self, kept: bool) -> None:
-        """Narrow the search by whether the budget is kept at the last amplitude."""
-        if kept:
-            self.low = self.tried
+    low, high, square = 0.0, math.inf, min(guess, 1.0) ** 2
+    for step in range(_STEPS):
+        share = spent_at(math.sqrt(square))
+        if share <= 1.0:
+            low = square
         else:
-            self._high = self.tried
-        # Away from the guess in growing steps until it lies between, then by halves.
-        near = self.tried * (1.0 + self._step if kept else 1.0 - self._step)
-        self.tried = near if self.low < near < self._high else (self.low + self._high) / 2
-        self._step *= 8.0
+            high = square
+        full = low == square and share >= 1.0 - 2.0 * _PRECISION
+        if full or low == 1.0 or high - low < 2.0 * _PRECISION * high:
+            break
+        along = math.inf
+        if start < share < math.inf:
+            along = square * (1.0 - _PRECISION - start) / (share - start)
+        if step < _SECANTS and high == math.inf and along >= 1.0:
+            square = 1.0
+        elif step < _SECANTS and low < along < high:
+            square = along
+        else:
+            square = (low + min(high, 1.0)) / 2.0
+    return math.sqrt(low)

@@ -7,9 +7,8 @@ the loop, from the features of the originals
 (:class:`~activeindex.activation.objective.Objective`). The weights of the extractor are frozen.
 
 The loop sees squares of the extractor's size alone. :mod:`activeindex.activation.render` goes from
-there to pictures and back, within the budget and through a lossy file format. Budgets, lossy
-formats, edited views, the margin loss and bfloat16 are not the paper's: the preset ``paper`` leaves
-them out.
+there to pictures and back, within the budget. Free tensors of the extractor's size, budgets, edited
+views, the margin loss and bfloat16 are not the paper's: the preset ``paper`` leaves them out.
 
 Each image has its own loss. The losses are summed, not averaged, so that a free tensor gets the
 gradient of its own image's loss, and the result depends on neither the batch nor the order, up to
@@ -78,7 +77,7 @@ def optimise(
     """
     optimizer = build_optimiser(settings.optimizer, render.free)
     advance_scheduler = build_scheduler(settings.scheduler, optimizer)
-    views, passes = 1 + settings.edited_views, 0
+    passes = 0
     for iteration in range(settings.iterations):
         # A function, as optimisers that search along a line (L-BFGS) call it several times a step.
         def compute_gradients(iteration: int = iteration) -> torch.Tensor:
@@ -87,7 +86,10 @@ def optimise(
             # a. Shape the free tensors by the perceptual constraints, b. add them to the images;
             # the image loss is the distortion's mean square, in normalised space.
             squares, image_loss = render()
-            seen = [squares, *(edited_views(squares, generators) for _ in range(views - 1))]
+            views = settings.edited_views if iteration or settings.image_every_step else 0
+            seen = [edited_views(squares, generators) for _ in range(views)]
+            if settings.image_every_step or not views:
+                seen.insert(0, squares)
             # c. Extract features.
             features = _extract(extractor, torch.cat(seen), settings.precision)
             # d. Compare them with their targets; the loss is the mean over the views.
@@ -96,7 +98,7 @@ def optimise(
             # e. Compute the gradients.
             loss = losses.total.sum()
             loss.backward()  # type: ignore[no-untyped-call]
-            passes += views
+            passes += len(seen)
             on_step(iteration, losses)
             return loss
 

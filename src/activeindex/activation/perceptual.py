@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from activeindex.activation.settings import ActivationSettings
 from activeindex.errors import ShapeError
 from activeindex.extractors.base import IMAGENET_STD
+from activeindex.images.levels import from_levels, rows_of_strips
 
 LUMINANCE = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in luminance (ITU-R BT.601)."""
@@ -99,25 +100,34 @@ def initial_distortion(shape: torch.Size, generator: torch.Generator) -> torch.T
     return torch.randn(shape, generator=generator) * INITIAL_AMPLITUDE
 
 
-def shape_distortion(
-    free: torch.Tensor, jnd: torch.Tensor, settings: ActivationSettings
-) -> torch.Tensor:
-    """Shapes a free tensor into a distortion in normalised space.
+def jnd_in_strips(levels: torch.Tensor) -> torch.Tensor:
+    """Compute :func:`jnd_map` of levels ``(B, 3, H, W)`` in strips of rows, in little memory."""
+    step, reach = rows_of_strips(levels), 2  # Rows that the map looks beyond its own.
+    jnd = torch.empty_like(levels[:, :1], dtype=torch.float32)
+    for first in range(0, levels.shape[2], step):
+        above = min(first, reach)
+        around = levels[:, :, first - above : first + step + reach]
+        strip = jnd_map(from_levels(around))[:, :, above : above + step]
+        jnd[:, :, first : first + step] = strip
+    return jnd
+
+
+def squash(free: torch.Tensor, settings: ActivationSettings) -> torch.Tensor:
+    """Shape free tensors ``(B, 3, H, W)`` into distortions in normalised space, before the mask.
 
     Args:
-        free: ``(B, 3, H, W)``, any value.
-        jnd: ``(B, 1, H, W)``; see :func:`jnd_map`.
-        settings: Says which of squashing, channel weights and masking apply.
-
-    Returns:
-        ``(B, 3, H, W)``, to be added to the normalised image.
+        free: Any values.
+        settings: Says which of squashing and channel weights apply.
     """
     distortion = torch.tanh(free) if settings.use_tanh else free
     if settings.scale_channels:
         distortion = distortion * free.new_tensor(CHANNEL_WEIGHTS).view(1, 3, 1, 1)
-    if settings.use_attenuation:
-        distortion = distortion * (settings.scaling * jnd)
     return distortion
+
+
+def mask_of(jnd: torch.Tensor, settings: ActivationSettings) -> torch.Tensor:
+    """Turn the JND map ``(B, 1, H, W)`` into the factor of squashed tensors, in place."""
+    return jnd.mul_(settings.scaling) if settings.use_attenuation else torch.ones_like(jnd)
 
 
 def in_pixels(distortion: torch.Tensor) -> torch.Tensor:

@@ -123,9 +123,14 @@ class ActivationSettings:
         margin_width: Margin that is enough, as a share of the original's mean margin.
         edited_views: Views of each image after a random edit that go through the extractor and
             back in each step beside the image itself; the loss is the mean over all of them.
+        image_every_step: Whether the image itself is in every step, beside the views, rather than
+            in the first alone, which has no views then.
         descriptor_views: Views of the original, after edits that are the same for every image,
             whose features are averaged with its own before the code is taken: the index must store
             the code of that mean (:func:`activeindex.extractors.code_features`); 0 for its own.
+        full_size: Whether the free tensor has the picture's size, as the paper's, or that of the
+            extractor's input, and is enlarged in the end, under the mask of the picture's size.
+            Pictures that are smaller than the input are always optimised at their own size.
         precision: Number format of the passes through the extractor and back. ``bfloat16`` is
             several times faster where the device has instructions for it. The features that the
             index codes, and those that are measured, are computed in ``float32``.
@@ -155,6 +160,9 @@ class ActivationSettings:
     margin_weight: float = option(0.0, "weight of the margin loss", minimum=0)
     margin_width: float = option(0.1, "margin that is enough, as a share of the mean margin")
     edited_views: int = option(0, "views after random edits in each step", minimum=0)
+    image_every_step: bool = option(
+        True, "the image itself in every step, rather than in the first step alone"
+    )
     descriptor_views: int = option(
         0,
         "views of the original, 16 at most, whose mean feature the code is taken of; the index "
@@ -162,6 +170,7 @@ class ActivationSettings:
         minimum=0,
         maximum=16,
     )
+    full_size: bool = option(True, "optimise at the picture's size, not at the extractor's")
     precision: Precision = option(
         "float32",
         "of the passes through the extractor: float32 or bfloat16",
@@ -222,6 +231,7 @@ DEEP = Preset(
         margin_weight=1.0,
         margin_width=0.3,
         edited_views=1,
+        full_size=False,
     ),
     ReleaseSettings(budget=Budget(psnr=42.5)),
 )

@@ -16,8 +16,8 @@ from activeindex.errors import InputError, ShapeError
 Pixels = npt.NDArray[np.uint8]
 """8-bit RGB pixels ``(H, W, 3)``."""
 
-# Pixels that to_square converts to floats at a time: 3 MB.
-_STRIP = 1 << 18
+_STRIP = 1 << 15
+"""Pixels of a strip of rows that stays in a CPU's cache, as floats."""
 
 
 def levels_of(image: Image.Image | Pixels) -> torch.Tensor:
@@ -47,12 +47,15 @@ def stack_levels(images: Iterable[Pixels], device: torch.device | None = None) -
     Raises:
         ShapeError: If the sizes differ.
     """
-    stack = [torch.from_numpy(image.copy()) for image in images]
-    for other in stack[1:]:
-        if other.shape != stack[0].shape:
-            raise ShapeError("image", stack[0].shape, other.shape)
+    given = list(images)
+    for other in given[1:]:
+        if other.shape != given[0].shape:
+            raise ShapeError("image", given[0].shape, other.shape)
     # In one order with the distortions that are added to them: nearly a tenth of an activation.
-    return torch.stack(stack).to(device).permute(0, 3, 1, 2).contiguous()
+    levels = np.empty((len(given), 3, *given[0].shape[:2]), np.uint8)
+    for place, image in enumerate(given):
+        levels[place] = image.transpose(2, 0, 1)
+    return torch.from_numpy(levels).to(device)
 
 
 def to_levels(images: torch.Tensor) -> torch.Tensor:
@@ -79,8 +82,8 @@ def resize_square(image: torch.Tensor, size: int) -> torch.Tensor:
     resize(N(x)) in [0, 1].
     """
     batched = image.unsqueeze(0) if image.dim() == 3 else image
-    resized = _resize(batched, (size, size))
-    return resized.squeeze(0) if image.dim() == 3 else resized
+    square = resized(batched, (size, size))
+    return square.squeeze(0) if image.dim() == 3 else square
 
 
 def to_square(image: Image.Image, size: int) -> torch.Tensor:
@@ -92,14 +95,23 @@ def to_square(image: Image.Image, size: int) -> torch.Tensor:
     Raises:
         InputError: If the image is not 8-bit RGB.
     """
-    strips = torch.split(levels_of(image).unsqueeze(0), max(1, _STRIP // image.width), dim=2)
-    narrow = [_resize(from_levels(strip), size) for strip in strips]
-    return _resize(torch.cat(narrow, dim=2), (size, size)).squeeze(0)
+    return resized_in_strips(levels_of(image).unsqueeze(0), (size, size)).squeeze(0)
 
 
-def _resize(images: torch.Tensor, size: tuple[int, int] | int) -> torch.Tensor:
-    """Resize to ``size``: height and width, or the width alone."""
-    wanted = (images.shape[2], size) if isinstance(size, int) else size
-    if images.shape[-2:] == wanted:
+def resized_in_strips(levels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Resize levels ``(B, 3, H, W)`` to images ``(B, 3, *size)`` in [0, 1], in little memory."""
+    strips = torch.split(levels, rows_of_strips(levels), dim=2)
+    narrow = [resized(from_levels(strip), (strip.shape[2], size[1])) for strip in strips]
+    return resized(torch.cat(narrow, dim=2), size)
+
+
+def resized(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Resize images ``(B, C, H, W)`` to a height and width, see :func:`resize_square`."""
+    if images.shape[-2:] == size:
         return images
-    return F.interpolate(images, size=wanted, mode="bilinear", align_corners=False, antialias=True)
+    return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def rows_of_strips(images: torch.Tensor) -> int:
+    """Rows of images ``(B, C, H, W)`` to work on at a time: on a CPU, what its cache holds."""
+    return max(8, _STRIP // images.shape[3]) if images.is_cpu else images.shape[2]

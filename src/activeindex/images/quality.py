@@ -7,15 +7,12 @@ from dataclasses import dataclass
 import torch
 
 from activeindex.errors import ShapeError
-from activeindex.images.levels import Pixels, from_levels, stack_levels
+from activeindex.images.levels import Pixels, from_levels, rows_of_strips, stack_levels
 
 # Wang et al., "Image quality assessment: from error visibility to structural similarity", IEEE
 # Transactions on Image Processing, 2004: a Gaussian window, and constants for values in [0, 1].
 _SSIM_RADIUS, _SSIM_SIGMA = 5, 1.5
 _SSIM_CONSTANTS = 0.01**2, 0.03**2
-
-_STRIP = 1 << 15
-"""Pixels of a strip of rows that are measured together on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,7 @@ def largest_changes(original: torch.Tensor, changed: torch.Tensor) -> list[int]:
 def _differences(original: torch.Tensor, changed: torch.Tensor) -> Iterator[torch.Tensor]:
     """Differences of levels, float32, in strips of rows."""
     _check_shapes(original, changed)
-    rows = _rows_of_strips(original)
+    rows = rows_of_strips(original)
     pairs = zip(*(torch.split(images, rows, dim=2) for images in (original, changed)), strict=True)
     return (there.float().sub_(here) for here, there in pairs)
 
@@ -110,7 +107,7 @@ def ssims(original: torch.Tensor, changed: torch.Tensor) -> list[float]:
     window = [weight / sum(weights) for weight in weights]
     height, width = original.shape[2:]
     rows, columns = (_mirrored(side).to(original.device) for side in (height, width))
-    step, images = _rows_of_strips(original), range(len(original))
+    step, images = rows_of_strips(original), range(len(original))
     together = [slice(i, i + 1) for i in images] if original.is_cpu else [slice(None)]
     means: list[float] = []
     for part in together:
@@ -156,11 +153,6 @@ def _mirrored(side: int) -> torch.Tensor:
 
 def _floats(images: torch.Tensor) -> torch.Tensor:
     return images if images.is_floating_point() else from_levels(images)
-
-
-def _rows_of_strips(images: torch.Tensor) -> int:
-    """Rows that are measured together: on a CPU, as many as stay in its cache."""
-    return max(8, _STRIP // images.shape[3]) if images.is_cpu else images.shape[2]
 
 
 def _check_shapes(original: torch.Tensor, changed: torch.Tensor) -> None:
