@@ -216,7 +216,11 @@ def test_stores_are_searched_and_added_to(say: Callable[..., Answer], address: s
         pytest.importorskip("lance")
     given = ("search", "--store", address, *TINY, "--json", "released/chelsea.png")
     code, out, err = say(*given)
-    assert (code, err) == (0, "")
+    assert code == 0
+    assert err == (
+        f"activeindex search: {address} is not calibrated, so nothing says whether a hit is a "
+        f"copy: activeindex calibrate {address} --background FOLDER\n"
+    )
     assert json.loads(out)["neighbours"][0]["name"] == "chelsea.jpg"
     shutil.copy("tiny.pt", "other.pt")
     code, _, err = say(*given, "--model_path", "other.pt")

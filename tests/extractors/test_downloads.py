@@ -149,7 +149,9 @@ def test_nothing_of_a_killed_program_is_taken_for_the_file(
     other = subprocess.Popen([sys.executable, "-c", program, server.address, str(path)])
     try:
         assert server.stalled.wait(60)
-        while not any(it.stat().st_size > 1 << 20 for it in tmp_path.glob(".file.*")):
+        deadline = time.monotonic() + 60
+        while not any(it.stat().st_size > 1 << 20 for it in tmp_path.glob(".*.partial*")):
+            assert time.monotonic() < deadline
             time.sleep(0.01)
         with pytest.raises(InputError, match="another program is downloading it"):
             download(server.address, path)

@@ -73,8 +73,8 @@ class Tail:
 
         Example:
             >>> tail = Tail.fit(np.random.default_rng(0).exponential(size=20_000))
-            >>> [f"{p:.1e}" for p in tail.probability(np.array([0.0, 2.3, 9.2]))]
-            ['1.0e+00', '1.0e-01', '1.2e-04']
+            >>> [f"{p:.0e}" for p in tail.probability(np.array([0.0, 2.3, 4.5]))]
+            ['1e+00', '1e-01', '1e-02']
         """
         excess = np.maximum(np.asarray(scores, dtype=np.float64) - self.level, 0.0) / self.scale
         if abs(self.shape) < _EXPONENTIAL:
