@@ -102,7 +102,7 @@ class Original:
 
     @property
     def attainable(self) -> bool:
-        """Whether the codec leaves something of the budget."""
+        """True if the codec leaves something of the budget."""
         return self.spent <= 1.0
 
     @property

@@ -33,7 +33,7 @@ _TABLES = ("scores", "survival")
 
 
 class Background(NamedTuple):
-    """What a calibration was made from.
+    """Origin of a calibration.
 
     Attributes:
         source: Where the pictures are from, for people.
