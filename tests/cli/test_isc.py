@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from activeindex.evaluation.csv_files import DETECTION_HEADER
 from tests.cli.conftest import Answer
 
 ROWS = """\
+batch,image_index,attack,retrieved_distances,retrieved_ids
 0,7,auto,[0.1 0.4 0.9],[7 3 2]
 0,8,auto,[0.2 0.3 3.4e38],[4 8 -1]
 0,-1,auto,[0.5 0.8 0.9],[1 2 3]
@@ -19,7 +19,7 @@ ROWS = """\
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "icd_df.csv").write_text(DETECTION_HEADER + ROWS)
+    (tmp_path / "run" / "icd_df.csv").write_text(ROWS)
     return tmp_path
 
 
@@ -44,7 +44,7 @@ def test_a_run_is_exported_and_evaluated(folder: Path, say: Callable[..., Answer
     ("arguments", "message"),
     [
         (("evaluate", "--isc", "gt.csv", "none.csv"), "gt.csv: expected a file, found nothing"),
-        (("evaluate", "run", "run"), "index: expected a trained index, found none"),
+        (("evaluate", "run", "run"), "originals run: expected images"),
         (("export", "--isc", "none", "out.csv"), "none: expected a file, found nothing"),
         (("export", "run", "out.csv"), "the following arguments are required: --isc"),
     ],
