@@ -303,6 +303,8 @@ def test_bad_input_is_refused_in_a_line(
     say: Say, store: str, released: Released, arguments: tuple[object, ...], message: str
 ) -> None:
     names = {"STORE": store, "IMAGE": str(released.out / "0.png")}
+    if "nowhere.png" in arguments:  # A missing store would be named first.
+        assert say("store", "create", store, "--index", released.index).code == 0
     answer = say(*(names.get(str(part), part) for part in arguments))
     assert (answer.code, answer.err.count("\n")) == (2, 1)
     assert message in answer.err
