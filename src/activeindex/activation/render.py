@@ -91,6 +91,8 @@ class Original:
         budget = release.budget
         if not release.format.has_alpha and picture.alpha is not None:
             picture = picture.without_alpha()
+        if not release.format.has_grey and picture.one_channel:
+            picture = picture.in_srgb()
         if release.format.lossless or not budget:
             return cls(picture, release)
         untouched = decode(encode(picture, picture.layer, release.format))
