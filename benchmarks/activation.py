@@ -22,6 +22,7 @@ import faiss
 import numpy as np
 import torch
 from baseline import activate_plainly, plain_network
+from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from activeindex.activation.activate import activate_pictures
@@ -40,6 +41,9 @@ from activeindex.indexing.training import train_faiss
 PASSES = 10
 """Of the baseline."""
 
+NOISE = 3.0
+"""Standard deviation of the noise of a camera in 8-bit levels."""
+
 FilledIndex = Callable[[Sequence[Pixels]], list[Pixels]]
 
 
@@ -50,6 +54,8 @@ def main() -> None:
     parser.add_argument("--model_name", default="sscd_disc_mixup", help="or a file")
     parser.add_argument("--resize_size", type=int, help="side of its images, if not its own")
     parser.add_argument("--images", type=int, default=16)
+    parser.add_argument("--megapixels", type=float, help="enlarge the images, with camera noise")
+    parser.add_argument("--presets", nargs="*", choices=[*PRESETS], default=[*PRESETS])
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--gflops", type=float, help="peak of one core, e.g. 32 x its clock in GHz")
     options = parser.parse_args()
@@ -59,13 +65,16 @@ def main() -> None:
     trained = train_faiss(training, "IVF64,PQ8x8", "L2")
     quantiser = Quantiser(trained)
     images = [read_pixels(path) for path in list_images(options.data_dir)[: options.images]]
+    if options.megapixels is not None:
+        images = [enlarged(pixels, options.megapixels) for pixels in images]
     arms: dict[str, FilledIndex] = {
         "baseline": lambda pixels: activate_plainly(
             pixels, network, size, faiss.clone_index(trained)
         )
     }
     arms["passes alone"] = lambda pixels: passes_alone(pixels, extractor, size)
-    for name, preset in PRESETS.items():
+    for name in options.presets:
+        preset = PRESETS[name]
         arms[name] = lambda pixels, preset=preset: [
             image.pixels
             for image in activate_pictures(
@@ -109,6 +118,17 @@ def main() -> None:
 
 def passes_of(preset: Preset) -> int:
     return preset.settings.iterations * (1 + preset.settings.edited_views)
+
+
+def enlarged(pixels: Pixels, megapixels: float) -> Pixels:
+    """Enlarges an image; noise stands for the detail that a camera would have seen."""
+    height, width = pixels.shape[:2]
+    factor = (megapixels * 1e6 / (height * width)) ** 0.5
+    size = round(width * factor), round(height * factor)
+    large = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC), np.float32)
+    noise = np.random.default_rng(0).normal(0.0, NOISE, large.shape)
+    found: Pixels = np.clip(np.rint(large + noise), 0, 255).astype(np.uint8)
+    return found
 
 
 def passes_alone(images: Sequence[Pixels], extractor: Extractor, size: int) -> list[Pixels]:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from activeindex.activation.activate import Activation, together_on
 from activeindex.activation.job import Item, LiveFigures, Released, ReleaseJob
 from activeindex.activation.records import RECORDS_FILE, check_released, read_records
 from activeindex.activation.results import FEATURES_FILE, output_names
-from activeindex.activation.settings import Preset
+from activeindex.activation.settings import Preset, noted
 from activeindex.errors import InputError
 from activeindex.extractors.coerce import ExtractorLike
 from activeindex.extractors.feature_files import (
@@ -102,6 +102,11 @@ def activate_folder(
     data_dir, output_dir = Path(data_dir), Path(output_dir)
     check_outside(output_dir, data_dir)
     activation = Activation.of(index, extractor, preset, seed, **options)
+    begun = begun_identity(output_dir, "activation")
+    older = begun is not None and "full_size" not in begun[1].get("settings", {})
+    if older:  # Release 0.2 knew no other size; what it has begun goes on in it.
+        settings = activation.settings.replace(full_size=True)
+        activation = replace(activation, settings=settings)
     loaded, quantisers, release = activation.extractor, activation.quantisers, activation.release
     if not force:
         for each in quantisers:
@@ -114,14 +119,13 @@ def activate_folder(
         "extractor": loaded.identity.as_json(),
         "quantiser": [each.identity and each.identity.as_json() for each in quantisers],
         "images": fingerprint(data_dir, paths),
-        "settings": as_json(activation.settings),
+        "settings": (noted if older else as_json)(activation.settings),
         "functions": functions_hash(activation.settings),
         "release": asdict(release),
         "seed": seed,
         "unreadable": unreadable,
         "noise": "sha256",
     }
-    begun = begun_identity(output_dir, "activation")
     by_number = begun is not None and "noise" not in begun[1]
     if by_number:
         del identity["noise"]  # Release 0.1 has begun it, and seeded noise by number.

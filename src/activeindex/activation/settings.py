@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from activeindex.errors import InputError
 from activeindex.images.formats import PNG, FileFormat
-from activeindex.runtime.fields import check_fields, import_name, option
+from activeindex.runtime.fields import as_json, check_fields, import_name, option
 
 if TYPE_CHECKING:
     from activeindex.images.quality import Quality
@@ -245,3 +245,12 @@ _FAST = Preset(DEEP.settings.replace(edited_views=0), DEEP.release)
 
 PRESETS = MappingProxyType({"paper": _PAPER, "thorough": _THOROUGH, "deep": DEEP, "fast": _FAST})
 """Presets by name."""
+
+
+def noted(settings: ActivationSettings) -> dict[str, Any]:
+    """Return the fields for a note, without those that release 0.2 did not have at their values."""
+    values = as_json(settings)
+    for name in ("full_size", "image_every_step"):
+        if values[name]:
+            del values[name]
+    return values

@@ -12,6 +12,7 @@ from activeindex.activation.activate import Activation
 from activeindex.activation.job import Item, LiveFigures, ReleaseJob
 from activeindex.activation.objective import choose_targets
 from activeindex.activation.records import RECORDS_FILE, check_released
+from activeindex.activation.settings import noted
 from activeindex.evaluation.csv_files import (
     DETECTION_HEADER,
     PLACES_FILE,
@@ -223,13 +224,13 @@ def _asked(settings: ExperimentSettings, others: list[Path]) -> dict[str, Any]:
     """The part of a run's notes that is known before anything is read."""
     folder = settings.evaluation.query_nonmatch_dir
     images = fingerprint(folder, others) if folder and others else None
-    noted = as_json(settings)
+    values = {**as_json(settings), "activation": noted(settings.activation)}
     if not settings.evaluation.edits:
-        del noted["evaluation"]["edits"]  # As release 0.1 noted it.
+        del values["evaluation"]["edits"]  # As release 0.1 noted it.
     if not settings.index.polysemous:
-        del noted["index"]["polysemous"]  # As release 0.2 noted it.
+        del values["index"]["polysemous"]  # As release 0.2 noted it.
     return {
-        "settings": noted,
+        "settings": values,
         "functions": functions_hash(settings),
         "other_images": images,
         "version": __version__,
