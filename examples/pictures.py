@@ -1,4 +1,4 @@
-"""Pictures and an index to try the examples with; needs ``pip install ".[demo]"``."""
+"""Pictures and an index to try the examples with; needs ``pip install ".[edits]" scikit-image``."""
 
 import tempfile
 from pathlib import Path

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from activeindex.demo.photographs import OTHERS, PROTECTED, find_photograph
+from tests.photographs import OTHERS, PROTECTED, find_photograph
 
 TRAINING = 300
 REFERENCES = 40

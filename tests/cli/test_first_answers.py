@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import activeindex as ai
-from activeindex.demo.photographs import PROTECTED
 from activeindex.extractors.feature_files import ImageFeatures
 from tests.cli.collection import photographs, python
+from tests.photographs import PROTECTED
 
 COMPILER = {"torch._dynamo", "sympy", "scipy"}
 """Imported by the base class of torch's optimisers, for seconds."""

@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 
 import activeindex as ai
-from activeindex.demo.photographs import PROTECTED
 from tests.cli.collection import photographs
 from tests.cli.conftest import Answer
+from tests.photographs import PROTECTED
 
 Say = Callable[..., Answer]
 QUICK = ("--preset", "fast", "--iterations", 1, "--workers", 0)

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from activeindex.cli import run
-from activeindex.demo.photographs import PROTECTED
 from activeindex.extractors.feature_files import read_features
 from tests.cli.collection import SIZE, photographs
 from tests.cli.conftest import Answer
+from tests.photographs import PROTECTED
 from tests.runtime.ray_cluster import Cluster
 
 Say = Callable[..., Answer]

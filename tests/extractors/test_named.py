@@ -1,5 +1,6 @@
 """Extractors by name and by file."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from activeindex.errors import InputError, ShapeError
+from activeindex.errors import InputError, MissingExtraError, ShapeError
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.features import features_of
 from activeindex.extractors.named import load_extractor
@@ -140,3 +141,12 @@ def test_without_weights_the_error_says_how_to_get_them(
     assert str(tmp_path) in str(caught.value)
     assert "sscd_disc_mixup.torchscript.pt" in str(caught.value)
     assert 'pip install "activeindex[sscd]"' in str(caught.value)
+
+
+def test_an_onnx_file_without_onnx_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "network.onnx").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(MissingExtraError, match=r'network.onnx.*pip install "activeindex\[onnx\]"'):
+        load_extractor(str(tmp_path / "network.onnx"))

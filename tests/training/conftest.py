@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from activeindex.demo.photographs import OTHERS, PROTECTED, find_photograph
 from activeindex.images.decoding import read_rgb
+from tests.photographs import OTHERS, PROTECTED, find_photograph
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Tables of a run: recall per edit, and copy detection in one number."""
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
@@ -184,3 +184,19 @@ class DetectionSummary:
             InputError: If the file is malformed.
         """
         return cls.from_rows(read_detection(path), metric)
+
+
+def copies_found(runs: Mapping[str, RecallTable]) -> str:
+    """Count the copies that some runs find first, in one sentence.
+
+    Example:
+        >>> rows = (RecallRow("hflip", None, 10, 0.6, 1.0, 1.0, 0.8),)
+        >>> copies_found({"untouched": RecallTable(rows), "paper": RecallTable(rows)})
+        'Copies found: untouched 6 of 10, paper 6 of 10.'
+    """
+    counts = {
+        name: (round(sum(row.queries * row.r_at_1 for row in table.rows)), table.average.queries)
+        for name, table in runs.items()
+    }
+    found = ", ".join(f"{name} {hits:,} of {asked:,}" for name, (hits, asked) in counts.items())
+    return f"Copies found: {found}."

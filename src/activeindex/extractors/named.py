@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from activeindex.errors import InputError
+from activeindex.errors import InputError, import_extra
 from activeindex.extractors.adapt import load_torchscript
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.cards import CARDS, DEFAULT_EXTRACTOR, DEFAULT_INPUT_SIZE
@@ -115,9 +115,10 @@ def _load_file(
     data = read_bytes(path, "model_path")
     default_size = DEFAULT_INPUT_SIZE if card is None else card.input_size
     if kind == ".onnx":
+        import_extra("onnx", "onnx", f"model_path {path}")
         from activeindex.extractors.onnx.module import OnnxExtractor, load_onnx_module
 
-        network = load_onnx_module(path, data)  # Imports onnx.
+        network = load_onnx_module(path, data)
         sha256, default_size = network.sha256, network.image.height or default_size
     else:
         sha256 = hashlib.sha256(data).hexdigest()

@@ -2,6 +2,5 @@
 
 :func:`~activeindex.report.page.write_report` reads the folders of runs (``runs.py``), draws the
 ``figures/`` with ``charts/``, collects a gallery of changed images and the failures, and writes one
-page. :func:`~activeindex.report.contact_sheet.contact_sheet` is the quick look: a
-single PNG.
+page.
 """

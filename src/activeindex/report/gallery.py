@@ -9,8 +9,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from activeindex.images.levels import Pixels
-from activeindex.report.contact_sheet import AMPLIFICATION, amplified_difference
 from activeindex.report.pictures import Embedded, Pictures, embed, embedded_thumbnail, pixels_of
+
+AMPLIFICATION = 10
 
 _LONGEST = 544
 """Longest side at 1:1; of a larger image the part that changed most is shown."""
@@ -73,6 +74,13 @@ class Gallery:
     comparisons: tuple[GalleryImage, ...]
     thumbnails: tuple[Thumbnail, ...]
     left_out: int
+
+
+def amplified_difference(original: Pixels, activated: Pixels) -> Pixels:
+    """The change of every pixel, amplified ``AMPLIFICATION`` times around middle grey."""
+    change = activated.astype(np.int16) - original.astype(np.int16)
+    shown: Pixels = np.clip(128 + AMPLIFICATION * change, 0, 255).astype(np.uint8)
+    return shown
 
 
 def make_gallery(pictures: Iterable[Pictures], most: int, budget: int) -> Gallery:
