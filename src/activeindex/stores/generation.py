@@ -171,6 +171,24 @@ class Generation(ABC):
     def delete(self, ids: Sequence[int]) -> None:
         """Delete the rows of ids."""
 
+    def update(self, number: int, changes: Mapping[str, Any]) -> None:
+        """Change values of an image that is there, in one transaction.
+
+        Args:
+            number: Its id.
+            changes: New values of columns of the record, as they are stored.
+        """
+        ids = np.array([number], np.int64)
+        (row,) = self._checked_records(ids)
+        columns = {name: [changes.get(name, row[name])] for name in COLUMNS}
+        columns |= {name: self.values(name, ids) for name in BLOBS}
+        code = np.frombuffer(row["code"], np.uint8)[None]
+        self.replace(CodedPart.of(ids, columns, self.features(ids), code))
+
+    @abstractmethod
+    def replace(self, part: CodedPart) -> None:
+        """Replace the records of images that are there and keep their codes and features."""
+
     @abstractmethod
     def rows(
         self, columns: Sequence[str], column: str, values: Sequence[Any]

@@ -6,6 +6,7 @@ committed by the store one at a time.
 """
 
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -275,17 +276,37 @@ def columns_of(part: Part, data_dir: Path | None = None) -> dict[str, list[Any]]
         "sha256": [_hash_of(image, data_dir) for image in part],
         **{name: [measure(record, name) for record in records] for name in MEASURES},
         "activation": [None if record is None else record_json(record) for record in records],
-        **{name: [_stored(name, image.more[name]) for image in part] for name in part[0].more},
+        **{name: [stored_value(name, image.more[name]) for image in part] for name in part[0].more},
     }
 
 
-def _stored(name: str, value: Any) -> Any:
-    """A value of :attr:`NewImages.more` as an engine keeps it."""
+def stored_value(name: str, value: Any) -> Any:
+    """A value of :attr:`NewImages.more` as an engine keeps it.
+
+    Raises:
+        InputError: If it is of another kind.
+    """
     if value is None or isinstance(value, bytes):
         return value
     if name in TEXTS:
-        return json.dumps(value)
-    return float(value) if name == "disabled_until" else np.asarray(value, "<f4").tobytes()
+        kind: type = list if name == "tags" else dict
+        if not isinstance(value, kind) and not (kind is list and isinstance(value, tuple)):
+            raise InputError(f"{name}: expected a {kind.__name__}, found {type(value).__name__}")
+        if kind is list and not all(isinstance(each, str) for each in value):
+            raise InputError("tags: expected words, found other values")
+        try:
+            return json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError):
+            raise InputError(f"{name}: expected values as JSON has them, found others") from None
+    if name == "disabled_until":
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not math.isfinite(value)
+        ):
+            raise InputError(f"{name}: expected seconds since 1970, found {value!r}")
+        return float(value)
+    return np.asarray(value, "<f4").tobytes()
 
 
 def _hash_of(image: NewImage, data_dir: Path | None) -> str | None:

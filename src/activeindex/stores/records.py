@@ -27,6 +27,9 @@ COLUMNS = ("name", "sha256", *MEASURES, "activation", "tags", "metadata", "disab
 """Columns of every record beside its id and code, which its checksum covers; those that are not
 texts are floats."""
 
+CHANGEABLE = ("tags", "metadata", "disabled_until")
+"""Columns that can be changed after an image was added."""
+
 BLOBS = ("released_feature", "second_feature", "thumbnail")
 """Optional values beside the feature: that of the released picture, in float32; that of the store's
 second extractor; a small copy of the original in a format of images."""

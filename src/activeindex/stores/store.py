@@ -39,9 +39,10 @@ from activeindex.stores.ingest import (
     changed_since,
     check_once,
     read_images,
+    stored_value,
 )
 from activeindex.stores.query import QueryResults, answers
-from activeindex.stores.records import FILTERABLE, FILTERABLE_2, Record
+from activeindex.stores.records import CHANGEABLE, FILTERABLE, FILTERABLE_2, Record
 
 if TYPE_CHECKING:
     from activeindex.extractors.base import Extractor
@@ -392,6 +393,47 @@ class Store(contextlib.AbstractContextManager["Store"]):
             if there > 1 and self.format > 1:
                 self._write_note(removing=[])
             return removed
+
+    def update(self, number: int, **changes: Any) -> Record:
+        """Change what was given to an image; the next search sees it.
+
+        Args:
+            number: Id of the image.
+            changes: New values of any of ``tags``, ``metadata`` and ``disabled_until``, as of
+                :class:`~activeindex.stores.records.Record`; None takes a value away.
+
+        Returns:
+            The record with the changes.
+
+        Raises:
+            InputError: If there is no such image, or another process is writing.
+
+        Example:
+            >>> store.update(7, tags=["summer"], disabled_until=1.8e9)  # doctest: +SKIP
+        """
+        if unknown := changes.keys() - CHANGEABLE:
+            raise InputError(f"update: expected {', '.join(CHANGEABLE)}, found {min(unknown)}")
+        self._check_schema("updated")
+        stored = {name: stored_value(name, value) for name, value in changes.items()}
+        with self._writing():
+            for generation in self._generations:
+                if generation.rows(("id",), "id", [number]):
+                    generation.update(number, stored)
+        if not (found := self.get([number])):
+            raise InputError(f"id: expected that of an image of {self._address}, found {number}")
+        return found[0]
+
+    def thumbnail(self, number: int) -> bytes | None:
+        """The small copy of an original, the bytes of an image file; None where none was kept.
+
+        Raises:
+            InputError: If it is damaged.
+        """
+        for generation in self._refresh():
+            if generation.rows(("id",), "id", [number]):
+                value: bytes | None = generation.values("thumbnail", _as_ids([number]))[0]
+                return value
+        return None
 
     def get(self, ids: npt.ArrayLike) -> list[Record]:
         """Records of those ids that are there, in ascending order."""

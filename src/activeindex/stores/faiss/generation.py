@@ -115,6 +115,14 @@ class FaissGeneration(Generation):
             for table in tables:
                 database.executemany(f"DELETE FROM {table} WHERE id = ?", ((i,) for i in ids))
 
+    def replace(self, part: CodedPart) -> None:
+        """Update the records."""
+        names = [*COLUMNS, "checksum"]
+        values = zip(*(part.columns[name] for name in names), part.ids.tolist(), strict=True)
+        assigned = ", ".join(f"{name} = ?" for name in names)
+        with self._database.writing() as database:
+            database.executemany(f"UPDATE images SET {assigned} WHERE id = ?", values)
+
     def rows(
         self, columns: Sequence[str], column: str, values: Sequence[Any]
     ) -> list[tuple[Any, ...]]:

@@ -291,6 +291,16 @@ class LanceGeneration(Generation):
         self._take(data)
         self._seal()
 
+    def replace(self, part: CodedPart) -> None:
+        """Write the rows anew, and index them."""
+        with lance_errors(self._uri):
+            data = self._newest()
+            table = record_table(part).select(self._columns)
+            data.merge_insert("id").when_matched_update_all().execute(table)
+            self._take(self._newest())
+        self._seal()
+        self.index()
+
     @_up_to_date
     def rows(
         self, columns: Sequence[str], column: str, values: Sequence[Any]
