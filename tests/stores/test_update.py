@@ -36,7 +36,7 @@ def test_an_update_is_seen_by_the_next_search_of_another_open_store(make: Make) 
     ("changes", "named"),
     [
         ({"tags": "word"}, "tags: expected a list"),
-        ({"tags": [1]}, "tags: expected words"),
+        ({"tags": [1]}, "tags: expected a list of words"),
         ({"metadata": {"a": float("nan")}}, "metadata: expected values as JSON has them"),
         ({"disabled_until": "tomorrow"}, "disabled_until: expected seconds since 1970"),
         ({"name": "other"}, "update: expected tags, metadata, disabled_until, found name"),

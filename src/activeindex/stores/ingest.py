@@ -288,22 +288,18 @@ def stored_value(name: str, value: Any) -> Any:
     """
     if value is None or isinstance(value, bytes):
         return value
+    if name == "tags":
+        if not isinstance(value, list | tuple) or not all(isinstance(word, str) for word in value):
+            raise InputError(f"tags: expected a list of words, found {value!r}")
+    elif name == "metadata" and not isinstance(value, Mapping):
+        raise InputError(f"metadata: expected names and values, found {value!r}")
     if name in TEXTS:
-        kind: type = list if name == "tags" else dict
-        if not isinstance(value, kind) and not (kind is list and isinstance(value, tuple)):
-            raise InputError(f"{name}: expected a {kind.__name__}, found {type(value).__name__}")
-        if kind is list and not all(isinstance(each, str) for each in value):
-            raise InputError("tags: expected words, found other values")
         try:
             return json.dumps(value, allow_nan=False)
         except (TypeError, ValueError):
             raise InputError(f"{name}: expected values as JSON has them, found others") from None
     if name == "disabled_until":
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not math.isfinite(value)
-        ):
+        if type(value) not in (int, float) or not math.isfinite(value):
             raise InputError(f"{name}: expected seconds since 1970, found {value!r}")
         return float(value)
     return np.asarray(value, "<f4").tobytes()
