@@ -85,7 +85,11 @@ def test_notes_of_both_releases_name_the_same_quantisers() -> None:
     assert noted_difference("extractor", POOLED.as_json(), str(POOLED)) is None
 
 
-@pytest.mark.parametrize("value", [7, "net.pt", {"name": "net.pt"}, ["net.pt"], '{"a'])
+@pytest.mark.parametrize(
+    "value", [7, "net.pt", {"name": "net.pt"}, ["net.pt"], '{"a', '{"a":' * 9999]
+)
 def test_other_values_are_refused_in_one_line(value: object) -> None:
     with pytest.raises(InputError, match=r"^extractor: expected its name, sha256 and input_size"):
         ExtractorIdentity.from_json(value)
+    with pytest.raises(InputError, match=r"^fts.json: extractor: expected its name"):
+        ExtractorIdentity.from_json(value, where="fts.json")

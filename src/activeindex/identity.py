@@ -7,6 +7,7 @@ read that, too, and no other code parses or compares such texts.
 
 import json
 import re
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -54,12 +55,15 @@ class ExtractorIdentity:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, value: object, sha256: str | None = None) -> Self | None:
+    def from_json(
+        cls, value: object, sha256: str | None = None, *, where: object = None
+    ) -> Self | None:
         """Read an identity from a JSON file, of this release or of 0.1.
 
         Args:
             value: The fields, or the text of 0.1; None where no extractor was noted.
             sha256: The full hash, where 0.1 noted it beside the text.
+            where: The file, for the message; None if it is from none.
 
         Raises:
             InputError: If the value is neither.
@@ -79,9 +83,10 @@ class ExtractorIdentity:
             identity = cls(**{**fields, "input_size": int(fields["input_size"])})
             _check_texts(identity.name, identity.sha256, identity.pooling, identity.whitening)
             return identity
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, OverflowError, RecursionError, TypeError, ValueError):
             raise InputError(
-                f"extractor: expected its name, sha256 and input_size, found {value!r}"
+                f"{'' if where is None else f'{where}: '}extractor: expected its name, sha256 and "
+                f"input_size, found {reprlib.repr(value)}"
             ) from None
 
     def __str__(self) -> str:
@@ -123,7 +128,8 @@ class QuantiserIdentity:
             _check_texts(*(text for each in found for text in (each.name, each.sha256)))
             return found
         except (TypeError, ValueError):
-            raise InputError(f"quantiser: expected its name and sha256, found {value!r}") from None
+            shown = reprlib.repr(value)
+            raise InputError(f"quantiser: expected its name and sha256, found {shown}") from None
 
     def __str__(self) -> str:
         return f"{self.name} ({self.sha256[:_SHOWN]})"

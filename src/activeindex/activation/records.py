@@ -156,7 +156,7 @@ def recorded_outcomes(path: Path, record: Mapping[str, Any]) -> list[RecordedOut
 def recorded_extractor(path: Path, record: Mapping[str, Any]) -> ExtractorIdentity | None:
     """Read the extractor of an activation; see :func:`recorded_outcomes`."""
     with _as_recorded(path, record, "extractor"):
-        return ExtractorIdentity.from_json(record.get("extractor"))
+        return ExtractorIdentity.from_json(record.get("extractor"), where=path)
 
 
 @contextmanager

@@ -80,7 +80,7 @@ class RunFolder:
     @property
     def extractor(self) -> ExtractorIdentity | None:
         """The extractor that was used; None if it is not noted."""
-        return ExtractorIdentity.from_json(self.notes.get("extractor"))
+        return ExtractorIdentity.from_json(self.notes.get("extractor"), where=self.path / RUN_FILE)
 
     @property
     def metric(self) -> "Metric":

@@ -184,7 +184,9 @@ def read_features(
     if noted.get("extractor") is not None and ("edit_seed" in noted) != edited:
         kinds = ("of images as they are", "of edited copies (extract_fts --edit_seed)")
         raise InputError(f"{expected} features {kinds[edited]}, found those {kinds[not edited]}")
-    extractor = ExtractorIdentity.from_json(noted.get("extractor"), noted.get("extractor_sha256"))
+    extractor = ExtractorIdentity.from_json(
+        noted.get("extractor"), noted.get("extractor_sha256"), where=note
+    )
     views = None if extractor is None else noted.get("descriptor_views", 0)
     return FeatureFile(path, values, extractor, views)
 

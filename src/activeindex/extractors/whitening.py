@@ -117,7 +117,8 @@ class Whitening:
                 f"whitening {path}: expected float32 mean (d,) and matrix (k, d), found "
                 f"{mean.dtype} {mean.shape} and {matrix.dtype} {matrix.shape}"
             )
-        return cls(mean, matrix, ExtractorIdentity.from_json(str(extractor)), str(training))
+        identity = ExtractorIdentity.from_json(str(extractor), where=f"whitening {path}")
+        return cls(mean, matrix, identity, str(training))
 
 
 class WhitenedExtractor(Extractor):

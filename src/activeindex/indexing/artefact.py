@@ -112,7 +112,9 @@ class Manifest:
                 f"{path}: expected the manifest of an index, found no {', '.join(missing)}"
             )
         known = {each.name: value[each.name] for each in fields(cls) if each.name in value}
-        extractor = ExtractorIdentity.from_json(known["extractor"], value.get("extractor_sha256"))
+        extractor = ExtractorIdentity.from_json(
+            known["extractor"], value.get("extractor_sha256"), where=path
+        )
         return cls(**{**known, "extractor": extractor})
 
 

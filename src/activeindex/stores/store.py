@@ -98,7 +98,9 @@ class Store(contextlib.AbstractContextManager["Store"]):
         self._engine = engine
         self._path = self._address.path
         self._note = read_note(self._address)
-        self.extractor = ExtractorIdentity.from_json(self._note["extractor"])
+        self.extractor = ExtractorIdentity.from_json(
+            self._note["extractor"], where=self._path / STORE_FILE
+        )
         self._opened: dict[str, Generation] = {}
         self._held, self._refreshing = contextlib.ExitStack(), threading.Lock()
         self._turn, self._wrote = threading.Lock(), False
@@ -633,7 +635,9 @@ class Store(contextlib.AbstractContextManager["Store"]):
 
     def _note_second(self, features: ImageFeatures) -> None:
         """Note the second extractor, or check that it is the one of the store."""
-        here = ExtractorIdentity.from_json(self._note["second_extractor"])
+        here = ExtractorIdentity.from_json(
+            self._note["second_extractor"], where=self._path / STORE_FILE
+        )
         if features.extractor is None:
             raise InputError("second_features: expected what extract returned, found no extractor")
         if here is None:
