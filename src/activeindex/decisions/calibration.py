@@ -17,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from activeindex.decisions.tail import Tail
-from activeindex.errors import InputError
+from activeindex.errors import InputError, library_errors, reason_of
+from activeindex.extractors.feature_files import check_values
 from activeindex.identity import ExtractorIdentity, QuantiserIdentity, same
-from activeindex.runtime.files import whole_file
+from activeindex.runtime.files import Types, check_types, parse_json, whole_file
 
 Features = npt.NDArray[np.float32]
 Values = npt.NDArray[np.float64]
@@ -30,6 +31,7 @@ NEIGHBOURS = 3
 _FORMAT = "activeindex calibration 1"
 _TAILS = ("of_codes", "of_features")
 _TABLES = ("scores", "survival")
+_BACKGROUND: Types = {"source": str, "pictures": int, "queries": int, "stored": int}
 
 
 class Background(NamedTuple):
@@ -157,29 +159,40 @@ class Calibration:
         Raises:
             InputError: If it is not one.
         """
-        from safetensors import SafetensorError, safe_open
+        from safetensors import safe_open
 
+        expected = f"{path}: expected a calibration; calibrate again"
+        with library_errors(expected), safe_open(path, "numpy") as file:
+            noted = (file.metadata() or {})["calibration"]
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         try:
-            with safe_open(path, "numpy") as file:
-                note = json.loads((file.metadata() or {})["calibration"])
-                if note["format"] != _FORMAT:
-                    raise ValueError(f"format {note['format']!r}")
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            note = parse_json(noted)
+            if note["format"] != _FORMAT:
+                raise ValueError(f"format {note['format']!r}")
             of_codes, of_features = (
                 Tail(**note[name], **{key: tensors[f"{name}.{key}"] for key in _TABLES})
                 for name in _TAILS
             )
-            return cls(
-                ExtractorIdentity(**note["extractor"]),
-                QuantiserIdentity(**note["quantiser"]),
-                bool(note["largest_first"]),
-                tensors["normalising"],
-                of_codes,
-                of_features,
-                Background(**note["background"]),
-            )
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: expected a calibration ({error}); calibrate again") from None
+            extractor = ExtractorIdentity.from_json(note["extractor"], where=path)
+            (quantiser,) = QuantiserIdentity.from_json(note["quantiser"])
+            normalising = tensors["normalising"]
+            check_types(str(path), note["background"], _BACKGROUND)
+            background = Background(**note["background"])
+            sound = of_codes.is_sound() and of_features.is_sound()
+            if extractor is None or not (sound and normalising.ndim == 2 and len(normalising)):
+                raise ValueError("a value is not one of a calibration")
+            check_values(normalising, str(path))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{expected} ({reason_of(error)})") from None
+        return cls(
+            extractor,
+            quantiser,
+            bool(note["largest_first"]),
+            normalising,
+            of_codes,
+            of_features,
+            background,
+        )
 
 
 def similarity(distances: npt.NDArray[np.floating], largest_first: bool) -> Values:

@@ -84,3 +84,17 @@ class Tail:
         log = np.interp(scores, self.scores, np.log(self.survival))
         probability = np.where(excess > 0, self.share * beyond, np.exp(log))
         return np.asarray(np.maximum(probability, LEAST))
+
+    def is_sound(self) -> bool:
+        """Return False if the values are not those of a distribution, as in a damaged file."""
+        numbers = np.array([self.level, self.share, self.shape, self.scale], dtype=np.float64)
+        survival = self.survival
+        return bool(
+            self.scores.ndim == 1
+            and len(self.scores)
+            and self.scores.shape == survival.shape
+            and np.isfinite([*numbers, *self.scores, *survival]).all()
+            and self.scale > 0 < self.share <= 1
+            and (np.diff(self.scores) >= 0).all()
+            and ((survival > 0) & (survival <= 1)).all()
+        )
