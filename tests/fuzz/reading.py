@@ -5,6 +5,7 @@ exit code of a command that read it and what it printed as errors.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -19,18 +20,45 @@ import torch
 
 from activeindex import cli
 from activeindex.activation.records import read_records, recorded_outcomes
-from activeindex.experiment.folder import RunFolder
+from activeindex.datasets.disc import read_ground_truth
+from activeindex.decisions.calibration import Calibration
+from activeindex.errors import UnencodableError
+from activeindex.evaluation.csv_files import read_detection
+from activeindex.evaluation.isc import answered, detected, read_predictions, read_truth
+from activeindex.experiment.folder import RunFolder, RunSummary
 from activeindex.extractors.coerce import resolve_extractor
 from activeindex.extractors.feature_files import read_features
+from activeindex.extractors.whitening import Whitening
+from activeindex.extractors.zoo_checkpoints import load_checkpoint
+from activeindex.images.encoding import encode
+from activeindex.images.formats import FileFormat
 from activeindex.images.picture import read_picture
 from activeindex.indexing.artefact import TrainedIndex
-from activeindex.runtime.files import read_lines
+from activeindex.report.page import write_report
+from activeindex.report.runs import ReportedRun
+from activeindex.runtime.files import read_bytes
+from activeindex.runtime.journal import Journal, begun_identity
 from activeindex.stores.filters import parse_filter
+from activeindex.stores.ingest import read_names
 from activeindex.stores.records import FILTERABLE_2
 from activeindex.stores.store import Store
 
 MEMORY = 4 << 30
 """Bytes of data that a child may allocate."""
+
+
+def _picture(path: Path) -> None:
+    picture = read_picture(path)
+    with contextlib.suppress(UnencodableError):
+        encode(picture, picture.layer, FileFormat())
+
+
+def _features(path: Path) -> None:
+    """Read a feature file; of a folder, with its note and names."""
+    file = next(path.glob("fts.*t")) if path.is_dir() else path
+    features = read_features(file)
+    if path.is_dir():
+        read_names(path / "filenames.txt", len(features.values))
 
 
 def _index(path: Path) -> None:
@@ -47,9 +75,25 @@ def _store(path: Path) -> None:
 
 
 def _extractor(path: Path) -> None:
+    if path.is_dir():  # An ONNX file with its weights beside it.
+        (path,) = path.glob("*.onnx")
     extractor = resolve_extractor(path)
     with torch.no_grad():
         extractor(torch.zeros(1, 3, extractor.input_size, extractor.input_size))
+
+
+def _checkpoint(path: Path) -> None:
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+    load_checkpoint(network, path, read_bytes(path, "model_path"))
+
+
+def _calibration(path: Path) -> None:
+    calibration = Calibration.read(path)
+    calibration.check(path, calibration.extractor, calibration.quantiser)
+    queries = np.zeros((2, calibration.normalising.shape[1]), np.float32)
+    scores = calibration.scores(queries, np.array([[0.5, 1.0], [1.0, 2.0]], np.float32))
+    for refined in (False, True):
+        calibration.expected_false_matches(scores, 100, refined=refined)
 
 
 def _records(path: Path) -> None:
@@ -58,21 +102,47 @@ def _records(path: Path) -> None:
 
 
 def _run(path: Path) -> None:
-    run = RunFolder.open(path)
-    run.hit_table()
-    run.setting("index", "quant")
-    assert run.extractor is None or run.metric
+    RunSummary.read(path)
+    run = ReportedRun("a", 0, RunFolder.open(path))
+    assert run.folder.extractor is None or run.folder.metric
+    detected(read_detection(path / "icd_df.csv"), run.folder.metric)
+    for part in ("retrieval", "detection", "places", "records", "times", "stages"):
+        getattr(run, part)
+
+
+def _report(path: Path) -> None:
+    write_report({"run": path}, path.parent / "report")
+
+
+def _journal(path: Path) -> None:
+    """Go on with, and finish, what a killed command has left; or recognise what is finished."""
+    (name,) = {each.stem.lstrip(".") for each in path.glob("*.journal")} or {"activation"}
+    noted = begun_identity(path, name)
+    files = tuple(each.name[1:].removesuffix(".partial") for each in path.glob("*.partial"))
+    with Journal(path, name, noted[1] if noted else {}, files) as journal:
+        if not journal.finished:
+            journal.commit({"images": 1})
+            journal.finish({})
 
 
 READERS: dict[str, Callable[[Path], object]] = {
-    "picture": lambda path: read_picture(path).pixels,
-    "features": lambda path: read_features(path).values.sum(),
+    "picture": _picture,
+    "features": _features,
     "index": _index,
     "store": _store,
     "extractor": _extractor,
+    "checkpoint": _checkpoint,
+    "whitening": Whitening.read,
+    "calibration": _calibration,
     "records": _records,
     "run": _run,
-    "names": lambda path: list(read_lines(path)),
+    "report": _report,
+    "journal": _journal,
+    "truth": read_truth,
+    "ground truth": read_ground_truth,
+    "predictions": read_predictions,
+    "answers": answered,
+    "names": lambda path: read_names(path, 2),
     "filter": lambda path: parse_filter(path.read_text("utf-8", "surrogateescape"), FILTERABLE_2),
 }
 

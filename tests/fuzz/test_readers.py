@@ -3,6 +3,7 @@
 Mutations are seeded. ``ACTIVEINDEX_LONG=1`` tries 40 times as many; ``docs/reliability.md`` counts.
 """
 
+import argparse
 import json
 import os
 import re
@@ -15,13 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+import safetensors.torch
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
+from PIL.ImageCms import ImageCmsProfile, createProfile
 
+import activeindex as ai
 from activeindex.activation.records import RECORDS_FILE
-from activeindex.evaluation.csv_files import RETRIEVAL_HEADER
+from activeindex.decisions.calibrate import Edited, calibrate
 from activeindex.extractors.feature_files import ImageFeatures
+from activeindex.identity import ExtractorIdentity
 from activeindex.indexing.artefact import INDEX_FILE, load_or_train
 from activeindex.stores.ingest import NewImages
 from activeindex.stores.store import Store
@@ -35,20 +41,36 @@ SECONDS = 60.0
 PANIC = re.compile(r"\nthread '.*' .*panicked at [^\0]*?(?=fuzz: error: )")
 """Rust prints the panics that Lance turns into errors before anybody can keep it from that."""
 
-ODD = (b"NaN", b"[" * 5000, b"1e999", b"\\ud800", b'"', b"(", b"-1", b"null")
+NUMBER = re.compile(rb"-?\d+(\.\d+)?|true|false|null|\"[^\"]*\"")
+ODD = (b"NaN", b"[" * 5000, b"1e999", b"\\ud800", b'"', b"(", b"-1", b"null", b"0" * 5000)
 
 FILTER = "(psnr >= 40.5 AND name LIKE 'a''b%') OR NOT id IN (1, 2) OR 'x' IN tags OR ssim IS NULL"
-RETRIEVAL = RETRIEVAL_HEADER + (
-    "0,12,none,,[5.7 44.1],[12 3],0,1,1,1,1.0\n0,13,blur,2.0,[0.5 9.25],[4 13],1,0,1,1,0.5"
-)
+V0_1 = Path(__file__).parents[1] / "fixtures" / "v0_1"
 
 
 def of_pictures(folder: Path) -> Iterator[Path]:
     values = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
     picture = Image.fromarray(values)
-    for suffix in ("png", "jpg", "webp", "tiff", "gif", "bmp", "ppm", "jp2"):
-        picture.save(folder / f"a.{suffix}", exif=Image.Exif() if suffix == "jpg" else b"")
+    exif, profile = Image.Exif(), ImageCmsProfile(createProfile("sRGB")).tobytes()
+    exif[ExifTags.Base.Orientation], exif[ExifTags.Base.Artist] = 6, "somebody"
+    tagged = {"exif": exif, "icc_profile": profile}
+    for suffix in ("png", "jpg", "webp", "tiff", "avif", "gif", "bmp", "ppm", "jp2"):
+        options = tagged if suffix in ("png", "jpg", "webp", "tiff", "avif") else {}
+        picture.save(folder / f"a.{suffix}", **options)  # type: ignore[arg-type]
         yield folder / f"a.{suffix}"
+    frames = {"save_all": True, "append_images": [picture.rotate(180)]}
+    for suffix in ("apng", "gif", "tiff", "webp"):
+        picture.save(folder / f"frames.{suffix}", "PNG" if suffix == "apng" else None, **frames)
+        yield folder / f"frames.{suffix}"
+    picture.convert("CMYK").save(folder / "cmyk.jpg")
+    yield folder / "cmyk.jpg"
+    for mode in ("1", "L", "LA", "P", "I;16", "F"):
+        name = f"{mode}.{'tiff' if mode == 'F' else 'png'}".replace(";", "")
+        grey = Image.fromarray(values[..., 0].astype(np.uint16) * 257)
+        share = Image.fromarray(values[..., 0].astype(np.float32) / 255)
+        drawn = {"I;16": grey, "F": share}.get(mode) or picture.convert(mode)
+        drawn.save(folder / name)
+        yield folder / name
 
 
 def of_features(folder: Path) -> Iterator[Path]:
@@ -56,6 +78,7 @@ def of_features(folder: Path) -> Iterator[Path]:
     np.save(folder / "fts.npy", values)
     torch.save(torch.from_numpy(values), folder / "fts.pt")
     yield from (folder / "fts.npy", folder / "fts.pt")
+    yield copied(folder, "fts_references")
 
 
 def of_indexes(folder: Path) -> Iterator[Path]:
@@ -75,6 +98,7 @@ def of_stores(folder: Path) -> Iterator[Path]:
         with Store.create(f"{engine}{path}", index) as store:
             store.add(NewImages(names, features(40, 8), records), tags=[["a"]] * 40)
         yield path
+        yield copied(folder, f"store_{path.name}")
 
 
 def of_extractors(folder: Path) -> Iterator[Path]:
@@ -84,6 +108,35 @@ def of_extractors(folder: Path) -> Iterator[Path]:
     torch.jit.trace(network, probes(1)).save(folder / "net.pt")  # type: ignore[no-untyped-call]
     torch.onnx.export(network, (probes(1),), folder / "net.onnx", dynamo=False)
     yield from (folder / "net.pt", folder / "net.onnx")
+    (folder / "apart").mkdir()
+    onnx.save_model(
+        onnx.load(folder / "net.onnx"),
+        folder / "apart" / "net.onnx",
+        save_as_external_data=True,
+        location="net.onnx.data",
+        size_threshold=0,
+    )
+    yield folder / "apart"
+
+
+def of_checkpoints(folder: Path) -> Iterator[Path]:
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+    weights = network.state_dict()
+    options = argparse.Namespace(lr=0.1)
+    distributed = {f"module.{key}": value for key, value in weights.items()}
+    for wrapped in ({"model": weights, "args": options, "epoch": 3}, {"state_dict": distributed}):
+        torch.save(wrapped, folder / f"{len(wrapped)}.pth")
+        yield folder / f"{len(wrapped)}.pth"
+    safetensors.torch.save_file(weights, folder / "a.safetensors")
+    yield folder / "a.safetensors"
+
+
+def of_calibrations(folder: Path) -> Iterator[Path]:
+    index = ai.train_index(features(400, 8), "IVF4,PQ4x4np")
+    copies = Edited(features(200, 8, 1) + 0.01, np.arange(200))
+    extractor = ExtractorIdentity("features", "0" * 64, 32)
+    calibrate(index, extractor, features(200, 8, 1), copies, stored=100).save(folder / "c")
+    yield folder / "c"
 
 
 def of_texts(folder: Path, name: str, text: str) -> Path:
@@ -99,11 +152,33 @@ def of_records(folder: Path) -> Iterator[Path]:
     yield of_texts(folder, RECORDS_FILE, f"{json.dumps(record)}\n" * 2)
 
 
-def of_runs(folder: Path) -> Iterator[Path]:
-    of_texts(folder, "run/retr_df.csv", RETRIEVAL)
-    notes = {"settings": {"index": {"quant": "L2"}}, "references": 12, "extractor": None}
-    yield of_texts(folder, "run/run.json", json.dumps(notes)).parent
+def copied(folder: Path, name: str) -> Path:
+    """Copy what release 0.1 has written: its formats have no checksums."""
+    there = shutil.copytree(V0_1 / name, folder / name)
+    for path in there.rglob("*.png"):  # Pictures have their own reader.
+        path.unlink()
+    return there
 
+
+def of_runs(folder: Path) -> Iterator[Path]:
+    yield from (copied(folder, "run_active"), copied(folder, "run_passive"))
+
+
+def of_journals(folder: Path) -> Iterator[Path]:
+    yield from (copied(folder, "released_unfinished"), copied(folder, "run_active_unfinished"))
+    yield copied(folder, "released")
+
+
+def one_text(name: str, text: str) -> Callable[[Path], Iterator[Path]]:
+    return lambda folder: iter([of_texts(folder, name, text)])
+
+
+TRUTH = "query_id,reference_id\nQ00001,R000007\nQ00002,\nQ00003,R000009\n"
+PREDICTIONS = "query_id,reference_id,score\nQ00001,R000007,-0.25\nQ00002,R000009,-1e-3\n"
+ANSWER = {
+    "query": "a/Q00001.jpg",
+    "neighbours": [{"name": "R000007.png", "distance": 0.25}, {"name": "b.png", "distance": 1.5}],
+}
 
 READERS: dict[str, tuple[Callable[[Path], Iterator[Path]], int]] = {
     "picture": (of_pictures, 100),
@@ -111,10 +186,19 @@ READERS: dict[str, tuple[Callable[[Path], Iterator[Path]], int]] = {
     "index": (of_indexes, 60),
     "store": (of_stores, 40),
     "extractor": (of_extractors, 30),
+    "checkpoint": (of_checkpoints, 30),
+    "whitening": (lambda folder: iter([Path(shutil.copy(V0_1 / "whitening.npz", folder))]), 20),
+    "calibration": (of_calibrations, 40),
     "records": (of_records, 60),
-    "run": (of_runs, 60),
-    "names": (lambda folder: iter([of_texts(folder, "filenames.txt", "a.png\nb.png\n")]), 20),
-    "filter": (lambda folder: iter([of_texts(folder, "filter.txt", FILTER)]), 300),
+    "run": (of_runs, 100),
+    "report": (of_runs, 10),
+    "journal": (of_journals, 60),
+    "truth": (one_text("truth.csv", TRUTH), 20),
+    "ground truth": (one_text("dev_queries_groundtruth.csv", TRUTH), 20),
+    "predictions": (one_text("predictions.csv", PREDICTIONS), 20),
+    "answers": (one_text("answers.jsonl", f"{json.dumps(ANSWER)}\n" * 2), 40),
+    "names": (one_text("filenames.txt", "a.png\nb.png\n"), 20),
+    "filter": (one_text("filter.txt", FILTER), 300),
 }
 """Files that are mutated, for each reader, and how many mutations the short form tries."""
 
@@ -125,7 +209,7 @@ def mutated(data: bytes, random: np.random.Generator) -> bytes:
     for _ in range(random.integers(1, 4)):
         at = int(random.integers(0, len(values) + 1))
         size = int(min(random.choice([1, 4, 16, 256]), len(values) - at))
-        match random.integers(0, 7):
+        match random.integers(0, 8):
             case 0 if at < len(values):
                 values[at] ^= 1 << int(random.integers(0, 8))
             case 1:
@@ -137,9 +221,10 @@ def mutated(data: bytes, random: np.random.Generator) -> bytes:
             case 4:
                 values[at : at + 4] = random.choice([b"\xff\xff\xff\x7f", b"\xff\xff\xff\xff"])
             case 5:
-                values[at:at] = random.choice(
-                    [b"NaN", b"[" * 5000, b"1e999", b"\\ud800", b'"', b"("]
-                )
+                values[at:at] = ODD[random.integers(0, len(ODD))]
+            case 6 if numbers := [*NUMBER.finditer(values)]:  # Another number of a text.
+                found = numbers[random.integers(0, len(numbers))]
+                values[found.start() : found.end()] = ODD[random.integers(0, len(ODD))]
             case _:
                 values[at : at + size] = random.bytes(size)
     return bytes(values)
