@@ -61,7 +61,7 @@ format: $(DEV)/.installed
 
 # The site in build/docs; a warning is an error.
 docs: $(DEV)/.installed
-	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs build/docs
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet -c docs . build/docs
 
 docs-serve: docs
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/docs 8000

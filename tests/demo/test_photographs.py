@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from activeindex.demo.photographs import PHOTOGRAPHS as FOLDER
 from activeindex.demo.photographs import write_photographs, write_references
 from activeindex.images.folder import list_images
 from activeindex.runtime.reporting import Progress
 from tests.cli.collection import contents
 
-PICTURES = Path(__file__).parents[2] / "src" / "activeindex" / "demo" / "pictures"
-PHOTOGRAPHS = list_images(PICTURES / "photographs")
+PICTURES = FOLDER.parent
+PHOTOGRAPHS = list_images(FOLDER)
 TEXTURES = list_images(PICTURES / "textures")
 
 

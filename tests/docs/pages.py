@@ -13,7 +13,7 @@ PAGES = sorted(
     for path in ROOT.glob(pattern)
 )
 
-_FENCE = re.compile(r"^( *)```(\w*)\s*$")
+_FENCE = re.compile(r"^( *)```(\w*|{[\w-]+})\s*$")
 _NOT_RUN = re.compile(r"<!-- not run: (.+?) -->")
 _COMMAND = re.compile(r"^(\w+=\S+ )*(activeindex|python3? -m activeindex[.\w]*) ")
 _INLINE = re.compile(r"`((?:activeindex|python -m activeindex\.\w+) [^`]+)`")

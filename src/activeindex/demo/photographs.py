@@ -17,12 +17,14 @@ from activeindex.images.levels import Pixels
 from activeindex.runtime.reporting import Progress
 
 _PICTURES = Path(str(files("activeindex.demo"))) / "pictures"
+PHOTOGRAPHS = _PICTURES / "photographs"
+"""Folder of the photographs to be released."""
 _CROP_SIZE = 224
 
 
 def write_photographs(folder: Path) -> None:
     """Write the photographs to be released."""
-    for path in list_images(_PICTURES / "photographs"):
+    for path in list_images(PHOTOGRAPHS):
         _write_once(folder / f"{path.stem}.png", np.asarray(read_rgb(path)))
 
 

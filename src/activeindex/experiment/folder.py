@@ -44,12 +44,13 @@ class RunFolder:
     notes: dict[str, Any]
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: str | Path) -> Self:
         """Open a folder.
 
         Raises:
             InputError: If there are neither results nor notes, or ``run.json`` is malformed.
         """
+        path = Path(path)
         # A run that only released its images has notes alone.
         known = (RETRIEVAL_FILE, DETECTION_FILE, RUN_FILE)
         if not any((path / file).exists() for file in known):
