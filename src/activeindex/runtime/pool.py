@@ -265,6 +265,64 @@ class _Worker:
             self._socket.shutdown(socket.SHUT_RDWR)
 
 
+class WorkerProcess(contextlib.AbstractContextManager["WorkerProcess"]):
+    """One worker process, asked one item at a time, and ended when it takes too long.
+
+    Args:
+        function: Function of an item; it must be picklable, as in :meth:`LocalEngine.map`.
+
+    Example:
+        >>> with WorkerProcess(abs) as worker:
+        ...     worker.call(-3, seconds=60)
+        3
+    """
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        sent = _Function.of(function, getattr(function, "__class__", function))
+        if sent is None:
+            raise InputError(f"{function}: expected a function that a worker process can load")
+        self._function = sent
+        self._worker: _Worker | None = None
+
+    def call(self, item: Any, seconds: float) -> Any:
+        """Return the result of an item; the process is started where there is none.
+
+        Raises:
+            TimeoutError: If it takes longer; the process is ended.
+            ActiveIndexError: If the process dies.
+        """
+        worker = self._worker = self._worker or _Worker(self._function.module)
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            worker.end()
+
+        timer = threading.Timer(seconds, end)
+        timer.start()
+        try:
+            fine, answer = worker.call(self._function, item)
+        except (EOFError, OSError):
+            self._worker = None
+            if late.is_set():
+                raise TimeoutError(f"no answer within {seconds:g} s") from None
+            raise _ended() from None
+        finally:
+            timer.cancel()
+        if not fine:
+            raise answer
+        return answer
+
+    def close(self) -> None:
+        """End the process, whatever it is doing."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.end()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 _server: tuple["subprocess.Popen[bytes]", socket.socket] | None = None
 _server_lock = threading.Lock()
 

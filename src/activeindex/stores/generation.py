@@ -279,6 +279,11 @@ class Generation(ABC):
     def ids(self) -> Ids:
         """All ids, ascending."""
 
+    def ids_after(self, number: int, count: int) -> Ids:
+        """The first ``count`` ids that are larger than a number, ascending."""
+        there = self.ids()
+        return there[np.searchsorted(there, number, side="right") :][:count]
+
     def parts(self, size: int = 4096) -> Iterator[CodedPart]:
         """Yield all images with their codes, at most ``size`` at a time.
 

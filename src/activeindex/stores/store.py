@@ -443,6 +443,11 @@ class Store(contextlib.AbstractContextManager["Store"]):
         found = [record for generation in self._refresh() for record in generation.get(unique)]
         return sorted(found, key=lambda record: record.id)
 
+    def page(self, after: int, count: int) -> list[Record]:
+        """Records of the first ``count`` images whose ids are larger than ``after``, ascending."""
+        found = [generation.ids_after(after, count) for generation in self._refresh()]
+        return self.get(np.sort(np.concatenate(found))[:count])
+
     def named(self, names: Sequence[str]) -> Ids:
         """Ids of names, in all generations, ascending."""
         found = [i for generation in self._refresh() for i in generation.named(names).values()]

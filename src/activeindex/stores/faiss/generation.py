@@ -145,6 +145,13 @@ class FaissGeneration(Generation):
             found = self._database.reader.execute("SELECT id FROM images ORDER BY id")
             return np.fromiter((i for (i,) in found), np.int64)
 
+    def ids_after(self, number: int, count: int) -> Ids:
+        """The first ids after a number, without reading the others."""
+        statement = "SELECT id FROM images WHERE id > ? ORDER BY id LIMIT ?"
+        with self._turn, self._database.errors():
+            found = self._database.reader.execute(statement, (number, count))
+            return np.fromiter((i for (i,) in found), np.int64)
+
     def select(self, where: Filter) -> Ids:
         """Ids that match a filter."""
         condition, constants = where.for_sqlite()
