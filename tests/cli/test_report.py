@@ -63,6 +63,26 @@ def sizes(page: "Page", selector: str) -> list[tuple[float, float]]:
     return [(width, height) for width, height in found]
 
 
+def test_it_opens_with_the_copies_found_and_says_what_r_at_1_is(
+    browser: "Browser", report: Path
+) -> None:
+    with opened(browser, report / "report.html", DESKTOP) as shown:
+        text = shown.page.locator("h1 + p").inner_text()
+        asked = len(MATCHED) * EDITS
+        counts = rf"(\d+) of {asked} \(passive\), (\d+) of {asked} \(active\)\."
+        assert re.match(rf"Edited copies found: {counts} Found is a copy whose", text), text
+        assert "R@1, recall at 1" in text
+
+
+def test_a_wide_table_shows_on_a_phone_that_it_scrolls(browser: "Browser", report: Path) -> None:
+    with opened(browser, report / "report.html", PHONE) as shown:
+        table = shown.page.locator(".scroll:has(.recall)")
+        right = "e => [e.scrollWidth > e.clientWidth, getComputedStyle(e).backgroundAttachment]"
+        wide, attachment = table.evaluate(right)
+        assert wide
+        assert attachment == "local, local, scroll, scroll", "shadows stay at the sides"
+
+
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_figure_is_drawn_and_nothing_is_fetched(

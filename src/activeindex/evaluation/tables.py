@@ -192,11 +192,11 @@ def copies_found(runs: Mapping[str, RecallTable]) -> str:
     Example:
         >>> rows = (RecallRow("hflip", None, 10, 0.6, 1.0, 1.0, 0.8),)
         >>> copies_found({"untouched": RecallTable(rows), "paper": RecallTable(rows)})
-        'Copies found: untouched 6 of 10, paper 6 of 10.'
+        'Edited copies found: 6 of 10 (untouched), 6 of 10 (paper).'
     """
     counts = {
         name: (round(sum(row.queries * row.r_at_1 for row in table.rows)), table.average.queries)
         for name, table in runs.items()
     }
-    found = ", ".join(f"{name} {hits:,} of {asked:,}" for name, (hits, asked) in counts.items())
-    return f"Copies found: {found}."
+    found = ", ".join(f"{hits:,} of {asked:,} ({name})" for name, (hits, asked) in counts.items())
+    return f"Edited copies found: {found}."

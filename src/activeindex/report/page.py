@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from activeindex import __version__
 from activeindex.evaluation.published import CITATION, COLLECTION
+from activeindex.evaluation.tables import RecallTable, copies_found
 from activeindex.report import tables
 from activeindex.report.failures import Failures, failures_csv
 from activeindex.report.figures import images, queries
@@ -80,6 +81,7 @@ def _write_report(
     pictures = [Pictures(run, options.data_dir, options.references_dir) for run in opened]
     failures = [Failures(source) for source in pictures]
     table = tables.recall_table(opened)
+    recall = {r.name: RecallTable.from_columns(r.retrieval.columns) for r in opened if r.retrieval}
     figures = {}
     for section, makers in FIGURES.items():
         figures[section] = [make(opened) for make in makers]
@@ -95,6 +97,7 @@ def _write_report(
         title=options.title,
         version=__version__,
         runs=opened,
+        found=copies_found(recall) if recall else None,
         recall=table,
         figures=figures,
         gallery=gallery,
