@@ -27,6 +27,7 @@ from activeindex.runtime.stopping import announce, stoppable, stopped
 
 COMMANDS = {
     "activate": "activate a folder of images against an index, before their release",
+    "backup": "copy a store, and what its service keeps, while it runs",
     "calibrate": "calibrate a store, so that a search says whether a hit is a copy",
     "compare": "compare two runs: the paired difference per edit, with a significance test",
     "demo": "the experiment in small, on photographs that ship in packages",
@@ -39,6 +40,7 @@ COMMANDS = {
     "prepare_disc": "split a DISC21 folder into the parts of the experiment (symbolic links)",
     "register": "activate a folder of pictures and add them to a store, in one step",
     "report": "write a report of finished runs: one HTML file, tables as CSV and LaTeX",
+    "restore": "make a store of a copy of `backup`",
     "search": "find images in a store, through the quantisers that they were released under",
     "serve": "serve a store over HTTP: register, release and recognise pictures",
     "store": "keep released images where `search` finds them: create, add, remove, get, compact",

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import reprlib
+import shutil
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -55,7 +56,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """
     with _renamed_at_end(path, folder=True) as beside:
         for left in beside.iterdir():  # By a process that was killed.
-            left.unlink()
+            _remove(left)
         yield beside
 
 
@@ -113,11 +114,9 @@ def _claim(path: Path, folder: bool) -> tuple[Path, int | None]:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file, or a folder of files."""
+    """Remove a file, or a folder with all that is in it."""
     if path.is_dir():
-        for file in path.iterdir():
-            file.unlink()
-        path.rmdir()
+        shutil.rmtree(path)
     else:
         path.unlink()
 

@@ -17,17 +17,18 @@ class BusyError(InputError):
 
 
 @contextlib.contextmanager
-def only_run(folder: Path, option: str = "") -> Iterator[None]:
+def only_run(folder: Path, option: str = "", wait: float = 0.0) -> Iterator[None]:
     """Hold ``folder`` for this run; file systems without locks are not held.
 
     Args:
         folder: An existing folder.
         option: The option that named the folder, for the message.
+        wait: Seconds to wait for another run.
 
     Raises:
         BusyError: If another run holds it.
     """
-    lock = filelock.FileLock(folder / LOCK_FILE, timeout=0, thread_local=False)
+    lock = filelock.FileLock(folder / LOCK_FILE, timeout=wait, thread_local=False)
     try:
         lock.acquire()
     except filelock.Timeout:

@@ -16,7 +16,7 @@ from activeindex.runtime.files import make_folder
 FOLDER = "service"
 """Folder in that of the store, with the database, the uploads and the released files."""
 
-_FILE = "service.sqlite"
+FILE = "service.sqlite"
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS keys (id TEXT PRIMARY KEY, hash BLOB NOT NULL, scopes TEXT NOT NULL,
@@ -75,7 +75,7 @@ class Database(contextlib.AbstractContextManager["Database"]):
         self.folder = store / FOLDER
         make_folder(self.folder)
         self._turn = threading.RLock()
-        path = self.folder / _FILE
+        path = self.folder / FILE
         try:
             self._connection = sqlite3.connect(
                 path, timeout=30.0, isolation_level=None, check_same_thread=False
