@@ -11,6 +11,7 @@ import pytest
 
 from activeindex.errors import ActiveIndexError, InputError
 from activeindex.indexing.artefact import TrainedIndex, load_or_train
+from activeindex.stores.check import check_store
 from activeindex.stores.lance.generation import LanceGeneration
 from activeindex.stores.store import Store
 from tests.indexing.trained import Array, features
@@ -73,6 +74,27 @@ def test_rows_of_a_writer_killed_before_indexing_are_indexed_on_opening(
     expected = trained.quantiser.reconstruct(batch(40).features)
     distances = np.sort(((queries()[:, None] - expected[None]) ** 2).sum(axis=2), axis=1)
     np.testing.assert_allclose(found.distances, distances, rtol=1e-3, atol=1e-5)
+
+
+def test_no_check_misses_files_of_old_versions_that_a_killed_writer_was_removing(
+    tmp_path: Path, trained: TrainedIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"lance://{tmp_path / 's'}"
+    with Store.create(address, trained) as store:
+        for part in range(2):
+            store.add(batch(100, part, f"part{part}"))
+    before = len(list((tmp_path / "s").rglob("*.manifest")))
+    with Store(address) as store:
+        (generation,) = store.generations
+        assert isinstance(generation, LanceGeneration)
+        with monkeypatch.context() as killed:  # Before the checksums of what is left are written.
+            killed.setattr(generation, "_seal", lambda: None)
+            generation._remove_old()
+    assert len(list((tmp_path / "s").rglob("*.manifest"))) < before
+    assert list(check_store(address, full=True)) == []
+    with Store(address) as store:
+        assert store.count() == 200
+    assert list(check_store(address, full=True)) == []
 
 
 @pytest.mark.parametrize("factory", ["IVF4,Flat", "PQ8x8np", "PCA32,IVF4,PQ8x8np", "IVF4,PQ8x4np"])

@@ -234,7 +234,14 @@ class LanceGeneration(Generation):
 
     def _remove_old(self) -> None:
         """Remove the files that the newest version does not need."""
-        self._newest().cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)
+        newest = self._newest()
+        if self.schema > 1:  # After a kill in between, no check misses what was to go.
+            tracked = newest.tracked_files(min_version=newest.version).read_all()
+            needed = {f"{_FOLDER}/{name}" for name in tracked["path"].to_pylist()}
+            needless = {*self._sealed()} - needed
+            sums = read_sums(self.folder).items()
+            write_sums(self.folder, {name: each for name, each in sums if name not in needless})
+        newest.cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)
         self._seal()
 
     def index(self, engine: Engine | None = None, progress: Progress | None = None) -> None:
