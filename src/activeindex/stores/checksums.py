@@ -104,6 +104,30 @@ def differing(path: Path, sums: list[int | None]) -> list[int]:
     return [number for number, (here, noted) in pairs if noted not in (None, here)]
 
 
+def check_ends(folder: Path, sums: Sums) -> None:
+    """Check the first and the last block of files, which have what their readers rely on.
+
+    Args:
+        folder: The folder of the files; those that are not there are passed over.
+        sums: Their checksums.
+
+    Raises:
+        InputError: If a byte is another one, or the file is longer than it was.
+    """
+    for name, noted in sums.items():
+        path, last = folder / name, len(noted) - 1
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+            same = True
+            for number in sorted({0, last} & {*range(len(noted))}):
+                file.seek(number * BLOCK)
+                same &= noted[number] in (None, zlib.crc32(file.read(BLOCK)))
+            if not same or file.read(1):
+                raise InputError(
+                    f"{path}: expected the file as it was written, found other bytes; put it back "
+                    "from a copy of the store"
+                )
+
+
 def differences(folder: Path) -> Iterator[str]:
     """Yield a line for each file, or part of one, that is not as it was written.
 

@@ -97,6 +97,26 @@ def test_no_check_misses_files_of_old_versions_that_a_killed_writer_was_removing
     assert list(check_store(address, full=True)) == []
 
 
+def test_a_damaged_file_is_named_before_rust_prints_about_it(
+    tmp_path: Path, trained: TrainedIndex, capfd: pytest.CaptureFixture[str]
+) -> None:
+    address = f"lance://{tmp_path / 's'}"
+    with Store.create(address, trained) as store:
+        store.add(batch(100))
+        store.remove([3])
+    files = [path for path in (tmp_path / "s").rglob("records.lance/**/*") if path.is_file()]
+    kinds = {path.suffix: path for path in sorted(files, reverse=True)}  # The newest manifest.
+    assert kinds.keys() == {".manifest", ".lance", ".idx", ".arrow"}
+    for path in kinds.values():
+        right = path.read_bytes()
+        for place in (0, len(right) // 2, len(right) - 9):
+            path.write_bytes(right[:place] + b"\xff\x7f\xff\x7f" + right[place + 4 :])
+            with pytest.raises(InputError, match=f"{path.name}: expected the file as it was"):
+                Store(address)
+        path.write_bytes(right)
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize("factory", ["IVF4,Flat", "PQ8x8np", "PCA32,IVF4,PQ8x8np", "IVF4,PQ8x4np"])
 def test_an_index_that_lance_does_not_have_is_refused(tmp_path: Path, factory: str) -> None:
     other = load_or_train(tmp_path / "q", training(features(800, 64)), factory, "L2")

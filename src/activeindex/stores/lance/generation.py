@@ -21,7 +21,14 @@ from activeindex.runtime.files import sync_folder
 from activeindex.runtime.parallel import batches_of
 from activeindex.runtime.pool import Engine, LocalEngine
 from activeindex.runtime.reporting import Progress
-from activeindex.stores.checksums import CHECKSUMS_FILE, Sums, read_sums, sums_of, write_sums
+from activeindex.stores.checksums import (
+    CHECKSUMS_FILE,
+    Sums,
+    check_ends,
+    read_sums,
+    sums_of,
+    write_sums,
+)
 from activeindex.stores.filters import Filter
 from activeindex.stores.generation import Generation, Ids
 from activeindex.stores.ingest import Added, CodedPart, NewImages, Part
@@ -81,16 +88,21 @@ class LanceGeneration(Generation):
         self._lance = lance_library()
         self._root = folder / _FOLDER
         self._uri = str(self._root)
+        # Rust prints lines of its own about damaged files, so they are found before it reads them.
+        sealed = self._sealed() if (folder / CHECKSUMS_FILE).is_file() else {}
+        newest = max(map(_version, sealed), default=0)
+        check_ends(folder, {name: it for name, it in sealed.items() if _version(name) == newest})
         try:
             with lance_errors(self._uri):
                 self._data = self._lance.dataset(self._uri)
         except ActiveIndexError:
-            if not (folder / CHECKSUMS_FILE).is_file():
+            if not newest:
                 raise
             # A power loss has cut the newest version off before it was sealed.
             with lance_errors(self._uri):
-                sealed = max(map(_version, self._sealed()))
-                self._data = self._lance.dataset(self._uri, version=sealed)
+                self._data = self._lance.dataset(self._uri, version=newest)
+        needed = self._needed(self._data) if sealed else set()
+        check_ends(folder, {name: it for name, it in sealed.items() if name in needed})
         self._columns = tuple(self._data.schema.names)
         self.schema = 2 if "checksum" in self._columns else 1
         self._turn = threading.Lock()
@@ -210,6 +222,12 @@ class LanceGeneration(Generation):
         sums = read_sums(self.folder)
         return {name: each for name, each in sums.items() if name.startswith(f"{_FOLDER}/")}
 
+    def _needed(self, data: Any) -> set[str]:
+        """Names of the files of a version, as in the checksums."""
+        with lance_errors(self._uri):
+            tracked = data.tracked_files(min_version=data.version).read_all()
+            return {f"{_FOLDER}/{name}" for name in tracked["path"].to_pylist()}
+
     def _seal(self) -> None:
         """Flush the files of the newest version, which Lance does not, and note their checksums.
 
@@ -236,11 +254,10 @@ class LanceGeneration(Generation):
         """Remove the files that the newest version does not need."""
         newest = self._newest()
         if self.schema > 1:  # After a kill in between, no check misses what was to go.
-            tracked = newest.tracked_files(min_version=newest.version).read_all()
-            needed = {f"{_FOLDER}/{name}" for name in tracked["path"].to_pylist()}
-            needless = {*self._sealed()} - needed
-            sums = read_sums(self.folder).items()
-            write_sums(self.folder, {name: each for name, each in sums if name not in needless})
+            sums = read_sums(self.folder)
+            for name in {*self._sealed()} - self._needed(newest):
+                del sums[name]
+            write_sums(self.folder, sums)
         newest.cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)
         self._seal()
 
