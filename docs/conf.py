@@ -26,7 +26,7 @@ include_patterns = [
     *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"),
     *("docs/*.md", "examples/README.md", "training/README.md"),
 ]
-exclude_patterns = [".*", "build", "demo_output", "src", "tests"]
+exclude_patterns = [".*", "build", "demo_output", "env", "src", "tests"]
 
 highlight_language = "text"
 myst_enable_extensions = ["colon_fence"]
