@@ -15,7 +15,11 @@ from activeindex.activation.records import (
 )
 from activeindex.errors import InputError
 from activeindex.evaluation.comparison import HitTable
-from activeindex.evaluation.copy_detection import ScoredPairs
+from activeindex.evaluation.copy_detection import (
+    PrecisionRecallCurve,
+    ScoredPairs,
+    precision_recall,
+)
 from activeindex.evaluation.csv_files import RetrievalColumns, read_detection
 from activeindex.evaluation.rendering import detection_comparison, plain_text, recall_text
 from activeindex.evaluation.tables import MEASURES, DetectionSummary, Measure, RecallTable
@@ -114,6 +118,14 @@ class RunFolder:
         if not len(pairs.originals):
             raise InputError(f"{path}: expected at least one row, found none")
         return pairs
+
+    def precision_recall(self) -> PrecisionRecallCurve:
+        """Precision and recall of copy detection, of ``icd_df.csv``.
+
+        Raises:
+            InputError: If the file is malformed or holds no row.
+        """
+        return precision_recall(self.ranked_pairs())
 
 
 _FIGURES = ("image", "psnr", "ssim", "linf", "distance_before", "distance_after")
