@@ -113,7 +113,8 @@ def test_a_stored_image_is_searched_for_and_the_listing_has_cursors(
     assert client.post("/v1/search", data={"id": made[1]}).json()["matches"][0]["id"] == made[1]
     assert client.post("/v1/search", data={"id": 99999}).status_code == 404
     assert client.post("/v1/search").status_code == 422
-    seen, cursor = [], -1
+    seen: list[int] = []
+    cursor: int | None = -1
     while cursor is not None:
         page = client.get("/v1/images", params={"cursor": cursor, "limit": 2}).json()
         assert len(page["images"]) <= 2

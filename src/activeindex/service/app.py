@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Depends, FastAPI, File, Form, Header, Query, Request, Response, UploadFile
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
@@ -50,13 +50,18 @@ _PAGE = 50
 _LONGEST_WAIT = 60.0
 _LARGEST_ID = 2**63 - 1
 
-_Refused = dict[int | str, dict[str, Any]]
+_Answers = dict[int | str, dict[str, Any]]
 
 
-def _refused(*statuses: int) -> _Refused:
+def _refused(*statuses: int) -> _Answers:
     """Answers of a route beside its usual one."""
     content = {"application/problem+json": {"schema": Problem.model_json_schema()}}
     return {s: {"description": "Refused", "content": content} for s in (401, 403, 429, *statuses)}
+
+
+def _files(*kinds: str) -> _Answers:
+    """The usual answer of a route that sends a file."""
+    return {200: {"content": {kind: {} for kind in kinds}}}
 
 
 class Service(FastAPI):
@@ -209,7 +214,7 @@ def _add_health(app: Service) -> None:
         found = Ready(ready=reason is None, reason=reason)
         return JSONResponse(found.model_dump(), 200 if reason is None else 503)
 
-    @app.get("/metrics", tags=["health"], responses=_refused())
+    @app.get("/metrics", tags=["health"], response_class=PlainTextResponse, responses=_refused())
     def metrics(key: AnyKey, desk: Open) -> Response:
         """Metrics as Prometheus reads them."""
         for kind, count in desk.queued().items():
@@ -339,7 +344,7 @@ def _add_images(app: FastAPI) -> None:
         "/v1/images/{number}/released",
         tags=["images"],
         response_class=FileResponse,
-        responses=_refused(404, 422),
+        responses=_files("image/png", "image/jpeg", "image/webp") | _refused(404, 422),
     )
     def released(number: int, key: Registrar, desk: Open) -> FileResponse:
         """The file to publish."""
@@ -347,7 +352,10 @@ def _add_images(app: FastAPI) -> None:
         return FileResponse(path, filename=f"{number}{path.suffix}")
 
     @app.get(
-        "/v1/images/{number}/original-thumbnail", tags=["images"], responses=_refused(404, 422)
+        "/v1/images/{number}/original-thumbnail",
+        tags=["images"],
+        response_class=Response,
+        responses=_files("image/webp") | _refused(404, 422),
     )
     def thumbnail(number: int, key: Registrar, desk: Open) -> Response:
         """A small copy of the original."""

@@ -17,6 +17,9 @@ from activeindex.service.metrics import Metrics
 
 PROBLEM = "application/problem+json"
 
+HEADER_BYTES = 16_384
+"""Of the headers of a request."""
+
 _FORM_BYTES = 100_000
 """Of the other fields of a form, beside a file."""
 
@@ -83,13 +86,20 @@ class Envelope:
                 ]
             await send(message)
 
+        async def sent_unless_refused(message: Message) -> None:
+            if body.refused is None:
+                await sent(message)
+
         try:
-            body.check_length(_header(scope, b"content-length"))
-            await self._app(scope, body, sent)
-        except Refusal as refusal:
-            if status:
-                raise
-            await problem(refusal)(scope, receive, sent)
+            try:
+                body.check_headers(scope)
+                await self._app(scope, body, sent_unless_refused)
+            except Refusal:
+                if body.refused is None:
+                    raise
+            # The parser of forms makes another error of it.
+            if body.refused is not None and not status:
+                await problem(body.refused)(scope, receive, sent)
         finally:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "other")
@@ -102,22 +112,30 @@ class Envelope:
 
 
 class _Body:
-    """The body of a request, as far as it keeps the limits."""
+    """The body of a request, as far as it keeps the limits.
+
+    Attributes:
+        refused: Why it was refused; None if it was not.
+    """
 
     def __init__(self, receive: Receive, limits: Limits) -> None:
         self._receive, self._limits = receive, limits
         self._most = limits.bytes + _FORM_BYTES
         self._read, self._whole = 0, False
+        self.refused: Refusal | None = None
         self._until = time.monotonic() + limits.seconds
 
-    def check_length(self, given: str) -> None:
-        """Refuse a body by its declared length.
+    def check_headers(self, scope: Scope) -> None:
+        """Refuse large headers, and a body by its declared length.
 
         Raises:
-            Refusal: If it is too long (413), or none (400).
+            Refusal: If they are too long (431, 413), or the length is none (400).
         """
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > HEADER_BYTES:
+            raise self._refusal(431, f"expected headers of at most {HEADER_BYTES:,} bytes")
+        given = _header(scope, b"content-length")
         if given and not (given.isascii() and given.isdigit()):
-            raise Refusal(400, "Content-Length: expected a number")
+            raise self._refusal(400, "Content-Length: expected a number")
         if given and int(given) > self._most:
             raise self._too_large()
 
@@ -133,7 +151,8 @@ class _Body:
         try:
             message = await asyncio.wait_for(self._receive(), max(left, 0.001))
         except TimeoutError:
-            raise Refusal(408, f"the body did not arrive in {self._limits.seconds:g} s") from None
+            late = f"the body did not arrive in {self._limits.seconds:g} s"
+            raise self._refusal(408, late) from None
         if message["type"] == "http.request":
             self._read += len(message.get("body", b""))
             self._whole = not message.get("more_body", False)
@@ -142,7 +161,11 @@ class _Body:
         return message
 
     def _too_large(self) -> Refusal:
-        return Refusal(413, f"expected a file of at most {self._limits.bytes:,} bytes")
+        return self._refusal(413, f"expected a file of at most {self._limits.bytes:,} bytes")
+
+    def _refusal(self, status: int, detail: str) -> Refusal:
+        self.refused = Refusal(status, detail)
+        return self.refused
 
 
 def _header(scope: Scope, name: bytes) -> str:

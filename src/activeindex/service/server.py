@@ -15,10 +15,9 @@ from activeindex.errors import InputError, reason_of
 from activeindex.extractors.base import Extractor
 from activeindex.service.app import create_app
 from activeindex.service.desk import Desk, Limits
-from activeindex.service.http import JsonLines
+from activeindex.service.http import HEADER_BYTES, JsonLines
 from activeindex.service.metrics import Metrics
 
-_HEADER_BYTES = 16_384
 _IDLE_SECONDS = 10
 _DRAIN_SECONDS = 60
 
@@ -64,7 +63,7 @@ def serve(
             access_log=False,
             server_header=False,
             lifespan="on",
-            h11_max_incomplete_event_size=_HEADER_BYTES,
+            h11_max_incomplete_event_size=HEADER_BYTES,
             http="h11",
             timeout_keep_alive=_IDLE_SECONDS,
             timeout_graceful_shutdown=_DRAIN_SECONDS,
