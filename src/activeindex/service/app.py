@@ -29,6 +29,7 @@ from activeindex.service.database import Job
 from activeindex.service.desk import Desk, Refusal, check_disk
 from activeindex.service.http import PROBLEM, Envelope, problem
 from activeindex.service.keys import Key, check_key
+from activeindex.service.page.routes import Sessions, add_page
 from activeindex.service.schemas import (
     Answer,
     Comparison,
@@ -94,12 +95,14 @@ def create_app(open_desk: Callable[[], Desk]) -> Service:
         redirect_slashes=False,
     )
     app.desk = desk
+    app.state.sessions = Sessions(desk.database)
     app.state.waiting = Waiting(desk.limits.of_a_key)
     app.add_middleware(Envelope, limits=desk.limits, metrics=desk.metrics)
     _handle_errors(app)
     _add_health(app)
     _add_images(app)
     _add_search(app)
+    add_page(app, app.state.sessions)
     return app
 
 
@@ -142,7 +145,8 @@ def allowed(*scopes: str) -> Any:
         request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
     ) -> Key:
         desk: Desk = request.app.desk
-        key = check_key(desk.database, given.credentials) if given else None
+        sessions: Sessions = request.app.state.sessions
+        key = check_key(desk.database, given.credentials) if given else sessions.allows(request)
         if key is None:
             raise Refusal(401, "expected a valid key: Authorization: Bearer KEY")
         request.state.key = key.id

@@ -18,6 +18,8 @@ from activeindex.service.database import Database
 SCOPES = ("search", "register", "remove", "admin")
 """What a key may allow; ``admin`` allows all."""
 
+_COLUMNS = "id, scopes, created, expires, revoked"
+
 _KEY = re.compile(r"ai_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
@@ -82,8 +84,9 @@ def create_key(database: Database, scopes: Collection[str], lifetime: float | No
 
 def list_keys(database: Database) -> list[Key]:
     """All keys, oldest first."""
-    statement = "SELECT id, scopes, created, expires, revoked FROM keys ORDER BY created, id"
-    return [Key(i, tuple(s.split(",")), *times) for i, s, *times in database.rows(statement)]
+    return [
+        _key(*row) for row in database.rows(f"SELECT {_COLUMNS} FROM keys ORDER BY created, id")
+    ]
 
 
 def revoke_key(database: Database, number: str) -> None:
@@ -102,6 +105,12 @@ def revoke_key(database: Database, number: str) -> None:
         raise InputError(f"key: expected the id of a valid key, found {number!r}")
 
 
+def key_of_id(database: Database, number: str) -> Key | None:
+    """The key of an id, valid or not; None if there is none."""
+    found = database.rows(f"SELECT {_COLUMNS} FROM keys WHERE id = ?", number)
+    return _key(*found[0]) if found else None
+
+
 def check_key(database: Database, text: str) -> Key | None:
     """The valid key that a text is; None if it is none.
 
@@ -109,16 +118,18 @@ def check_key(database: Database, text: str) -> Key | None:
     """
     given = _KEY.fullmatch(text)
     number, secret = (given[1], given[2]) if given else ("", "")
-    found = database.rows(
-        "SELECT hash, id, scopes, created, expires, revoked FROM keys WHERE id = ?", number
-    )
-    kept = found[0][0] if found else bytes(32)
-    same = hmac.compare_digest(kept, _hash(secret))
-    if not found or not same:
+    found = database.rows(f"SELECT hash, {_COLUMNS} FROM keys WHERE id = ?", number)
+    kept, *row = found[0] if found else (bytes(32),)
+    if not hmac.compare_digest(kept, _hash(secret)) or not row:
         return None
-    _, i, scopes, *times = found[0]
-    key = Key(i, tuple(scopes.split(",")), *times)
+    key = _key(*row)
     return key if key.valid else None
+
+
+def _key(number: str, scopes: str, *times: float | None) -> Key:
+    created, expires, revoked = times
+    assert created is not None
+    return Key(number, tuple(scopes.split(",")), created, expires, revoked)
 
 
 def seconds_of(text: str) -> float:

@@ -1,0 +1,1 @@
+"""The page: a login form, and the tasks of a picture desk in the browser."""
