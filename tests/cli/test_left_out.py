@@ -33,23 +33,6 @@ def test_files_without_the_name_of_an_image_are_told(
     assert "left out" not in answer.out
 
 
-def test_names_of_images_that_are_no_files_are_left_out_and_told(
-    prepared: Prepared, tmp_path: Path, say: Say
-) -> None:
-    shutil.copytree(prepared.images, tmp_path / "in")
-    os.mkfifo(tmp_path / "in" / "pipe.jpg")
-    (tmp_path / "in" / "loop.png").symlink_to("loop.png")
-    (tmp_path / "in" / "null.png").symlink_to("/dev/null")
-    options = ("--output_dir", "fts", "--resize_size", SIZE)
-    answer = say("extract_fts", "--data_dir", "in", *options)
-    assert (answer.code, answer.err) == (0, "")
-    assert "no regular files, left out: loop.png, null.png, pipe.jpg\n" in answer.out
-    (tmp_path / "in" / "gone.png").symlink_to("nowhere")  # An image that is missing.
-    answer = say("extract_fts", "--data_dir", "in", "--output_dir", "2", "--resize_size", SIZE)
-    assert answer.code == 2
-    assert "in/gone.png: expected an image, found nothing" in answer.err
-
-
 def test_a_reader_who_has_seen_enough_ends_a_command_in_silence(runs: Path) -> None:
     arms = [str(runs / "passive"), str(runs / "active")]
     command = [sys.executable, "-m", "activeindex", "compare", *arms]

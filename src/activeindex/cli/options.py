@@ -314,14 +314,10 @@ def check_skipped(skipped: Sequence[str], done: int) -> None:
 
 def report_images(folder: Path, option: str, met: str, reporter: Reporter) -> None:
     """Report the images of a folder and what they meet, and the files that are no images."""
-    from activeindex.images.folder import EXTENSIONS, list_images, other_files
+    from activeindex.images.folder import list_images, other_files
 
     reporter.line(f"{counted(len(list_images(folder, option)), 'image')}, {met}")
-    others = other_files(folder)
-    special = [name for name in others if Path(name).suffix.lower() in EXTENSIONS]
-    if special:
-        reporter.line(f"no regular files, left out: {listed(special)}")
-    if names := [name for name in others if name not in special]:
+    if names := other_files(folder):
         many = counted(len(names), "file")
         reporter.line(f"{many} without the name of an image left out: {listed(names)}")
 

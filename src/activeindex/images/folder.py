@@ -1,6 +1,5 @@
 """Image files of a folder."""
 
-import errno
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,7 @@ EXTENSIONS = frozenset(
     {".apng", ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pgm", ".png"}
     | {".ppm", ".tif", ".tiff", ".webp"}
 )
-"""Suffixes of image files, in lower case; other files are skipped, and so is what is no file."""
+"""Suffixes of image files, in lower case; other files are skipped."""
 
 OTHER_IMAGES = {
     "images": "results of other images, or of these before they were written to (their names, "
@@ -52,7 +51,7 @@ def check_images(folder: Path, option: str = "data_dir") -> None:
 
 
 def other_files(folder: Path) -> list[str]:
-    """List what else is in ``folder``, sorted by path: pipes and linked folders, too.
+    """List the files and linked folders in ``folder`` that are not images, sorted by path.
 
     Hidden files are left out.
     """
@@ -101,17 +100,14 @@ def _walk(folder: Path, prefix: str, *, images: bool = True) -> Iterator[str]:
                 yield from _walk(folder / entry.name, below, images=images)
                 continue
             extension = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 (a million names)
-            image = extension in EXTENSIONS and not _is_no_file(entry)
+            image = extension in EXTENSIONS and not _is_folder(entry)
             if image == images:
                 yield prefix + entry.name
 
 
-def _is_no_file(entry: os.DirEntry[str]) -> bool:
-    """True for folders, pipes, sockets and devices, and for links to them or to themselves.
-
-    A link to nothing is the name of a file that is gone: reading it will say so.
-    """
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """True for folders and links to them."""
     try:
-        return not entry.is_file() and Path(entry.path).exists()
-    except OSError as error:
-        return error.errno == errno.ELOOP
+        return entry.is_dir()
+    except OSError:  # A link to itself; reading it will say so.
+        return False
