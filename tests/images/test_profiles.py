@@ -33,6 +33,7 @@ from tests.images.samples import (
     png,
     png_chunk,
     srgb_curve,
+    tiff,
 )
 
 P3 = (0.680, 0.320, 0.265, 0.690, 0.150, 0.060)
@@ -159,6 +160,72 @@ def test_code_points_of_avif_are_shown(tmp_path: Path) -> None:
     picture = read_picture(tmp_path / "a.avif")
     assert np.abs(picture.pixels - 255 * in_srgb(linear_of(MILD), P3)).max() < 5
     assert not picture.is_srgb
+
+
+def tagged_tiff(*tags: tuple[int, str, int, tuple[int, ...]], icc: bytes | None = None) -> bytes:
+    extra = [(*tag, True) for tag in tags]
+    return tiff(
+        levels(MILD, 8).astype(np.uint8), photometric="rgb", extratags=extra, iccprofile=icc
+    )
+
+
+def table(gamma: float) -> tuple[int, str, int, tuple[int, ...]]:
+    """A transfer function."""
+    return 301, "H", 256, tuple((65535 * np.linspace(0, 1, 256) ** gamma).astype(int).tolist())
+
+
+def fractions(tag: int, *values: float) -> tuple[int, str, int, tuple[int, ...]]:
+    parts = [part for value in values for part in (round(1e4 * value), 10_000)]
+    return tag, "2I", len(values), tuple(parts)
+
+
+def test_primaries_of_tiff_are_shown_and_other_transfers_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes(tagged_tiff(fractions(319, *P3), fractions(318, *D65), table(2.2)))
+    picture = read_picture(path)
+    assert np.abs(picture.pixels - 255 * in_srgb(linear_of(MILD), P3)).max() < 3.1
+    assert not picture.is_srgb
+    path.write_bytes(tagged_tiff(table(1.0), icc=profile(ADOBE, 2.2)))  # Which goes before.
+    assert np.abs(read_pixels(path) - 255 * in_srgb(MILD**2.2, ADOBE)).max() < 2.1
+    for tag in (table(1.0), fractions(532, 16, 235, 16, 235, 16, 235)):
+        path.write_bytes(tagged_tiff(tag))
+        with pytest.raises(UnreadableImageError, match=r"a\.tif: expected .*; convert it"):
+            read_pixels(path)
+
+
+def bmp(space: bytes, ends: tuple[int, ...] = (0,) * 12, icc: bytes = b"") -> bytes:
+    """A BMP file of version 5; ``ends`` are XYZ of the primaries, and gammas."""
+    rows = levels(MILD, 8).astype(np.uint8)[::-1, :, ::-1].tobytes()
+    sizes = struct.pack("<IiiHHIIiiII16x", 124, 32, 24, 1, 24, 0, len(rows), 0, 0, 0, 0)
+    colours = struct.pack("<4s12iIIII", space, *ends, 4, 124 + len(rows), len(icc), 0)
+    start = 14 + 124
+    head = struct.pack("<2sIHHI", b"BM", start + len(rows) + len(icc), 0, 0, start)
+    return head + sizes + colours + rows + icc
+
+
+def test_colour_spaces_of_bmp_are_shown_or_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.bmp"
+    for space in (b"BGRs", b" niW", bytes(4)):
+        path.write_bytes(bmp(space))
+        assert np.array_equal(read_pixels(path), levels(MILD, 8))
+    path.write_bytes(bmp(b"DEBM", icc=profile(ADOBE, 2.2)))
+    picture = read_picture(path)
+    assert picture.icc == profile(ADOBE, 2.2)
+    assert np.abs(picture.pixels - 255 * in_srgb(MILD**2.2, ADOBE)).max() < 2.1
+    for data in (bmp(bytes(4), (1 << 29,) * 9 + (1 << 16,) * 3), bmp(b"KNIL", icc=b"c:\\a.icc\0")):
+        path.write_bytes(data)
+        with pytest.raises(UnreadableImageError, match=r"a\.bmp: .* linked profile, or calibrated"):
+            read_pixels(path)
+
+
+def test_an_animation_with_another_first_picture_is_refused(tmp_path: Path) -> None:
+    frame = struct.pack(">IIIIIHHBB", 0, 32, 24, 0, 0, 1, 1, 0, 0)
+    several = (b"acTL", struct.pack(">II", 1, 0))
+    (tmp_path / "a.png").write_bytes(tagged(several, (b"fcTL", frame)))
+    assert np.array_equal(read_pixels(tmp_path / "a.png"), levels(MILD, 8))
+    (tmp_path / "a.png").write_bytes(tagged(several))
+    with pytest.raises(UnreadableImageError, match=r"an animation whose first picture is another"):
+        read_pixels(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.webp"])

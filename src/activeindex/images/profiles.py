@@ -53,6 +53,9 @@ _CURVES: dict[int, tuple[float, ...]] = {
 }
 _HDR = {16: "PQ", 18: "HLG"}
 
+# Tags of TIFF.
+_WHITE_POINT, _PRIMARY_CHROMATICITIES = 318, 319
+
 # Bradford's cones, and the white of ICC profiles.
 _CONES = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 _D50 = np.array([0.9642, 1.0, 0.8249])
@@ -67,8 +70,8 @@ def file_icc(image: Image.Image, header: Header) -> bytes:
 def file_profile(image: Image.Image, header: Header, grey: bool, name: object) -> bytes:
     """The ICC profile of an image's numbers; empty for sRGB.
 
-    It is that of the file, or made of the tags of a PNG or AVIF file that stand for one; cICP goes
-    before iCCP, sRGB, and gAMA with cHRM (PNG, third edition, 4.3).
+    It is that of the file, or made of the tags of a PNG, AVIF or TIFF file that stand for one; cICP
+    goes before iCCP, sRGB, and gAMA with cHRM (PNG, third edition, 4.3).
 
     Args:
         image: As Pillow loaded it.
@@ -94,6 +97,9 @@ def file_profile(image: Image.Image, header: Header, grey: bool, name: object) -
         return _made(_PRIMARIES[primaries], _CURVES[transfer], grey)
     if icc:
         return _of_space(icc, grey)
+    if tags := getattr(image, "tag_v2", None):
+        white, primaries = tags.get(_WHITE_POINT, _D65), tags.get(_PRIMARY_CHROMATICITIES)
+        return _made((*primaries, *white), _SRGB_CURVE, grey) if primaries else b""
     if image.format != "PNG" or isinstance(image.info.get("srgb"), int):
         return b""
     gamma, points = image.info.get("gamma"), image.info.get("chromaticity")

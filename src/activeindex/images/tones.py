@@ -34,7 +34,11 @@ _GREY = frozenset({"1", "L", "LA", "La"})
 _FLOATS = (-1.0, 2.0)
 
 # Values of TIFF's tags.
-_SIGNED, _WHITE_IS_ZERO, _RAW, _PACKBITS, _SEPARATE = 2, 0, 1, 32773, 2
+_SIGNED, _WHITE_IS_ZERO, _RGB, _RAW, _PACKBITS, _SEPARATE = 2, 0, 2, 1, 32773, 2
+# Tags of TIFF that Pillow has no names of.
+_TRANSFER_FUNCTION, _REFERENCE = 301, 532
+_NEAR = 0.02
+"""Largest difference in light from a transfer function that is taken for that of sRGB."""
 
 # Bytes of a file that hold the description of its colours (JPEG 2000, AVIF).
 _HEAD = 1 << 16
@@ -44,6 +48,9 @@ _KEY = {0: ">H", 2: ">3H"}
 
 # Start of a JPEG 2000 codestream, and where it says how many components there are.
 _CODESTREAM, _COMPONENTS = b"\xff\x4f\xff\x51", 40
+
+# Sizes of the headers of BMP that have a colour space, and a profile.
+_BMP_4, _BMP_5 = 108, 124
 
 # Enumerated colour spaces of JPEG 2000 that Pillow decodes (ISO 15444-1, I.5.3.3; -2, M.11.7.3).
 _JP2_SPACES = frozenset({0, 12, 15, 16, 17, 18})
@@ -59,7 +66,7 @@ class Header:
         key: Transparent colour of a PNG file, a value for each channel.
         hidden: Pixels ``(H, W)`` of the transparent colour of a PNG file of 16-bit colours.
         cicp: Code points of primaries and transfer characteristics (ITU-T H.273).
-        icc: ICC profile of a JPEG 2000 file.
+        icc: ICC profile of a JPEG 2000 or BMP file.
     """
 
     depth: int = 8
@@ -83,6 +90,8 @@ def read_header(image: Image.Image) -> Header:
             return _of_avif(file)
         if image.format == "JPEG2000":
             return _of_jpeg2000(file)
+        if image.format == "BMP":
+            return _of_bmp(file)
         return Header()
     finally:
         file.seek(at)
@@ -95,10 +104,12 @@ def _of_png(file: IO[bytes]) -> Header:
         length, name = struct.unpack(">I4s", start)
         if name in (b"IDAT", b"fdAT"):
             break
-        if name in (b"IHDR", b"tRNS", b"cICP"):
+        if name in (b"IHDR", b"tRNS", b"cICP", b"acTL", b"fcTL"):
             chunks[name] = file.read(length)
             length = 0
         file.seek(length + 4, 1)
+    if b"acTL" in chunks and b"fcTL" not in chunks:
+        raise ValueError("an animation whose first picture is another one is not read")
     depth, colour = chunks[b"IHDR"][8:10]
     key, hidden = None, None
     if b"tRNS" in chunks and colour in _KEY:
@@ -152,6 +163,23 @@ def _of_jpeg2000(file: IO[bytes]) -> Header:
     return Header()
 
 
+def _of_bmp(file: IO[bytes]) -> Header:
+    """Read the colour space in a header of version 4 or 5 (BITMAPV5HEADER)."""
+    file.seek(14)
+    head = file.read(124)
+    (size,) = struct.unpack_from("<I", head)
+    if size < _BMP_4:
+        return Header()
+    space, *ends = struct.unpack_from("<4s9i3I", head, 56)
+    if space == b"KNIL" or (space == bytes(4) and any(ends)):
+        raise ValueError("colours of a linked profile, or calibrated ones, are not read")
+    if space != b"DEBM" or size < _BMP_5:
+        return Header()
+    at, length = struct.unpack_from("<II", head, 112)
+    file.seek(14 + at)
+    return Header(icc=file.read(length))
+
+
 def eight_bits(image: Image.Image, header: Header, name: object) -> Image.Image:
     """Convert a loaded image to 8 bits, mode L, LA, RGB or RGBA.
 
@@ -202,10 +230,26 @@ def _check_samples(image: Image.Image, name: object) -> None:
         ("separate channels of 16 bits to be compressed", "them uncompressed"): compression == _RAW
         and tags.get(PLANAR_CONFIGURATION) == _SEPARATE
         and bits > 8,
+        ("the transfer function of sRGB", "another"): "icc_profile" not in image.info
+        and not _is_usual(tags.get(_TRANSFER_FUNCTION), bits),
+        ("0 as black and the largest value as white", "others"): _RGB
+        == tags.get(PHOTOMETRIC_INTERPRETATION)
+        and tags.get(_REFERENCE, (0, 2**bits - 1) * 3) != (0, 2**bits - 1) * 3,
     }
     for (expected, found), is_so in refused.items():
         if is_so:
             raise UnreadableImageError(f"{name}: expected {expected}, found {found}; convert it")
+
+
+def _is_usual(transfer: tuple[int, ...] | None, bits: int) -> bool:
+    """True without a TIFF file's tables of light by value, or if they are about that of sRGB."""
+    if not transfer:
+        return True
+    light = np.array(transfer, np.float64) / _MOST_16
+    if len(light) not in (2**bits, 3 * 2**bits):
+        return False
+    usual = np.linspace(0, 1, 2**bits) ** 2.2
+    return bool(np.abs(light.reshape(-1, 2**bits) - usual).max() < _NEAR)
 
 
 def _hidden(image: Image.Image, header: Header) -> npt.NDArray[np.bool_] | None:
