@@ -33,6 +33,23 @@ def test_files_without_the_name_of_an_image_are_told(
     assert "left out" not in answer.out
 
 
+def test_what_is_no_file_is_skipped_and_told_and_nothing_failed(
+    prepared: Prepared, tmp_path: Path, say: Say
+) -> None:
+    shutil.copytree(prepared.images, tmp_path / "in")
+    os.mkfifo(tmp_path / "in" / "pipe.jpg")
+    (tmp_path / "in" / "loop.png").symlink_to("loop.png")
+    options = ("--data_dir", "in", "--resize_size", SIZE, "--unreadable", "skip")
+    answer = say("extract_fts", "--output_dir", "1", *options)
+    assert (answer.code, answer.err) == (0, "")
+    for name, kind in (("loop.png", "Too many levels of symbolic links"), ("pipe.jpg", "a named")):
+        assert f"skipped in/{name}: the image cannot be decoded ({kind}" in answer.out
+    (tmp_path / "in" / "broken.png").write_bytes(b"x")
+    answer = say("extract_fts", "--output_dir", "2", *options)
+    assert answer.code == 1
+    assert answer.err.endswith("skipped: in/broken.png: expected an image, found another format\n")
+
+
 def test_a_reader_who_has_seen_enough_ends_a_command_in_silence(runs: Path) -> None:
     arms = [str(runs / "passive"), str(runs / "active")]
     command = [sys.executable, "-m", "activeindex", "compare", *arms]

@@ -295,16 +295,20 @@ def naming_unreadable() -> Iterator[None]:
 
 
 def check_skipped(skipped: Sequence[str], done: int) -> None:
-    """Check that no file was skipped, at the end of a command.
+    """Check that no picture was skipped, at the end of a command.
 
     Args:
-        skipped: The reason of each file that was.
+        skipped: The reason of each file that was; pipes and links to themselves are no pictures.
         done: How many files were not.
 
     Raises:
         SomeFailedError: If some were skipped.
         InputError: If all were.
     """
+    from activeindex.images.decoding import NO_PICTURES
+
+    if done:
+        skipped = [line for line in skipped if not line.endswith(NO_PICTURES)]
     if skipped:
         many = f"{len(skipped)} of {counted(len(skipped) + done, 'file')} skipped"
         kind = SomeFailedError if done else InputError

@@ -7,7 +7,9 @@ pixels, and turns whatever Pillow raises into one line that names the image. Ton
 
 import contextlib
 import ctypes
+import errno
 import logging
+import os
 import stat
 import warnings
 from collections.abc import Iterator
@@ -63,6 +65,8 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+NO_PICTURES = tuple(f"({kind})" for kind in (*_KINDS.values(), os.strerror(errno.ELOOP)))
+"""Ends of the messages about what is no file, and so no damaged picture."""
 
 # Pillow and libtiff print and warn of broken files; what matters of it becomes an error here. The
 # filter is the last in the list, so that those of the user go first.
