@@ -215,6 +215,7 @@ def _check_samples(image: Image.Image, name: object) -> None:
     if not tags:
         return
     bits, compression = max(tags.get(BITSPERSAMPLE, (1,))), tags.get(COMPRESSION, _RAW)
+    is_rgb, ends = tags.get(PHOTOMETRIC_INTERPRETATION) == _RGB, (0, 2**bits - 1) * 3
     known = "unsigned integers of up to 16 bits, or floats in [0, 1]"
     refused = {
         (known, "signed integers, whose white is not known"): _SIGNED in tags.get(SAMPLEFORMAT, ()),
@@ -232,9 +233,8 @@ def _check_samples(image: Image.Image, name: object) -> None:
         and bits > 8,
         ("the transfer function of sRGB", "another"): "icc_profile" not in image.info
         and not _is_usual(tags.get(_TRANSFER_FUNCTION), bits),
-        ("0 as black and the largest value as white", "others"): _RGB
-        == tags.get(PHOTOMETRIC_INTERPRETATION)
-        and tags.get(_REFERENCE, (0, 2**bits - 1) * 3) != (0, 2**bits - 1) * 3,
+        ("the least value as black and the largest as white", "others"): is_rgb
+        and tags.get(_REFERENCE, ends) != ends,
     }
     for (expected, found), is_so in refused.items():
         if is_so:
