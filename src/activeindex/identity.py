@@ -85,7 +85,7 @@ class ExtractorIdentity:
             return identity
         except (KeyError, OverflowError, RecursionError, TypeError, ValueError):
             raise InputError(
-                f"{'' if where is None else f'{where}: '}extractor: expected its name, sha256 and "
+                f"{_beginning(where)}extractor: expected its name, sha256 and "
                 f"input_size, found {reprlib.repr(value)}"
             ) from None
 
@@ -114,8 +114,12 @@ class QuantiserIdentity:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, value: object) -> tuple[Self, ...]:
+    def from_json(cls, value: object, *, where: object = None) -> tuple[Self, ...]:
         """Read one identity, or several, from a JSON file of this release or of 0.1.
+
+        Args:
+            value: The fields of one or of several, or the text of 0.1.
+            where: The file, for the message; None if it is from none.
 
         Raises:
             InputError: If the value is none.
@@ -128,11 +132,17 @@ class QuantiserIdentity:
             _check_texts(*(text for each in found for text in (each.name, each.sha256)))
             return found
         except (TypeError, ValueError):
-            shown = reprlib.repr(value)
-            raise InputError(f"quantiser: expected its name and sha256, found {shown}") from None
+            raise InputError(
+                f"{_beginning(where)}quantiser: expected its name and sha256, found "
+                f"{reprlib.repr(value)}"
+            ) from None
 
     def __str__(self) -> str:
         return f"{self.name} ({self.sha256[:_SHOWN]})"
+
+
+def _beginning(where: object) -> str:
+    return "" if where is None else f"{where}: "
 
 
 def _check_texts(*texts: object) -> None:
@@ -195,12 +205,12 @@ def check_extractors(
     raise InputError(f"{where}: expected {wanted}, found {there}")
 
 
-def _read_extractor(value: object) -> tuple[ExtractorIdentity, ...]:
-    found = ExtractorIdentity.from_json(value)
+def _read_extractor(value: object, *, where: object = None) -> tuple[ExtractorIdentity, ...]:
+    found = ExtractorIdentity.from_json(value, where=where)
     return () if found is None else (found,)
 
 
-_READERS: Mapping[str, Callable[[object], tuple[Any, ...]]] = {
+_READERS: Mapping[str, Callable[..., tuple[Any, ...]]] = {
     "extractor": _read_extractor,
     "quantiser": QuantiserIdentity.from_json,
 }
@@ -228,9 +238,13 @@ def noted_difference(key: str, here: object, there: object) -> tuple[str, str] |
     return _shown(ours), _shown(theirs)
 
 
-def shown(key: str, value: object) -> object:
-    """Return a JSON value of a note for people: identities as texts, others as they are."""
-    return _shown(_READERS[key](value)) if key in _READERS else value
+def shown(key: str, value: object, where: object) -> object:
+    """Return a JSON value of the note ``where`` for people: identities as texts.
+
+    Raises:
+        InputError: If the value of an identity is none; the note is named.
+    """
+    return _shown(_READERS[key](value, where=where)) if key in _READERS else value
 
 
 def is_identity(key: str) -> bool:

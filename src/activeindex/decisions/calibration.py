@@ -174,7 +174,7 @@ class Calibration:
                 for name in _TAILS
             )
             extractor = ExtractorIdentity.from_json(note["extractor"], where=path)
-            (quantiser,) = QuantiserIdentity.from_json(note["quantiser"])
+            (quantiser,) = QuantiserIdentity.from_json(note["quantiser"], where=path)
             normalising = tensors["normalising"]
             check_types(str(path), note["background"], _BACKGROUND)
             background = Background(**note["background"])

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from activeindex.experiment.folder import RUN_FILE
 from activeindex.identity import shown
 from activeindex.report.runs import ReportedRun
 
@@ -36,7 +37,8 @@ def settings_of(runs: Sequence[ReportedRun]) -> list[Setting]:
 
 
 def _notes(run: ReportedRun) -> dict[str, Any]:
-    notes: dict[str, Any] = {key: shown(key, value) for key, value in run.folder.notes.items()}
+    path = run.folder.path / RUN_FILE
+    notes: dict[str, Any] = {key: shown(key, it, path) for key, it in run.folder.notes.items()}
     settings = notes.pop("settings", {})
     notes.pop("released", None)  # A path for each image.
     starts = [{k: v for k, v in start.items() if k != "command"} for start in run.starts]
@@ -87,17 +89,17 @@ def latency_of(run: ReportedRun) -> dict[str, Any] | None:
         median and the 95th percentile of the batches likewise; ``threads`` of FAISS.
     """
     searches = [line for line in run.times if line.get("stage") == "search" and line.get("items")]
+    searches = [line for line in searches if "seconds" in line]
     if not searches:
         return None
-    seconds = np.array([float(line["seconds"]) for line in searches])
-    items = np.array([int(line["items"]) for line in searches])
+    seconds = np.array([line["seconds"] for line in searches], np.float64)
+    items = np.array([line["items"] for line in searches], np.float64)
     each = 1000.0 * seconds / items
-    index = run.folder.notes.get("settings", {}).get("index", {})
-    more = f",{index['search_params']}" if index.get("search_params") else ""
+    nprobe, more = (run.folder.setting("index", name) for name in ("nprobe", "search_params"))
     threads = {str(start.get("threads", {}).get("faiss", "?")) for start in run.starts}
     return {
         "run": run.name,
-        "nprobe": f"nprobe={index.get('nprobe', '?')}{more}",
+        "nprobe": f"nprobe={'?' if nprobe is None else nprobe}{f',{more}' if more else ''}",
         "neighbours": str(run.folder.setting("evaluation", "kneighbors") or "?"),
         "queries": int(items.sum()),
         "batch": int(np.median(items)),

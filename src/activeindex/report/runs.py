@@ -24,9 +24,15 @@ from activeindex.evaluation.retrieval import EditKey, RetrievalResult, attack_na
 from activeindex.evaluation.statistics import Values
 from activeindex.experiment.folder import RETRIEVAL_FILE, RunFolder, read_distortions
 from activeindex.experiment.times import TIMES_FILE
-from activeindex.runtime.files import read_json_lines
+from activeindex.runtime.files import Types, check_types, read_json_lines
 
 EUCLIDEAN = "Euclidean distance"
+
+
+_TIMES: Types = {
+    **{"stage": str, "seconds": int | float, "items": int},
+    **{"start": str, "command": str | None, "threads": dict},
+}
 
 
 @dataclass(frozen=True)
@@ -145,10 +151,15 @@ class ReportedRun:
         """The lines of ``times.jsonl``; empty without one.
 
         Raises:
-            InputError: If a line is not a JSON object.
+            InputError: If a line is not a JSON object, or has values of other types.
         """
         path = self.folder.path / TIMES_FILE
-        return tuple(read_json_lines(path, "a line about times")) if path.exists() else ()
+        if not path.exists():
+            return ()
+        lines = tuple(read_json_lines(path, "a line about times"))
+        for line in lines:
+            check_types(str(path), line, _TIMES)
+        return lines
 
     @cached_property
     def stages(self) -> dict[str, tuple[float, int]]:
@@ -157,8 +168,8 @@ class ReportedRun:
         for line in self.times:
             if "stage" in line:
                 total = found[str(line["stage"])]
-                total[0] += float(line.get("seconds", 0.0))
-                total[1] += float(line.get("items", 0))
+                total[0] += line.get("seconds", 0.0)
+                total[1] += line.get("items", 0)
         return {name: (seconds, int(items)) for name, (seconds, items) in found.items()}
 
     @property
