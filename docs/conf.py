@@ -59,6 +59,7 @@ def navigation() -> str:
 def add_navigation(app: Sphinx, docname: str, source: list[str]) -> None:
     """Put the navigation into the front page."""
     if docname == root_doc:
+        app.env.note_dependency(ROOT / "docs" / "README.md", docname=docname)
         source[0] += f"\n\n{navigation()}\n"
 
 
