@@ -243,6 +243,14 @@ def test_a_store_is_filled_looked_into_and_emptied(
     records = [json.loads(line) for line in got.out.splitlines()]
     assert [record["name"] for record in records] == ["1.jpg", "3.jpg"]
     assert records[0]["code"] == records[0]["activation"]["code"]
+    until = ("--disabled_until", "4e9")
+    assert "1 image updated" in say("store", "update", store, "3.jpg", "--tags", "a", *until).out
+    wrong = say("store", "update", store, "3.jpg", "--metadata", "{")
+    assert wrong.code == 2
+    assert "metadata: expected JSON, found '{'" in wrong.err
+    assert "expected --tags" in say("store", "update", store, "3.jpg").err
+    got = json.loads(say("store", "get", store, "--where", "'a' IN tags").out)
+    assert (got["name"], got["disabled_until"]) == ("3.jpg", 4e9)
     assert "2 images removed, 2 left" in say("store", "remove", store, "--where", "id < 2").out
     gone = say("store", "get", store, "0.jpg", "3.jpg", "--ids", 77)
     assert gone.code == 1

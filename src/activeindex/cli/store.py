@@ -9,13 +9,13 @@ import argparse
 import contextlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from activeindex.cli import options
 from activeindex.cli.from_settings import add_option, add_settings
 from activeindex.errors import InputError, SomeFailedError
 from activeindex.experiment.settings import IndexSettings
-from activeindex.runtime.files import name_line
+from activeindex.runtime.files import name_line, parse_json
 from activeindex.runtime.reporting import Reporter, counted, listed, printable
 from activeindex.stores.address import Address
 
@@ -51,10 +51,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_settings(add, IndexSettings, "force")
 
     get = action("get", "print the records of images, a line of JSON each")
-    for made in (get, action("remove", "remove images")):
+    update = action("update", "change tags, metadata or disabled_until of images")
+    for made in (get, action("remove", "remove images"), update):
         made.add_argument("names", nargs="*", metavar="NAME", help="names of images")
         made.add_argument("--ids", nargs="+", type=int, default=[], metavar="ID", help="their ids")
         made.add_argument("--where", metavar="FILTER", help="a filter, as in `search`")
+
+    update.add_argument("--tags", nargs="*", metavar="WORD", help="new tags; none takes all away")
+    update.add_argument("--metadata", metavar="JSON", help="new metadata; null takes it away")
+    text = "seconds since 1970 until which no search finds the images; null enables them"
+    update.add_argument("--disabled_until", metavar="TIME", help=text)
 
     compact = action("compact", "rewrite the files without removed images, and for fast searches")
     for made in (add, compact):
@@ -88,8 +94,8 @@ def run(args: argparse.Namespace) -> None:
         engine = options.chosen_engine(args, reporter)
         engine = None if args.engine == options.IN_PROCESS else engine
     with engine or contextlib.nullcontext(), Store(name, engine) as store:
-        if args.action in ("get", "remove"):
-            _get_or_remove(args, store, reporter)
+        if args.action in ("get", "remove", "update"):
+            _with_images(args, store, reporter)
             return
         if args.action == "renew":
             store.renew(args.index)
@@ -131,7 +137,21 @@ def _check(args: argparse.Namespace, reporter: Reporter) -> None:
         reporter.line(f"{args.store}: everything is as it was written")
 
 
-def _get_or_remove(args: argparse.Namespace, store: "Store", reporter: Reporter) -> None:
+def _changes(args: argparse.Namespace) -> dict[str, Any]:
+    changes: dict[str, Any] = {} if args.tags is None else {"tags": args.tags}
+    for name in ("metadata", "disabled_until"):
+        if (text := getattr(args, name)) is not None:
+            try:
+                changes[name] = parse_json(text)
+            except ValueError:
+                raise InputError(f"{name}: expected JSON, found {text!r}") from None
+    if not changes:
+        raise InputError("update: expected --tags, --metadata or --disabled_until, found none")
+    return changes
+
+
+def _with_images(args: argparse.Namespace, store: "Store", reporter: Reporter) -> None:
+    changes = _changes(args) if args.action == "update" else {}
     if not (args.names or args.ids or args.where is not None):
         raise InputError("NAME: expected names, --ids or --where, found none")
     names = [name_line(name) for name in args.names]
@@ -143,6 +163,10 @@ def _get_or_remove(args: argparse.Namespace, store: "Store", reporter: Reporter)
     if args.action == "remove":
         removed = counted(store.remove(sorted(set(ids))), "image")
         reporter.line(f"{args.store}: {removed} removed, {store.count()} left")
+    elif args.action == "update":
+        for record in store.get(ids):
+            store.update(record.id, **changes)
+        reporter.line(f"{args.store}: {counted(len(store.get(ids)), 'image')} updated")
     else:
         for record in store.get(ids):
             print(json.dumps(record.as_json()), flush=True)
