@@ -1,5 +1,5 @@
 # Each target makes the environment that it needs; nothing else is needed but python3.
-#   .venv      what the demo needs            .venv-dev   what tests, checks, docs and releases need
+#   .venv      what the demos need            .venv-dev   what tests, checks, docs and releases need
 #   .venv-zoo  6 GB: with the torch that torchvision imports beside
 
 PYTHON ?= python3
@@ -11,7 +11,7 @@ BIN    := $(DEV)/bin
 # Threads of FAISS and PyTorch that wait for each other asleep instead of spinning.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test test-zoo check format docs docs-serve package clean
+.PHONY: demo serve-demo test test-zoo check format docs docs-serve package clean
 .DEFAULT_GOAL := test
 
 $(DEMO)/.installed: pyproject.toml constraints.txt
@@ -38,6 +38,15 @@ $(ZOO)/.installed: pyproject.toml constraints.txt requirements/zoo.txt requireme
 
 demo: $(DEMO)/.installed
 	$(DEMO)/bin/activeindex demo
+
+# A service with the demo's pictures, and a key for its page.
+serve-demo: $(DEMO)/.installed
+	$(DEMO)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[serve]"
+	$(DEMO)/bin/activeindex register src/activeindex/demo/pictures/photographs \
+		--store serve_demo/store --released serve_demo/released
+	@echo "log in on http://127.0.0.1:8000 with this key:"
+	@$(DEMO)/bin/activeindex keys create --store serve_demo/store --scopes search,register,remove
+	$(DEMO)/bin/activeindex serve serve_demo/store
 
 # A process for each core: more threads in each would only wait for each other. Files stay whole,
 # for the sake of their fixtures (loadgroup of pytest-xdist 3.8 does nothing with pytest 9.2).
