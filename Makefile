@@ -82,4 +82,4 @@ package: $(DEV)/.installed
 	$(BIN)/python -m twine check --strict dist/*
 
 clean:
-	rm -rf $(DEMO) $(DEV) $(ZOO) build dist demo_output
+	rm -rf $(DEMO) $(DEV) $(ZOO) build dist demo_output serve_demo
