@@ -1,7 +1,9 @@
 """Registration: a folder of pictures into a store, exactly once, whatever happens."""
 
+import os
 import shutil
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from activeindex.indexing.packaged import packaged_index
 from activeindex.runtime.files import file_hash
 from activeindex.runtime.locking import only_run
 from activeindex.runtime.pool import LocalEngine
+from activeindex.stores import known_files
 from activeindex.stores import register as module
 from activeindex.stores.register import register
 from activeindex.stores.store import Store
@@ -188,6 +191,82 @@ def test_names_with_other_content_are_left_out_and_nothing_is_overwritten(
     assert "the store has under this name" in second.left_out[0]
     assert contents(released) == before
     assert names(store) == ["astronaut.png", "chelsea.png", "coffee.png", "more/rocket.png"]
+
+
+def test_pictures_that_did_not_change_are_not_read_again(
+    pictures: Path, tmp_path: Path, lite: Extractor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = list[str]()
+
+    def hashed(path: Path) -> str:
+        read.append(path.name)
+        return file_hash(path)
+
+    def again() -> tuple[int, list[str]]:
+        read.clear()
+        done = register(pictures, tmp_path / "store", extractor=lite, untouched=True)
+        return len(done.left_out), sorted(read)
+
+    monkeypatch.setattr(known_files, "file_hash", hashed)
+    monkeypatch.setattr(known_files, "_RECENT_NS", 0)
+    assert again() == (0, [])
+    assert again() == (0, ["astronaut.png", "chelsea.png", "coffee.png", "rocket.png"])
+    assert again() == (0, [])
+    # Same size and same modification time, but another content: the change of the inode tells.
+    one, stat = pictures / "coffee.png", (pictures / "coffee.png").stat()
+    one.write_bytes(one.read_bytes()[:-1] + b"!")
+    os.utime(one, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert again() == again() == (1, ["coffee.png"])
+    one.write_bytes(one.read_bytes()[:-1] + b"\x82")
+    assert again() == (0, ["coffee.png"])
+    assert again() == (0, [])
+    # A file that was written just now may be written again within the same tick of the clock.
+    monkeypatch.setattr(known_files, "_RECENT_NS", 10**18)
+    os.utime(one)
+    assert again() == again() == (0, ["coffee.png"])
+    (tmp_path / "store" / ".registered.json").write_bytes(b"damaged")
+    assert len(again()[1]) == 4
+    one.unlink()
+    one.symlink_to("nowhere")
+    assert again()[0] == 1
+
+
+def test_pictures_that_were_released_and_are_gone_are_named(
+    pictures: Path, tmp_path: Path, lite: Extractor
+) -> None:
+    first = register(pictures, tmp_path / "store", extractor=lite, **QUICK)
+    assert first.released is not None
+    (first.released / "more" / "rocket.png").unlink()
+    again = register(pictures, tmp_path / "store", extractor=lite, **QUICK)
+    assert str(again) == "0 pictures registered, 4 registered before"
+    (line,) = again.warnings
+    assert "all but 1, such as more/rocket.png" in line
+    assert "activeindex store remove" in line
+    with Store(tmp_path / "store") as store:
+        store.remove(store.named(["more/rocket.png"]))
+    assert register(pictures, tmp_path / "store", extractor=lite, **QUICK).count == 1
+    assert (first.released / "more" / "rocket.png").is_file()
+
+
+def test_two_registrations_share_a_store(
+    pictures: Path, tmp_path: Path, lite: Extractor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = tmp_path / "second"
+    second.mkdir()
+    for name in ("chelsea", "rocket"):
+        next(pictures.rglob(f"{name}.png")).rename(second / f"{name}.png")
+    monkeypatch.setattr(module, "_SECONDS", 0.0)
+    with ThreadPoolExecutor() as threads:
+        runs = [
+            threads.submit(register, each, tmp_path / "store", extractor=lite, untouched=True)
+            for each in (pictures, second)
+        ]
+        assert [run.result().count for run in runs] == [2, 2]
+    assert names(tmp_path / "store") == ["astronaut.png", "chelsea.png", "coffee.png", "rocket.png"]
+    monkeypatch.setattr(module, "_WAIT", 0.0)
+    (second / "late.png").write_bytes((second / "rocket.png").read_bytes())
+    with only_run(tmp_path / "store"), pytest.raises(InputError, match="expected no other run"):
+        register(second, tmp_path / "store", extractor=lite, untouched=True)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -20,7 +20,7 @@ from activeindex.activation.job import Item, Released, ReleaseJob
 from activeindex.activation.records import RECORDS_FILE
 from activeindex.activation.results import output_names
 from activeindex.activation.settings import Preset
-from activeindex.errors import InputError
+from activeindex.errors import InputError, reason_of
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.coerce import ExtractorLike, resolve_extractor
 from activeindex.extractors.features import ExtractionJob
@@ -30,7 +30,6 @@ from activeindex.indexing.packaged import default_index
 from activeindex.indexing.quantiser import Features
 from activeindex.runtime.files import (
     check_written,
-    file_hash,
     make_folder,
     parse_json,
     read_json,
@@ -42,6 +41,8 @@ from activeindex.runtime.pool import Engine, LocalEngine
 from activeindex.runtime.reporting import SILENT, Progress, Reporter, counted
 from activeindex.stores.address import STORE_FILE, Address
 from activeindex.stores.ingest import NewImages, PathLike
+from activeindex.stores.known_files import KnownFiles
+from activeindex.stores.records import Record
 from activeindex.stores.store import Store, TrainedLike, as_trained
 
 _SECONDS = 10.0
@@ -56,6 +57,12 @@ none, since whoever fills the index has to agree; here one function does both.""
 
 _PENDING = ".register.json"
 """File in the folder of released pictures: names of files that are about to be written there."""
+
+_KNOWN = ".registered.json"
+"""File in the folder of a store: pictures that need not be read again to be known as registered."""
+
+_WAIT = 600.0
+"""Seconds to wait for another process that is writing to the store."""
 
 
 @dataclass(frozen=True)
@@ -156,11 +163,15 @@ def register(
     with contextlib.ExitStack() as held:
         opened = held.enter_context(_opened(store, index, loaded))
         trained = (opened.generations[-1] if index is None else opened.generation_of(index)).trained
-        new, left_out = _new_names(opened, pictures, names)
-        before = len(names) - len(new) - len(left_out)
+        opened.wait = _WAIT
+        there = {record.name: record for record in opened.get(opened.named(names))}
+        new = [name for name in names if name not in there]
+        left_out = _others(there, pictures, Address.parse(store).path / _KNOWN)
+        before = len(there) - len(left_out)
         if folder is None:
             done = _extracted(pictures, new, loaded, workers)
         else:
+            warnings += _not_there(there.values(), folder)
             activation = Activation.of(trained, loaded, preset, seed, **options)
             suffix = activation.release.format.suffix
             outputs = dict(zip(names, output_names([*map(Path, names)], suffix), strict=True))
@@ -210,22 +221,42 @@ def _opened(address: PathLike, index: TrainedLike | None, extractor: Extractor) 
             f"{where}: expected the extractor {expected or f'of dimension {dimension}'}, found "
             f"{extractor.identity}; choose that extractor, or another store and index"
         )
-    return store or Store.create(address, trained)
+    if store is not None:
+        return store
+    try:
+        return Store.create(address, trained)
+    except InputError:
+        if not (path / STORE_FILE).exists():
+            raise
+    return _opened(address, index, extractor)  # Another process has made it meanwhile.
 
 
-def _new_names(store: Store, folder: Path, names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Names that a store does not have, and a line for each that it has for another file."""
-    there = {record.name: record.sha256 for record in store.get(store.named(names))}
-    new, others = [], []
-    for name in names:
-        if name not in there:
-            new.append(name)
-        elif there[name] not in (None, file_hash(folder / name)):
-            others.append(
-                f"{folder / name}: expected the picture that the store has under this name, found "
-                "another; rename this one, or take that one out by `activeindex store remove`"
-            )
-    return new, others
+def _others(there: Mapping[str, Record], folder: Path, known_files: Path) -> list[str]:
+    """Write a line for each name that a store has for another file than the folder."""
+    known, others = KnownFiles(known_files), []
+    for name, record in there.items():
+        path = folder / name
+        try:
+            if record.sha256 and not known.has_hash(name, path, record.sha256):
+                others.append(
+                    f"{path}: expected the picture that the store has under this name, found "
+                    "another; rename this one, or take that one out by `activeindex store remove`"
+                )
+        except OSError as error:
+            others.append(f"{path}: cannot be read ({reason_of(error)})")
+    known.save()
+    return others
+
+
+def _not_there(records: Iterable[Record], folder: Path) -> Iterator[str]:
+    """Yield a warning if released pictures were moved away or deleted."""
+    outputs = [record.activation["output"] for record in records if record.activation]
+    if gone := [name for name in outputs if not (folder / name).exists()]:
+        yield (
+            f"{folder}: expected {counted(len(outputs), 'picture')} released before, found all but "
+            f"{len(gone)}, such as {gone[0]}; to write one again, take it out by `activeindex "
+            "store remove` first"
+        )
 
 
 @contextlib.contextmanager

@@ -58,6 +58,9 @@ generations that has begun; and ``checksum``."""
 
 _QUANTISER = "quantiser.faiss"
 
+_CREATING = 10.0
+"""Seconds to wait for another process that is making the same store."""
+
 TrainedLike: TypeAlias = TrainedIndex | PathLike
 """A trained index, or its folder or file."""
 
@@ -77,6 +80,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
 
     Attributes:
         extractor: Identity of the extractor of all features; None if it is not known.
+        wait: Seconds that a change waits for another process that is writing; 0 refuses at once.
 
     Raises:
         InputError: If there is no such store, or an engine is given for a ``faiss:`` store or while
@@ -96,6 +100,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
                 f"engine: expected a store lance://PATH, which several can write, found {address}"
             )
         self._engine = engine
+        self.wait = 0.0
         self._path = self._address.path
         self._note = read_note(self._address)
         self.extractor = ExtractorIdentity.from_json(
@@ -129,7 +134,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
         where, trained = Address.parse(address, create=True), as_trained(index)
         where.generation_class.check(trained)
         where.path.mkdir(parents=True, exist_ok=True)
-        with only_run(where.path, "store"):
+        with only_run(where.path, "store", _CREATING):
             if (where.path / STORE_FILE).exists():
                 raise InputError(
                     f"{address}: expected no store yet, found one; renew it, or add to it"
@@ -703,7 +708,8 @@ class Store(contextlib.AbstractContextManager["Store"]):
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        alone = only_run(self._path, "store") if self._engine is None else contextlib.nullcontext()
+        free = self._engine is not None
+        alone = contextlib.nullcontext() if free else only_run(self._path, "store", self.wait)
         with self._turn, alone:
             self._refresh()
             self._wrote = True
