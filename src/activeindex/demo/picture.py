@@ -30,7 +30,7 @@ def draw_copy(original: Path, activated: Path, copy: Path, edit: EditKey) -> Ima
         (before, "original", ""),
         (after, "activated", "to be published"),
         (Image.fromarray(difference), f"difference, {AMPLIFICATION} times", ""),
-        (read_rgb(copy), f"copy: {edit_label(edit).replace('_', ' ')}", "found; untouched: not"),
+        (read_rgb(copy), f"copy: {edit_label(edit).replace('_', ' ')}", "found (untouched: not found)"),
     )
     heights = [round(_WIDTH * image.height / image.width) for image, _, _ in panels]
     width = len(panels) * (_WIDTH + _GAP) - _GAP
