@@ -35,7 +35,7 @@ def test_four_pictures_of_one_width_stand_on_one_line(
     for path, pixels in zip(paths, (original, original + 1, original[:, :100]), strict=True):
         Image.fromarray(pixels).save(path)
     original_path, activated_path, copy_path = paths
-    drawn = draw_copy(original_path, activated_path, copy_path, ("center_crop", 0.5))
+    drawn = draw_copy(original_path, activated_path, copy_path, ("center_crop", 0.5), "found")
     sheet = np.asarray(drawn)
     assert sheet.shape == (600 + 46, 4 * 300 + 3 * 8, 3), "the copy is the tallest"
     assert np.array_equal(sheet[400:600, :300], original)

@@ -15,7 +15,7 @@ _GAP = 8
 _CAPTION = 46
 
 
-def draw_copy(original: Path, activated: Path, copy: Path, edit: EditKey) -> Image.Image:
+def draw_copy(original: Path, activated: Path, copy: Path, edit: EditKey, note: str) -> Image.Image:
     """Draw a photograph, its activated version, their difference, and a copy that is found.
 
     Args:
@@ -23,6 +23,7 @@ def draw_copy(original: Path, activated: Path, copy: Path, edit: EditKey) -> Ima
         activated: The same photograph as it was released.
         copy: An edited copy of the released photograph, which was found.
         edit: The edit that made the copy.
+        note: A line below the copy.
     """
     before, after = read_rgb(original), read_rgb(activated)
     difference = amplified_difference(np.asarray(before), np.asarray(after))
@@ -30,7 +31,7 @@ def draw_copy(original: Path, activated: Path, copy: Path, edit: EditKey) -> Ima
         (before, "original", ""),
         (after, "activated", "to be published"),
         (Image.fromarray(difference), f"difference, {AMPLIFICATION} times", ""),
-        (read_rgb(copy), f"copy: {edit_label(edit).replace('_', ' ')}", "found (untouched: not found)"),
+        (read_rgb(copy), f"copy: {edit_label(edit).replace('_', ' ')}", note),
     )
     heights = [round(_WIDTH * image.height / image.width) for image, _, _ in panels]
     width = len(panels) * (_WIDTH + _GAP) - _GAP

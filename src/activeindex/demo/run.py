@@ -101,9 +101,11 @@ def run_demo(
                 command=command,
             )
     with Store(store) as opened:
-        copy, edit = _newly_found(opened, runs, photographs, released, output_dir / "copy.png")
+        copy, edit, note = _newly_found(
+            opened, runs, photographs, released, output_dir / "copy.png"
+        )
     picture, name = output_dir / "copy_found.png", copy.matches[0].record.name
-    shown = draw_copy(photographs / name, released / name, output_dir / "copy.png", edit)
+    shown = draw_copy(photographs / name, released / name, output_dir / "copy.png", edit, note)
     shown.save(picture)
     report = write_report(runs, output_dir / "report", ReportOptions("The demo"), reporter)
     return DemoResult(runs, copy, edit, picture, report)
@@ -111,22 +113,26 @@ def run_demo(
 
 def _newly_found(
     store: Store, runs: Mapping[str, Path], photographs: Path, released: Path, copy: Path
-) -> tuple[QueryResult, EditKey]:
+) -> tuple[QueryResult, EditKey, str]:
     """Write a copy that is found only because its original was registered, and search for it.
 
     Of such copies it is the first that the store is sure of; edits that copiers use come first.
 
     Returns:
-        The store's answer, and the edit.
+        The store's answer, the edit, and in words whether the copy is found.
     """
     names = [path.name for path in list_images(photographs)]
     before, after = (RunFolder.open(runs[name]).hit_table() for name in ("untouched", "registered"))
-    won = np.argwhere(after.hits > before.hits).tolist() or [[0, 0]]
-    edits = sorted(won, key=lambda place: after.edits[place[0]][0] not in _SHOWN_FIRST)
+    won = np.argwhere(after.hits > before.hits).tolist()
+    note = "found (untouched: not found)" if won else "found"
+    edits = sorted(
+        won or np.argwhere(after.hits).tolist(),
+        key=lambda place: after.edits[place[0]][0] not in _SHOWN_FIRST,
+    )
     for row, number in edits:
         edit, source = after.edits[row], released / names[number]
         edit_by_name(*edit)(read_rgb(source), edit_generator(_SEED, number)).image.save(copy)
         (answer,) = store.search(copy, k=1)
         if answer.decision in (None, "match") and answer.matches[0].record.name == names[number]:
             break
-    return answer, edit
+    return answer, edit, note
