@@ -58,8 +58,8 @@ def small_sscd() -> Extractor:
 @pytest.fixture(scope="session")
 def photographs() -> dict[str, Pixels]:
     """Real 8-bit RGB photographs ``(H, W, 3)`` of several sizes."""
-    data = pytest.importorskip("skimage.data", reason="needs activeindex[demo]")
-    samples = pytest.importorskip("sklearn.datasets", reason="needs activeindex[demo]")
+    data = pytest.importorskip("skimage.data", reason="needs activeindex[dev]")
+    samples = pytest.importorskip("sklearn.datasets", reason="needs activeindex[dev]")
     found = {name: getattr(data, name)() for name in ("astronaut", "chelsea", "coffee", "rocket")}
     grey = data.camera()
     found["camera"] = np.stack([grey, grey, grey], axis=2)

@@ -19,7 +19,7 @@ Run = Callable[[str], str]
 @pytest.fixture(scope="session")
 def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the examples keep the pictures that they share."""
-    pytest.importorskip("skimage", reason="needs activeindex[demo]")
+    pytest.importorskip("skimage", reason="needs activeindex[dev]")
     return tmp_path_factory.mktemp("examples")
 
 

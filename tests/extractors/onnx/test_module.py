@@ -38,8 +38,8 @@ def photographs() -> Array:
         files = sorted((Path(folder) / "references").rglob("*.jpg"))[::65]
         images = [Image.open(file).convert("RGB") for file in files]
     else:
-        data = pytest.importorskip("skimage.data", reason="needs activeindex[demo]")
-        sets = pytest.importorskip("sklearn.datasets", reason="needs activeindex[demo]")
+        data = pytest.importorskip("skimage.data", reason="needs activeindex[dev]")
+        sets = pytest.importorskip("sklearn.datasets", reason="needs activeindex[dev]")
         arrays = [getattr(data, name)() for name in ("astronaut", "chelsea", "coffee", "rocket")]
         arrays += [sets.load_sample_image(name) for name in ("china.jpg", "flower.jpg")]
         whole = [Image.fromarray(array) for array in arrays]
