@@ -14,8 +14,16 @@ from activeindex.images.quality import Quality
 def released(number: int, losses: tuple[float, ...], psnr: float) -> Released:
     pixels = np.zeros((8, 8, 3), dtype=np.uint8)
     quality = Quality(psnr, 0.97, 12)
+    feature = np.zeros(4, np.float32)
     image = ActivatedImage(
-        b"", pixels, quality, budget_met=True, passes=10, aims=(), feature=np.zeros(4, np.float32)
+        b"",
+        pixels,
+        quality,
+        budget_met=True,
+        passes=10,
+        aims=(),
+        feature=feature,
+        released_feature=feature,
     )
     item = Item(number, Path("a.png"), "a.png", None)
     steps = tuple(Step(number, iteration, x, x, 0.0) for iteration, x in enumerate(losses))

@@ -282,6 +282,28 @@ def test_a_renewed_store_keeps_what_was_released_before(
     assert sorted(n["id"] for n in neighbours) == list(range(8))
 
 
+def test_a_store_is_migrated_when_the_forecast_loses_little(
+    say: Say, store: str, released: Released
+) -> None:
+    fill(say, store, released)
+    migrate = ("store", "migrate", store, "--index", released.other)
+    refused = say(*migrate)
+    assert refused.code == 2
+    assert "the released file of 0.jpg" in refused.err
+    refused = say(*migrate, "--released", released.out, "--most_lost", -1)
+    assert refused.code == 2
+    assert "expected to lose -1.0 of R@1 at most (--most_lost), found R@1 " in refused.err
+    assert "4  IVF4,PQ8x8np L2" in say("store", "info", store).out
+    done = say(*migrate, "--released", released.out, "--most_lost", 1)
+    assert done.code == 0
+    assert "4 images coded anew" in done.out
+    assert "of edited copies of 4 pictures" in done.out
+    assert "4  IVF2,PQ8x8np L2" in say("store", "info", store).out
+    found = say("search", "--store", store, "--json", *SMALL, released.out / "2.png")
+    assert json.loads(found.out)["neighbours"][0]["name"] == "2.jpg"
+    assert "0 images coded anew" in say("store", "migrate", store).out
+
+
 def test_another_extractor_or_quantiser_is_refused_unless_forced(
     say: Say, store: str, released: Released
 ) -> None:

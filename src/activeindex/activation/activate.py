@@ -430,9 +430,11 @@ class Activation:
             for quantiser, each in zip(self.quantisers, objective.indexes, strict=True)
         ]
         return [
-            ActivatedImage(**vars(file), passes=passes, aims=aims, feature=feature)
-            for (file, passes), aims, feature in zip(
-                files, zip(*outcomes, strict=True), coded, strict=True
+            ActivatedImage(
+                **vars(file), passes=passes, aims=aims, feature=feature, released_feature=released
+            )
+            for (file, passes), aims, feature, released in zip(
+                files, zip(*outcomes, strict=True), coded, seen, strict=True
             )
         ]
 

@@ -61,6 +61,7 @@ class ActivatedImage:
         aims: The outcome in each index, in their order.
         feature: ``(d,)``, the feature whose code the indexes store: the *original*'s, or the mean
             over views of it that the settings ask for.
+        released_feature: ``(d,)``, the feature of ``pixels``.
         name: The name of the original; None where it has none.
         record: The line about it in ``activation.jsonl``; empty where only the core was used.
     """
@@ -72,6 +73,7 @@ class ActivatedImage:
     passes: int
     aims: tuple[IndexOutcome, ...] = field(repr=False)
     feature: npt.NDArray[np.float32] = field(repr=False)
+    released_feature: npt.NDArray[np.float32] = field(repr=False)
     name: str | None = None
     record: Mapping[str, Any] = field(default_factory=dict, repr=False)
 

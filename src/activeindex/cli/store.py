@@ -41,6 +41,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     for made in (create, action("renew", text)):
         add_option(made, "index", Path, "trained index (default: the package's)")
 
+    migrate = action("migrate", "code all images anew under one index, and retire the others")
+    add_option(migrate, "index", Path, "the index (default: that of the newest generation)")
+    add_option(migrate, "released", Path, "folder of the released pictures, to forecast the loss")
+    text = "largest loss of R@1 in the forecast; if it is more, nothing is changed"
+    add_option(migrate, "most_lost", float, text, 0.02)
+    add_settings(migrate, IndexSettings, "force")
+
     add = action("add", "add activated images, or others by their features")
     text = "the folder of `activeindex activate` or extract_fts, or features (.pt, .pth or .npy)"
     add.add_argument("features", type=Path, metavar="FTS", help=text)
@@ -99,6 +106,17 @@ def run(args: argparse.Namespace) -> None:
             return
         if args.action == "renew":
             store.renew(args.index)
+        elif args.action == "migrate":
+            done = store.migrate(
+                args.index,
+                args.released,
+                most_lost=args.most_lost,
+                force=args.force,
+                reporter=reporter,
+            )
+            reporter.line(f"{name}: {counted(done.count, 'image')} coded anew")
+            if done.forecast is not None:
+                reporter.line(f"{name}: {done.forecast}")
         elif args.action == "upgrade":
             had = store.upgrade(reporter)
             what = "had it already" if had == store.format else f"was of format {had}"

@@ -9,7 +9,7 @@ from activeindex.runtime.locking import only_run
 from activeindex.runtime.reporting import SILENT, Reporter
 from activeindex.stores.address import Address
 from activeindex.stores.checksums import differences
-from activeindex.stores.generation import Generation, Ids
+from activeindex.stores.generation import Generation, Ids, id_batches
 from activeindex.stores.records import BLOBS
 from activeindex.stores.store import open_generation, read_note
 
@@ -77,8 +77,7 @@ def _damaged_images(generation: Generation, reporter: Reporter) -> Iterator[str]
     if len(ids) != generation.count():
         yield f"{generation.folder}: expected {generation.count()} images, found {len(ids)}"
     with reporter.stage("check", len(ids)) as progress:
-        for start in range(0, len(ids), _TOGETHER):
-            some = ids[start : start + _TOGETHER]
+        for some in id_batches(ids, _TOGETHER):
             try:
                 _read(generation, some)
             except ActiveIndexError:

@@ -178,12 +178,9 @@ class Generation(ABC):
             number: Its id.
             changes: New values of columns of the record, as they are stored.
         """
-        ids = np.array([number], np.int64)
-        (row,) = self._checked_records(ids)
-        columns = {name: [changes.get(name, row[name])] for name in COLUMNS}
-        columns |= {name: self.values(name, ids) for name in BLOBS}
-        code = np.frombuffer(row["code"], np.uint8)[None]
-        self.replace(CodedPart.of(ids, columns, self.features(ids), code))
+        there = self.part(np.array([number], np.int64))
+        columns = there.columns | {name: [value] for name, value in changes.items()}
+        self.replace(CodedPart.of(there.ids, columns, there.features, there.codes))
 
     @abstractmethod
     def replace(self, part: CodedPart) -> None:
@@ -284,22 +281,18 @@ class Generation(ABC):
         there = self.ids()
         return there[np.searchsorted(there, number, side="right") :][:count]
 
-    def parts(self, size: int = 4096) -> Iterator[CodedPart]:
-        """Yield all images with their codes, at most ``size`` at a time.
+    def part(self, ids: Ids) -> CodedPart:
+        """Images of ids that are all there, ascending, with their codes.
 
         Raises:
             InputError: If an image is damaged.
         """
-        there = self.ids()
-        for start in range(0, len(there), size):
-            ids = there[start : start + size]
-            rows = list(self._checked_records(ids))
-            columns = {name: [row[name] for row in rows] for name in COLUMNS}
-            columns |= {name: self.values(name, ids) for name in BLOBS}
-            features = self.features(ids)
-            codes = np.frombuffer(b"".join(row["code"] for row in rows), np.uint8)
-            codes = codes.reshape(len(ids), self.quantiser.code_size)
-            yield CodedPart.of(ids, columns, features, codes)
+        rows = list(self._checked_records(ids))
+        columns = {name: [row[name] for row in rows] for name in COLUMNS}
+        columns |= {name: self.values(name, ids) for name in BLOBS}
+        codes = np.frombuffer(b"".join(row["code"] for row in rows), np.uint8)
+        codes = codes.reshape(len(ids), self.quantiser.code_size)
+        return CodedPart.of(ids, columns, self.features(ids), codes)
 
     def named(self, names: Sequence[str]) -> dict[str, int]:
         """Ids of those names that are there."""
@@ -344,6 +337,11 @@ class Generation(ABC):
     @abstractmethod
     def close(self) -> None:
         """Close the files."""
+
+
+def id_batches(ids: Ids, size: int = 4096) -> Iterator[Ids]:
+    """Split ids into batches of at most ``size``, in order."""
+    return (ids[start : start + size] for start in range(0, len(ids), size))
 
 
 def ordered(found: Neighbours, k: int, *, largest: bool) -> Neighbours:

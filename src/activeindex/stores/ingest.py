@@ -347,6 +347,7 @@ def read_images(
 
     if isinstance(images, NewImages):
         return images
+    released: Sequence[Any] | None = None
     if isinstance(images, str | os.PathLike):
         path = Path(images)
         file, names_file, records = _files_of(path)
@@ -362,6 +363,7 @@ def read_images(
         names = images.names
         named = ({**one.record, "name": name} for name, one in zip(names, images, strict=True))
         activation = _checked_records(Path("images"), named, store, generation, force)
+        released = [image.released_feature for image in images] if store.format > 1 else None
         images = _features_of(images)
     if names is None and isinstance(images, ImageFeatures) and images.names and all(images.names):
         names = [str(name) for name in images.names]
@@ -376,7 +378,8 @@ def read_images(
         names = [name_line(str(name)) for name in names]
     if isinstance(activation, str | os.PathLike):
         activation = read_activations(Path(activation), store, generation, force=force)
-    new = NewImages(names, source.values, activation or {}, source)
+    more = {} if released is None else {"released_feature": released}
+    new = NewImages(names, source.values, activation or {}, source, more)
     if source.extractor is not None and not force:
         store.check_extractor(source.extractor)
         _check_views(new, source)

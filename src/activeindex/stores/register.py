@@ -27,7 +27,6 @@ from activeindex.extractors.features import ExtractionJob
 from activeindex.identity import same
 from activeindex.images.folder import check_outside, list_images
 from activeindex.indexing.packaged import default_index
-from activeindex.indexing.quantiser import Features
 from activeindex.runtime.files import (
     check_written,
     make_folder,
@@ -92,11 +91,12 @@ class Registration:
 
 @dataclass(frozen=True)
 class _Done:
-    """A picture that can be added: its name, feature, activation record, and warnings."""
+    """A picture that can be added, with the feature of its released file where it has one."""
 
     name: str
     feature: npt.NDArray[np.float32]
     record: Mapping[str, Any] | None = None
+    released: npt.NDArray[np.float32] | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -190,12 +190,12 @@ def register(
                 np.stack([one.feature for one in batch]),
                 {one.name: one.record for one in batch if one.record is not None},
             )
-            added: Features | None = None
-            if folder is not None and opened.format > 1:
-                files = [folder / one.record["output"] for one in batch if one.record is not None]
-                added = next(ExtractionJob(loaded)([files], LocalEngine())).features
+            released_features = [one.released for one in batch if one.released is not None]
             count += opened.add(
-                images, released_features=added, index=trained, data_dir=pictures
+                images,
+                released_features=released_features if opened.format > 1 and folder else None,
+                index=trained,
+                data_dir=pictures,
             ).count
             warnings += [line for one in batch for line in one.warnings]
     return Registration(count, before, folder, tuple(left_out), tuple(warnings))
@@ -296,7 +296,10 @@ def _activated(
         if isinstance(result, Released) and result.image is not None:
             check_written(folder / str(result.item.output))
             record = parse_json(result.record)
-            yield _Done(result.item.name, result.image.feature, record, result.warnings)
+            image = result.image
+            yield _Done(
+                result.item.name, image.feature, record, image.released_feature, result.warnings
+            )
         else:
             yield str(result)
 

@@ -4,7 +4,7 @@ import contextlib
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
@@ -25,14 +25,15 @@ from activeindex.indexing.search import EFFORT, Neighbours, Visit, lists_within
 from activeindex.runtime.files import make_folder, read_json, whole_file, write_json
 from activeindex.runtime.locking import BusyError, only_run
 from activeindex.runtime.pool import Engine
-from activeindex.runtime.reporting import SILENT, Reporter
+from activeindex.runtime.reporting import SILENT, Progress, Reporter
 from activeindex.stores.address import STORE_FILE, Address
 from activeindex.stores.checksums import differing, read_checked, read_sums, write_checked
 from activeindex.stores.filters import Filter, parse_filter
-from activeindex.stores.generation import Generation, Ids, ordered
+from activeindex.stores.generation import Generation, Ids, id_batches, ordered
 from activeindex.stores.ingest import (
     Addable,
     Added,
+    CodedPart,
     NewImages,
     Part,
     PathLike,
@@ -41,6 +42,7 @@ from activeindex.stores.ingest import (
     read_images,
     stored_value,
 )
+from activeindex.stores.migrate import MOST_LOST, Migration, Recoding
 from activeindex.stores.query import QueryResults, answers
 from activeindex.stores.records import CHANGEABLE, FILTERABLE, FILTERABLE_2, Record
 
@@ -166,23 +168,11 @@ class Store(contextlib.AbstractContextManager["Store"]):
         trained = as_trained(index)
         with self._writing():
             self._check_schema("renewed")
-            self._address.generation_class.check(trained)
             if (found := self._find(trained)) is not None:
                 if found is self._generations[-1] is not self._generations[0] and not found.count():
                     return
                 raise InputError(f"{self._address}: has a generation of {trained.identity} already")
-            first = self._generations[0].trained.index
-            kind, here = ((i.d, i.metric_type) for i in (trained.index, first))
-            if kind != here:
-                raise InputError(
-                    f"{self._address}: expected a quantiser of dimension {first.d} and the same "
-                    f"metric, found {trained.identity} of dimension {trained.index.d}"
-                )
-            if not same(trained.extractor, self.extractor):
-                raise InputError(
-                    f"{self._address}: expected a quantiser of features of {self.extractor}, "
-                    f"found {trained.identity} of features of {trained.extractor}"
-                )
+            self._check_fits(trained)
             name = _create_generation(self._address, self._note["generations"], trained)
             # Readers open it as soon as it is named.
             self._write_note(generations=[*self._note["generations"], name])
@@ -210,23 +200,103 @@ class Store(contextlib.AbstractContextManager["Store"]):
             new: list[str] = []
             total = sum(generation.count() for generation in self._generations)
             with reporter.stage("upgrade", total) as progress:
-                for generation in self._generations:
-                    name = _create_generation(self._address, (*old, *new), generation.trained)
-                    new.append(name)
-                    note = {**self._note, "format": _FORMAT}
-                    with contextlib.closing(open_generation(self._address, name, note)) as made:
-                        for part in generation.parts():
-                            made.commit(part)
-                            progress.advance(len(part.ids))
-                        made.index()
-                        made.compact()
-                    if (calibration := generation.folder / CALIBRATION_FILE).is_file():
-                        with whole_file(made.folder / CALIBRATION_FILE) as beside:
-                            shutil.copyfile(calibration, beside)
+                for each in self._generations:
+                    parts = (each.part(ids) for ids in id_batches(each.ids()))
+                    made = self._rewrite((*old, *new), each.trained, parts, progress)
+                    made.close()
+                    new.append(made.folder.name)
             self._write_note(format=_FORMAT, generations=new, second_extractor=None, removing=[])
             self._refresh()
             self._remove_unnamed()
             return had
+
+    def migrate(
+        self,
+        index: TrainedLike | None = None,
+        released: PathLike | None = None,
+        *,
+        most_lost: float = MOST_LOST,
+        force: bool = False,
+        extractor: "ExtractorLike" = None,
+        reporter: Reporter = SILENT,
+    ) -> Migration:
+        """Code all images anew under one index, and retire the other generations.
+
+        The new code of an activated picture is that of its released file, which its copies look
+        like; that of the original is found less often than if nothing had been activated. Ids,
+        records, tags and metadata stay, and so do the codes of images that the index had already.
+        Before the other generations are retired, a forecast searches both for edited copies of the
+        store's own pictures. Killed, the store is as it was, and the call can be repeated.
+
+        Args:
+            index: The index; by default that of the newest generation.
+            released: Folder of the released files, for the forecast, and for features of released
+                pictures that the store does not have.
+            most_lost: Largest loss of R@1 in the forecast; if it is more, nothing is changed.
+            force: Change the store without a forecast; released pictures without a feature or a
+                file keep the feature of the original.
+            extractor: As of :meth:`search`.
+            reporter: Reports the progress, by images.
+
+        Raises:
+            InputError: If the index does not fit the store, the forecast is worse than
+                ``most_lost`` or cannot be made, two generations have an image of the same name, or
+                another process is writing.
+
+        Example:
+            >>> store.migrate("NEW_INDEX", "PICTURES_released")  # doctest: +SKIP
+            Migration(count=12, forecast=Forecast(...))
+        """
+        trained = self._generations[-1].trained if index is None else as_trained(index)
+        with self._writing(), contextlib.ExitStack() as held:
+            self._check_schema("migrated")
+            self._check_fits(trained)
+            there, old = self._find(trained), self._generations
+            if old == (there,):
+                return Migration(0)
+            folder = None if released is None else Path(released)
+            recoding = Recoding(folder, lambda: self._extractor(extractor))
+            total = sum(each.count() for each in old)
+            held.callback(self._remove_unnamed)  # The new one, unless the store names it.
+            with reporter.stage("migrate", total) as progress:
+                parts = recoding.parts(old, there, trained, force=force)
+                names = self._note["generations"]
+                made = self._rewrite(names, trained, parts, progress)
+            held.callback(made.close)
+            forecast = None if force else recoding.forecast(self, made, there, reporter)
+            if forecast is not None and forecast.lost > most_lost:
+                raise InputError(
+                    f"{self._address}: expected to lose {most_lost} of R@1 at most (--most_lost), "
+                    f"found {forecast}; nothing is changed, and `activeindex store renew` begins a "
+                    "generation beside those that are there"
+                )
+            self._write_note(generations=[made.folder.name])
+            self._refresh()
+            return Migration(total - (0 if there is None else there.count()), forecast)
+
+    def _rewrite(
+        self,
+        there: Sequence[str],
+        trained: TrainedIndex,
+        parts: Iterable[CodedPart],
+        progress: Progress,
+    ) -> Generation:
+        """Write a generation of parts whose ids ascend; the store does not name it yet."""
+        name = _create_generation(self._address, there, trained)
+        made = open_generation(self._address, name, {**self._note, "format": _FORMAT})
+        with contextlib.ExitStack() as failed:
+            failed.callback(made.close)
+            for part in parts:
+                made.commit(part)
+                progress.advance(len(part.ids))
+            made.index()
+            made.compact()
+            source = self._find(trained)
+            if source and (calibration := source.folder / CALIBRATION_FILE).is_file():
+                with whole_file(made.folder / CALIBRATION_FILE) as beside:
+                    shutil.copyfile(calibration, beside)
+            failed.pop_all()
+        return made
 
     @property
     def format(self) -> int:
@@ -641,6 +711,26 @@ class Store(contextlib.AbstractContextManager["Store"]):
             raise InputError(
                 f"{self._address}: expected a store of format {_FORMAT} to be {done}, found format "
                 f"{self.format}; convert it by `activeindex store upgrade {self._path}`"
+            )
+
+    def _check_fits(self, trained: TrainedIndex) -> None:
+        """Check that the engine, and the features of the store, can be searched through an index.
+
+        Raises:
+            InputError: If they cannot.
+        """
+        self._address.generation_class.check(trained)
+        first = self._generations[0].trained.index
+        kind, here = ((i.d, i.metric_type) for i in (trained.index, first))
+        if kind != here:
+            raise InputError(
+                f"{self._address}: expected a quantiser of dimension {first.d} and the same "
+                f"metric, found {trained.identity} of dimension {trained.index.d}"
+            )
+        if not same(trained.extractor, self.extractor):
+            raise InputError(
+                f"{self._address}: expected a quantiser of features of {self.extractor}, "
+                f"found {trained.identity} of features of {trained.extractor}"
             )
 
     def _note_second(self, features: ImageFeatures) -> None:
