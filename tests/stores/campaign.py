@@ -29,7 +29,7 @@ from tests.indexing.trained import features
 from tests.stores.conftest import batch, queries, training
 
 V0_1 = Path(__file__).parents[1] / "fixtures" / "v0_1"
-ACTIONS = ("add", "remove", "renew", "upgrade", "compact")
+ACTIONS = ("add", "remove", "renew", "migrate", "upgrade", "compact")
 EACH = 20
 REMOVED = [*range(5, 15), *range(45, 50)]
 """Ids of images of both generations."""
@@ -78,6 +78,11 @@ class Campaign:
             opened.renew(self.third)
             acknowledge()
 
+    def migrate(self, store: Path, acknowledge: Callable[[], None]) -> None:
+        with Store(self.address(store)) as opened:
+            opened.migrate(self.third, force=True)
+            acknowledge()
+
     def compact(self, store: Path, acknowledge: Callable[[], None]) -> None:
         with Store(self.address(store)) as opened:
             opened.compact()
@@ -108,6 +113,9 @@ class Campaign:
                 if action == "renew":
                     there = len(opened.generations)
                     assert there in ((3,) if acknowledged else (2, 3)), there
+                if action == "migrate":
+                    there = len(opened.generations)
+                    assert there in ((1,) if acknowledged else (1, 2)), there
                 if action == "upgrade":
                     assert opened.format in ((2,) if acknowledged else (1, 2)), opened.format
                 self.check_answers(opened)
