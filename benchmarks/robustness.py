@@ -1,5 +1,8 @@
 """Recall when index, files or extractor change after activation, and under attacks.
 
+The part ``years`` searches in indexes that were trained after the pictures were released, with the
+code of the original and with that of the released picture, as after ``activeindex store migrate``.
+
 Run from the root of the repository, after the extraction of docs/reproduce.md:
     OMP_WAIT_POLICY=PASSIVE PYTHONPATH=. python benchmarks/robustness.py \
         --data_dir disc/references_10k --fts_training_path fts/train/fts.pt \
@@ -26,9 +29,10 @@ from collection import Collection, add_options, features_of_all, filled, hits
 
 from activeindex.activation.activate import activate_pictures
 from activeindex.activation.settings import PRESETS
+from activeindex.edits.differentiable import fixed_views
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.feature_files import read_features
-from activeindex.extractors.features import features_of
+from activeindex.extractors.features import features_of, match_norms
 from activeindex.extractors.named import load_extractor
 from activeindex.images.encoding import decode, encode
 from activeindex.images.formats import FileFormat
@@ -95,6 +99,88 @@ def half_size(pixels: Pixels) -> Pixels:
     return to_pixels(
         torch.nn.functional.interpolate(image, size, mode="bilinear", antialias=True)[0]
     )
+
+
+KINDS = ("IVF64,PQ8x8", "OPQ8_64,IVF64,PQ8x8", "PQ8x8", "PCA64,LSH")
+CLUSTERINGS, VIEWS, DRAWS = 4, 12, 2000
+
+
+def measured(lab: Lab, file: Path) -> dict[str, Array]:
+    """Features of the photographs untouched, activated for ``FACTORY`` and hardened.
+
+    Of each group the pictures' own ``name``, those of their fixed views ``name_views``, and those
+    of their edited copies ``name_edited``. They are kept in a file for the next run.
+    """
+    kept = dict(np.load(file)) if file.is_file() else {}
+    half = lab.training[: len(lab.training) // 2]
+    for name in ("passive", "activated", "hardened"):
+        if name in kept:
+            continue
+        preset = lab.preset if name == "activated" else PRESETS["harden"]
+        images = lab.pixels
+        if name != "passive":
+            result = lab.collection.activated([train_faiss(half, FACTORY, "L2")], preset)
+            print(f"{name}: {result}", flush=True)
+            images = [image.pixels for image in result.images]
+        squares = [resize_square(to_tensor(p), lab.extractor.input_size)[None] for p in images]
+        kept[name] = features_of(lab.extractor, torch.cat(squares))
+        views = [features_of(lab.extractor, torch.cat(fixed_views(s, VIEWS))) for s in squares]
+        kept[f"{name}_views"] = np.stack(views)
+        kept[f"{name}_edited"] = lab.edited(images)
+        np.savez(file, **kept)
+    return kept
+
+
+def interval(gains: Array) -> str:
+    """Mean of gains ``(clusterings, photographs)`` and the 95 % interval over both, resampled."""
+    drawn = np.random.default_rng(0)
+    rows, columns = (drawn.integers(0, size, (DRAWS, size)) for size in gains.shape)
+    means = [gains[np.ix_(r, c)].mean() for r, c in zip(rows, columns, strict=True)]
+    low, high = np.quantile(means, (0.025, 0.975))
+    return f"{gains.mean():+.3f} ({low:+.3f} to {high:+.3f})"
+
+
+def years(lab: Lab, file: Path) -> None:
+    """Table of R@1 in indexes of later trainings, against passive with one code."""
+    have, count = measured(lab, file), len(lab.pixels)
+
+    def mean_of(name: str) -> Array:
+        seen = np.concatenate([have[name][:, None], have[f"{name}_views"]], axis=1)
+        return match_norms(seen.mean(axis=1), have[name])
+
+    views = have["passive_views"], have["activated_views"]
+    stored: dict[str, tuple[str, list[Array]]] = {
+        "passive, own code": ("passive", [have["passive"]]),
+        "passive, mean code": ("passive", [mean_of("passive")]),
+        "passive, 2 codes": ("passive", [have["passive"], views[0][:, 0]]),
+        "passive, 3 codes": ("passive", [have["passive"], *views[0][:, :2].swapaxes(0, 1)]),
+        "activated, the original's code": ("activated", [have["passive"]]),
+        "activated, the released picture's code": ("activated", [have["activated"]]),
+        "activated, its mean code": ("activated", [mean_of("activated")]),
+        "activated, 2 codes": ("activated", [have["activated"], views[1][:, 0]]),
+        "activated, 3 codes": ("activated", [have["activated"], *views[1][:, :2].swapaxes(0, 1)]),
+        "hardened, the original's code": ("hardened", [have["passive"]]),
+        "hardened, the original's mean code": ("hardened", [mean_of("passive")]),
+        "hardened, its own code": ("hardened", [have["hardened"]]),
+    }
+    others = np.delete(lab.collection.originals, lab.collection.numbers, axis=0)
+    for kind in KINDS:
+        found: dict[str, list[Array]] = {name: [] for name in stored}
+        for number in range(CLUSTERINGS):
+            rows = np.random.default_rng(number).permutation(len(lab.training))
+            trained = train_faiss(lab.training[rows[: len(rows) // 2]], kind, "L2")
+            for name, (group, codes) in stored.items():
+                index = filled(trained, np.concatenate([lab.references, others, *codes]))
+                nearest = search(index, have[f"{group}_edited"], 1).ids[:, 0]
+                which = (nearest - (len(lab.references) + len(others))) % count
+                which[nearest < len(lab.references) + len(others)] = -1
+                hit = which.reshape(-1, count) == np.arange(count)
+                found[name].append(hit.mean(axis=0))
+        passive = np.array(found["passive, own code"])
+        print(f"\n| {kind} | R@1 | against passive |\n|---|---|---|")
+        for name, values in found.items():
+            gains = np.array(values)
+            print(f"| {name} | {gains.mean():.3f} | {interval(gains - passive)} |", flush=True)
 
 
 def promise(lab: Lab, other_features: Path | None) -> None:
@@ -203,13 +289,16 @@ def main() -> None:
     add_options(parser, "lite0_copy", images=40)
     parser.add_argument("--preset", default="thorough", choices=PRESETS)
     parser.add_argument("--other", type=Path, help="features of EfficientNet-Lite0")
-    parser.add_argument("--parts", nargs="*", default=("promise", "dark_side"))
+    parser.add_argument("--features", type=Path, default=Path("years.npz"), help="kept by `years`")
+    parser.add_argument("--parts", nargs="*", default=("promise", "dark_side", "years"))
     options = parser.parse_args()
     lab = Lab(options)
     if "promise" in options.parts:
         promise(lab, options.other)
     if "dark_side" in options.parts:
         dark_side(lab)
+    if "years" in options.parts:
+        years(lab, options.features)
     lab.collection.workers.close()
 
 

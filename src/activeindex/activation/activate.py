@@ -98,7 +98,7 @@ def activate(
             are a sequence: the images are activated for all of them.
         extractor: The extractor of the features that the index was trained on, its name or file; by
             default the one that this package ships.
-        preset: ``thorough``, ``deep``, ``fast`` or ``paper``, or one of your own.
+        preset: ``thorough``, ``deep``, ``fast``, ``paper`` or ``harden``, or your own.
         format: ``png``, ``jpeg`` or ``webp``; the preset's by default, of which all have ``png``.
         quality: Of ``jpeg`` and ``webp``, 1 to 100.
         psnr: Smallest PSNR in dB that every file keeps. Without a bound, the preset's holds.

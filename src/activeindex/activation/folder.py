@@ -82,7 +82,7 @@ def activate_folder(
         index: The index that will be searched, or several, as of
             :func:`~activeindex.activation.activate.activate`.
         extractor: The extractor of the features that the index was trained on.
-        preset: ``thorough``, ``deep``, ``fast`` or ``paper``, or one of your own.
+        preset: ``thorough``, ``deep``, ``fast``, ``paper`` or ``harden``, or your own.
         seed: Seeds the noise that the distortions start from, together with the SHA-256 of each
             file, so that a picture gets the same file whatever lies beside it.
         force: Whether to activate images that were activated for another index before.

@@ -243,7 +243,14 @@ _THOROUGH = Preset(DEEP.settings.replace(edited_views=3), DEEP.release)
 _FAST = Preset(DEEP.settings.replace(edited_views=0), DEEP.release)
 """`deep` without edited views: half the passes."""
 
-PRESETS = MappingProxyType({"paper": _PAPER, "thorough": _THOROUGH, "deep": DEEP, "fast": _FAST})
+_HARDEN = Preset(
+    _THOROUGH.settings.replace(target="ori_ft", loss_f="mse", margin_weight=0.0), DEEP.release
+)
+"""For an index that is not there yet: views of the released picture keep the original's feature."""
+
+PRESETS = MappingProxyType(
+    {"paper": _PAPER, "thorough": _THOROUGH, "deep": DEEP, "fast": _FAST, "harden": _HARDEN}
+)
 """Presets by name."""
 
 

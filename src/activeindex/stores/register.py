@@ -128,7 +128,7 @@ def register(
         index: Trained index, or its folder or file; by default that of the store's newest
             generation, and in a new store the one that this package ships.
         extractor: Extractor of the features that the index was trained on.
-        preset: ``thorough``, ``deep``, ``fast`` or ``paper``, or one of your own.
+        preset: ``thorough``, ``deep``, ``fast``, ``paper`` or ``harden``, or your own.
         untouched: Add pictures as they are, since they have been published already.
         seed: Seeds the noise that the distortions start from.
         workers: Engine that computes; this process alone by default.
