@@ -1,5 +1,6 @@
 """What every store does, whatever its engine."""
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from activeindex.errors import InputError, ShapeError
+from activeindex.errors import ActiveIndexError, InputError, ShapeError
 from activeindex.identity import ExtractorIdentity
 from activeindex.indexing.artefact import TrainedIndex, load_or_train
 from activeindex.indexing.search import search, set_nprobe
@@ -15,7 +16,7 @@ from activeindex.runtime.locking import only_run
 from activeindex.stores.ingest import NewImages
 from activeindex.stores.store import Store
 from tests.indexing.trained import copy_of, features
-from tests.stores.conftest import EXTRACTOR, batch, queries, training
+from tests.stores.conftest import ENGINES, EXTRACTOR, batch, queries, training
 
 DINO = ExtractorIdentity("dino", "ba9876543210" + 52 * "0", 224)
 
@@ -302,6 +303,22 @@ def test_one_process_writes_at_a_time(make: Make, tmp_path: Path) -> None:
         assert reader.count() == 0
         with pytest.raises(InputError, match="expected no other run here"):
             reader.add(batch(2))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("free", [2, 24, 36])
+def test_a_full_disk_ends_the_making_of_a_store_in_a_line(
+    tiny_disk: Path, tmp_path: Path, engine: str, free: int
+) -> None:
+    trained = load_or_train(tmp_path / "small", training(features(800, 16)), "IVF4,PQ8x8np", "L2")
+    (tiny_disk / "others").write_bytes(bytes((64 - free) << 10))
+    with pytest.raises(ActiveIndexError, match=rf"^{tiny_disk}/store\S+:") as caught:
+        Store.create(f"{engine}{tiny_disk / 'store'}", trained)
+    assert "\n" not in str(caught.value)
+    (tiny_disk / "others").unlink()
+    subprocess.run(["mount", "-o", "remount,size=1m", str(tiny_disk)], check=True)
+    with Store.create(f"{engine}{tiny_disk / 'store'}", trained) as store:
+        assert store.add(features(2, 16), ["a", "b"]).count == 2
 
 
 def test_opening_a_store_never_takes_the_lock_of_a_writer(make: Make, tmp_path: Path) -> None:

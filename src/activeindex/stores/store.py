@@ -136,7 +136,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
         """
         where, trained = Address.parse(address, create=True), as_trained(index)
         where.generation_class.check(trained)
-        where.path.mkdir(parents=True, exist_ok=True)
+        make_folder(where.path)
         with only_run(where.path, "store", _CREATING):
             if (where.path / STORE_FILE).exists():
                 raise InputError(

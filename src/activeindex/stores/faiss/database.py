@@ -82,7 +82,10 @@ class Database:
     @staticmethod
     def create(path: Path) -> None:
         """Make an empty database."""
-        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as made:
+        with (
+            sqlite_errors(path),
+            contextlib.closing(sqlite3.connect(path, isolation_level=None)) as made,
+        ):
             made.execute(f"PRAGMA page_size = {_PAGE_SIZE}")
             made.execute("PRAGMA journal_mode = WAL")
             made.executescript(f"BEGIN; {_TABLES} COMMIT;")
@@ -194,18 +197,23 @@ class Database:
         if self._writer is not None:
             self._writer.close()
 
-    @contextlib.contextmanager
-    def errors(self) -> Iterator[None]:
-        """Turn what SQLite refuses (a full disk, a locked file) into an error for the user."""
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            raise ActiveIndexError(f"{self.path}: the store cannot be used ({error})") from error
-        except (sqlite3.Error, MemoryError) as error:
-            raise InputError(
-                f"{self.path}: expected the records of a store ({reason_of(error)}); put it back "
-                "from a copy of the store"
-            ) from None
+    def errors(self) -> contextlib.AbstractContextManager[None]:
+        """Turn what SQLite refuses into an error for the user."""
+        return sqlite_errors(self.path)
+
+
+@contextlib.contextmanager
+def sqlite_errors(path: Path) -> Iterator[None]:
+    """Turn what SQLite refuses (a full disk, a locked file) into an error for the user."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise ActiveIndexError(f"{path}: the store cannot be used ({error})") from error
+    except (sqlite3.Error, MemoryError) as error:
+        raise InputError(
+            f"{path}: expected the records of a store ({reason_of(error)}); put it back "
+            "from a copy of the store"
+        ) from None
 
 
 def _page_size(path: Path) -> int:

@@ -116,7 +116,9 @@ class LanceGeneration(Generation):
         features = np.empty((0, trained.quantiser.dimension), np.float32)
         codes = np.empty((0, trained.quantiser.code_size), np.uint8)
         empty = record_table(CodedPart.of(np.empty(0, np.int64), {}, features, codes))
-        lance_library().write_dataset(empty, str(folder / _FOLDER))
+        uri = str(folder / _FOLDER)
+        with lance_errors(uri):
+            lance_library().write_dataset(empty, uri)
         files = (path for path in folder.iterdir() if path.is_file())
         write_sums(folder, {path.name: sums_of(path) for path in files})
         made = cls(folder, trained)
