@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import activeindex as ai
 from activeindex.errors import InputError
@@ -57,8 +58,6 @@ def lite() -> Extractor:
 
 @pytest.fixture(scope="module")
 def album(photographs: dict[str, Pixels], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from PIL import Image
-
     folder = tmp_path_factory.mktemp("album")
     for name in ("astronaut", "chelsea", "coffee", "rocket"):
         image = Image.fromarray(photographs[name])
@@ -248,6 +247,27 @@ def test_pictures_that_were_released_and_are_gone_are_named(
     assert (first.released / "more" / "rocket.png").is_file()
 
 
+def test_a_picture_is_recognised_by_two_organisations_that_share_nothing(
+    pictures: Path, tmp_path: Path, lite: Extractor
+) -> None:
+    ours, theirs = f"faiss:{tmp_path / 'ours'}", f"lance://{tmp_path / 'theirs'}"
+    shutil.rmtree(pictures / "more")
+    (pictures / "astronaut.png").unlink()
+    first = register(pictures, ours, extractor=lite, **QUICK)
+    assert first.released is not None
+    # They have the pictures under other names and ids, and release them once more.
+    (pictures / "chelsea.png").rename(pictures / "tabby.png")
+    register(pictures, theirs, tmp_path / "theirs_released", extractor=lite, **QUICK)
+    copy = Image.open(first.released / "chelsea.png").convert("RGB").crop((9, 9, 96, 64))
+    with Store(ours) as one, Store(theirs) as other:
+        found = [each.search(copy, k=1, extractor=lite)[0].matches[0] for each in (one, other)]
+    assert [match.record.name for match in found] == ["chelsea.png", "tabby.png"]
+    assert [match.record.id for match in found] == [0, 1]
+    assert found[0].record.code == found[1].record.code
+    assert found[0].record.quantiser == found[1].record.quantiser
+    assert found[0].distance == pytest.approx(found[1].distance)
+
+
 def test_two_registrations_share_a_store(
     pictures: Path, tmp_path: Path, lite: Extractor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,6 +301,11 @@ def test_untouched_pictures_are_added_as_they_are(
     with Store(store) as opened:
         for record in opened.get(np.arange(4)):
             assert record.activation is None
+            # The code of 12 views, as an activated picture would have it.
+            picture = pictures / record.name
+            feature = extract(picture, lite, descriptor_views=12).values
+            code = opened.generations[0].quantiser.encode(feature)[0]
+            assert record.code == code.tobytes()
             assert record.sha256 == file_hash(pictures / record.name)
     again = register(pictures, store, extractor=lite, untouched=True)
     assert (again.count, again.before, len(again.left_out)) == (0, 4, 1)
@@ -302,6 +327,8 @@ def test_what_cannot_be_registered_is_refused_before_anything_is_written(
     assert "expected images" in refused(tmp_path / "empty", store)
     assert "expected a folder" in refused(tmp_path / "nowhere", store)
     assert "outside the images' folder" in refused(pictures, store, pictures / "released")
+    assert "expected another folder" in refused(pictures, pictures)
+    assert "expected 0 to 16" in refused(pictures, store, untouched=True, descriptor_views=99)
     assert "released: expected none" in refused(pictures, store, "released", untouched=True)
     assert "activeindex train_index" in refused(pictures, store, extractor=small)
     assert "expected the extractor lite0_copy" in refused(pictures, store, index=index)

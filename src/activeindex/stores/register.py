@@ -20,6 +20,7 @@ from activeindex.activation.job import Item, Released, ReleaseJob
 from activeindex.activation.records import RECORDS_FILE
 from activeindex.activation.results import output_names
 from activeindex.activation.settings import Preset
+from activeindex.edits.differentiable import check_fixed_views
 from activeindex.errors import InputError, reason_of
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.coerce import ExtractorLike, resolve_extractor
@@ -51,8 +52,9 @@ _TOGETHER = 32
 """Untouched pictures that go through the extractor together."""
 
 DESCRIPTOR_VIEWS = 12
-"""Views whose mean feature is stored for a picture, where the caller does not say. Elsewhere it is
-none, since whoever fills the index has to agree; here one function does both."""
+"""Views whose mean feature is stored for a picture, activated or not, where the caller does not
+say. Elsewhere it is none, since whoever fills the index has to agree; here one function does
+both."""
 
 _PENDING = ".register.json"
 """File in the folder of released pictures: names of files that are about to be written there."""
@@ -134,7 +136,7 @@ def register(
         workers: Engine that computes; this process alone by default.
         reporter: Shows the progress.
         options: As of :func:`~activeindex.activation.folder.activate_folder`; ``descriptor_views``
-            is 12 by default, unless the preset is one of your own.
+            is 12 by default, of untouched pictures, too, unless the preset is one of your own.
 
     Raises:
         InputError: If there are no pictures, or the store is of another index or extractor.
@@ -144,8 +146,9 @@ def register(
         12 pictures registered
     """
     pictures, workers = Path(pictures), workers or LocalEngine()
-    if isinstance(preset, str):
-        options.setdefault("descriptor_views", DESCRIPTOR_VIEWS)
+    views = DESCRIPTOR_VIEWS if isinstance(preset, str) else preset.settings.descriptor_views
+    views = options.setdefault("descriptor_views", views)
+    check_fixed_views("descriptor_views", views)
     paths = list_images(pictures, "PICTURES")
     if (pictures / RECORDS_FILE).is_file():
         raise InputError(
@@ -157,6 +160,8 @@ def register(
     folder = None if untouched else Path(released or f"{_named(pictures)}_released")
     if folder is not None:
         check_outside(folder, pictures)
+    if Address.parse(store, create=True).path.resolve() == pictures.resolve():
+        raise InputError(f"store {store}: expected another folder than that of the pictures")
     loaded = resolve_extractor(extractor)
     names = [path.relative_to(pictures).as_posix() for path in paths]
     count, warnings = 0, list[str]()
@@ -169,7 +174,7 @@ def register(
         left_out = _others(there, pictures, Address.parse(store).path / _KNOWN)
         before = len(there) - len(left_out)
         if folder is None:
-            done = _extracted(pictures, new, loaded, workers)
+            done = _extracted(pictures, new, ExtractionJob(loaded, descriptor_views=views), workers)
         else:
             warnings += _not_there(there.values(), folder)
             activation = Activation.of(trained, loaded, preset, seed, **options)
@@ -305,11 +310,11 @@ def _activated(
 
 
 def _extracted(
-    folder: Path, names: Sequence[str], extractor: Extractor, workers: Engine
+    folder: Path, names: Sequence[str], job: ExtractionJob, workers: Engine
 ) -> Iterator[_Done | str]:
     batches = batches_of(names, _TOGETHER)
     paths = [[folder / name for name in batch] for batch in batches]
-    for batch, found in zip(batches, workers.run(ExtractionJob(extractor), paths), strict=True):
+    for batch, found in zip(batches, workers.run(job, paths), strict=True):
         features = iter(found.features)
         for place, name in enumerate(batch):
             error = found.unreadable.get(place)
