@@ -19,6 +19,7 @@ import numpy.typing as npt
 import activeindex as ai
 from activeindex.decisions.calibrate import Edited, calibrate, edited_features
 from activeindex.decisions.calibration import (
+    CALIBRATION_FILE,
     Calibration,
     distances_between,
     similarity,
@@ -31,6 +32,7 @@ from activeindex.extractors.features import ExtractionJob
 from activeindex.extractors.named import load_extractor
 from activeindex.images.folder import list_images
 from activeindex.indexing.artefact import TrainedIndex
+from activeindex.indexing.packaged import FOLDER, packaged_index
 from activeindex.indexing.quantiser import Features
 from activeindex.indexing.search import Neighbours, add, copied, search, set_nprobe
 from activeindex.runtime.parallel import batches_of
@@ -46,7 +48,10 @@ DEPTH = 50
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data_dir", type=Path, required=True, help="laid out like DISC21")
-    parser.add_argument("--fts_training_path", type=Path, required=True)
+    parser.add_argument("--fts_training_path", type=Path, help="not needed with --packaged")
+    parser.add_argument(
+        "--packaged", action="store_true", help="the index of the package, and its calibration"
+    )
     parser.add_argument("--work", type=Path, required=True, help="keeps the features")
     parser.add_argument("--released", type=Path, help="the photographs, activated for the index")
     parser.add_argument("--model_name", default="lite0_copy")
@@ -84,14 +89,18 @@ def main() -> None:
             return kept(work / f"{name}.npy", lambda: extracted(extractor, chosen, workers))
 
         features = np.concatenate([plain("photographs", photographs), plain("stored", stored)])
-        trained = ai.train_index(options.fts_training_path, options.factory)
-        made = calibrate(
-            trained,
-            extractor.identity,
-            plain("background", background),
-            edited("background", background),
-            stored=len(features),
-        )
+        if options.packaged:
+            trained = packaged_index()
+            made = Calibration.read(FOLDER / CALIBRATION_FILE)
+        else:
+            trained = ai.train_index(options.fts_training_path, options.factory)
+            made = calibrate(
+                trained,
+                extractor.identity,
+                plain("background", background),
+                edited("background", background),
+                stored=len(features),
+            )
         foreign, passive = edited("checked", checked), edited("photographs", photographs)
         arms = {"passive": passive.features}
         if options.released is not None:

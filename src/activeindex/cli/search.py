@@ -74,6 +74,8 @@ def run(args: argparse.Namespace) -> None:
         count = counted(store.count(), "image")
         visit = store.visit(args.effort, args.nprobe)
         reporter.line(f"{args.store}: {count}; extractor {extractor.identity}; {visit}")
+        for calibration in store.calibrations().values():
+            reporter.line(f"decisions rest on {calibration.background.source}")
         if warning := _warning(store, args.store):
             print(f"activeindex search: {warning}", file=sys.stderr)
         names = ["k", "effort", "nprobe", "refine", "where", "match", "review"]

@@ -41,7 +41,7 @@ class Background(NamedTuple):
         source: Where the pictures are from, for people.
         pictures: Number of pictures.
         queries: Number of edited queries that the tail was measured with.
-        stored: Images in the store at the time.
+        stored: Images in the store at the time; 0 in the calibration of the package.
     """
 
     source: str
@@ -120,15 +120,19 @@ class Calibration:
     def claim(self) -> str:
         """Say what was shown, and what is extrapolated."""
         pictures, queries = self.background.pictures // 2, self.background.queries
-        shown = 3 / queries * self.background.stored / pictures
+        shown = 3 / queries * max(self.background.stored, 1) / pictures
         return (
             f"{queries:,} edited queries and {pictures:,} other pictures: expected false matches "
             f"below {shown:.1e} are extrapolated"
         )
 
     def fits(self, images: int) -> bool:
-        """True for a store of half to ten times the ``images`` that it was made for."""
-        return self.background.stored / 2 <= images <= self.background.stored * 10
+        """True for a store of half to ten times the ``images`` that it was made for.
+
+        That of the package is for stores of any size.
+        """
+        made = self.background.stored
+        return made == 0 or made / 2 <= images <= made * 10
 
     def save(self, path: Path) -> None:
         """Write a file of safetensors, whole or not at all.
@@ -136,7 +140,7 @@ class Calibration:
         Raises:
             OutputError: If it cannot be written.
         """
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         tensors: dict[str, npt.NDArray[Any]] = {"normalising": self.normalising}
         note: dict[str, Any] = {
@@ -150,7 +154,7 @@ class Calibration:
             note[name] = asdict(getattr(self, name))
             tensors |= {f"{name}.{key}": note[name].pop(key) for key in _TABLES}
         with whole_file(path) as beside:
-            save_file(tensors, beside, {"calibration": json.dumps(note)})
+            beside.write_bytes(save(tensors, {"calibration": json.dumps(note)}))
 
     @classmethod
     def read(cls, path: Path) -> Self:

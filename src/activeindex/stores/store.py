@@ -6,6 +6,7 @@ import shutil
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -19,7 +20,7 @@ from activeindex.errors import InputError, ShapeError
 from activeindex.extractors.feature_files import ImageFeatures
 from activeindex.identity import ExtractorIdentity, check_extractors, same
 from activeindex.indexing.artefact import TrainedIndex
-from activeindex.indexing.packaged import packaged_index
+from activeindex.indexing.packaged import FOLDER, packaged_index
 from activeindex.indexing.quantiser import Features
 from activeindex.indexing.search import EFFORT, Neighbours, Visit, lists_within
 from activeindex.runtime.files import make_folder, read_json, whole_file, write_json
@@ -637,14 +638,19 @@ class Store(contextlib.AbstractContextManager["Store"]):
     def calibrations(self) -> dict[str, Calibration]:
         """Calibrations of the generations that have one, by the hash of their quantiser.
 
+        A generation of the package's index has the package's as long as it has none of its own.
+
         Raises:
             InputError: If one is damaged, or of another extractor or quantiser.
         """
         found = {}
         for generation in self._refresh():
             path = generation.folder / CALIBRATION_FILE
+            if not path.is_file() and same(generation.identity, packaged_index().identity):
+                path = FOLDER / CALIBRATION_FILE
             if path.is_file():
-                calibration = Calibration.read(path)
+                status = path.stat()
+                calibration = _calibration(path, status.st_mtime_ns, status.st_size)
                 calibration.check(path, self.extractor, generation.identity)
                 found[generation.identity.sha256] = calibration
         return found
@@ -833,6 +839,12 @@ def _seen(path: Path) -> tuple[int, ...] | None:
     except OSError:
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+@lru_cache(maxsize=8)
+def _calibration(path: Path, changed: int, size: int) -> Calibration:
+    """Read a calibration once for as long as its file stays as it is."""
+    return Calibration.read(path)
 
 
 def read_note(where: Address) -> dict[str, Any]:
