@@ -11,11 +11,20 @@ import difflib
 import importlib
 import re
 import textwrap
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 _LONGEST_REASON = 160
 _FAISS_LOCATION = re.compile(r"^Error in .* at \S+:\d+: (Error: )?")
+
+# PyTorch and onnx warn of what they then read or refuse; the user's own filters go first.
+for _text in (
+    "Detected pickle protocol",
+    "TypedStorage is deprecated",
+    "Ignoring unknown external",
+):
+    warnings.filterwarnings("ignore", _text, append=True)
 
 
 class ActiveIndexError(Exception):

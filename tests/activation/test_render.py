@@ -228,6 +228,7 @@ def test_the_optimisation_sees_what_will_be_written(
     ("bounds", "message"),
     [
         ({"psnr": 0.0}, r"^psnr: expected a positive number of dB, found 0.0$"),
+        ({"psnr": 1e30}, r"^psnr: expected at most 200 dB, found 1e\+30$"),
         ({"psnr": float("nan")}, r"^psnr: expected a positive number of dB, found nan$"),
         ({"ssim": 1.0}, r"^ssim: expected a number between 0 and 1, found 1.0$"),
         ({"linf": 0}, r"^linf: expected 1 to 255 levels, found 0$"),

@@ -25,6 +25,11 @@ def test_recall_is_the_mean_over_the_queries_of_an_edit() -> None:
     assert row.mean_ap == pytest.approx((1 + 1 / 4 + 1 / 21) / 3)
 
 
+def test_the_name_of_an_edit_does_not_reach_a_terminal_raw() -> None:
+    (row,) = RecallTable.from_rows([found_at(0, "\x1b[2Jblur", 11)]).rows
+    assert row.label == "\\x1b[2Jblur 11"
+
+
 def test_rows_come_in_order_of_first_appearance_and_details_do_not_split_them() -> None:
     rows = [
         found_at(0, "rotation", 90),

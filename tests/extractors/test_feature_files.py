@@ -2,6 +2,9 @@
 
 import io
 import json
+import pickle
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -97,6 +100,15 @@ def test_truncated_files_are_refused(tmp_path: Path, kept: float, suffix: str) -
         np.save(path, np.ones((100, 8), np.float32))
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
     refusal(path)
+
+
+def test_a_pickle_of_another_program_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "fts.pt").write_bytes(pickle.dumps([1.0], protocol=4))  # PyTorch warns of it.
+    program = "import sys, activeindex as ai; ai.train_index(sys.argv[1], 'Flat')"
+    command = [sys.executable, "-c", program, str(tmp_path / "fts.pt")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "Warning" not in done.stderr
+    assert "expected one tensor saved by torch.save" in done.stderr
 
 
 def test_objects_are_never_unpickled(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import os
 import resource
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -45,6 +46,8 @@ from activeindex.stores.store import Store
 
 MEMORY = 4 << 30
 """Bytes of data that a child may allocate."""
+SECONDS = 60
+"""CPU time for one file."""
 
 
 def _picture(path: Path) -> None:
@@ -151,6 +154,8 @@ def answers(questions: Iterator[str]) -> Iterator[tuple[int | str, str]]:
     """Yield the exit code, or the name of an error that is a bug, and what was printed."""
     for line in questions:
         reader, path = json.loads(line)
+        used = int(time.process_time()) + 1
+        resource.setrlimit(resource.RLIMIT_CPU, (used + SECONDS, resource.RLIM_INFINITY))
         with tempfile.TemporaryFile() as printed:
             os.dup2(printed.fileno(), 2)
             code: int | str

@@ -58,6 +58,8 @@ def test_files_pillow_images_arrays_and_tensors_are_searched_for(
         assert [len(each.matches) for each in results] == [2] * 5
         again = store.search(extract(pictures), k=1, nprobe=2)
         assert [each.matches[0].record.name for each in again] == NAMES
+        every = store.search(extract(pictures), k=10**30, nprobe=2, refine=10**30)
+        assert [len(each.matches) for each in every] == [3] * 3
         filtered = store.search(pictures[0], nprobe=2, where="name = 'b.png'")
         assert [match.record.name for match in filtered[0].matches] == ["b.png"]
         assert store.search(pictures[0], where="id > 7")[0].matches == []

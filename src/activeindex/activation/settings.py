@@ -26,6 +26,10 @@ Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
+_MOST_PSNR = 200
+"""More than the PSNR of any picture with one sample that differs by a level."""
+
+
 @dataclass(frozen=True)
 class Budget:
     """Bounds that every released image keeps, measured on its file as written.
@@ -55,6 +59,8 @@ class Budget:
         check_fields(self)
         if self.psnr is not None and not 0 < self.psnr < float("inf"):
             raise InputError(f"psnr: expected a positive number of dB, found {self.psnr}")
+        if self.psnr is not None and self.psnr > _MOST_PSNR:
+            raise InputError(f"psnr: expected at most {_MOST_PSNR} dB, found {self.psnr:g}")
         if self.ssim is not None and not 0 < self.ssim < 1:
             raise InputError(f"ssim: expected a number between 0 and 1, found {self.ssim}")
         if self.linf is not None and not 1 <= self.linf <= 255:

@@ -17,6 +17,7 @@ from activeindex.evaluation.copy_detection import (
 from activeindex.evaluation.csv_files import RetrievalColumns, read_detection
 from activeindex.evaluation.retrieval import EditKey, RetrievalResult
 from activeindex.evaluation.statistics import Values
+from activeindex.runtime.reporting import printable
 
 if TYPE_CHECKING:
     from activeindex.indexing.training import Metric
@@ -45,14 +46,14 @@ A run has one more, ``overlay_onto_screenshot``, that is not among their columns
 
 
 def edit_label(edit: EditKey) -> str:
-    """Label of an edit in tables.
+    """Label of an edit in tables; a name from a stranger's file is escaped for terminals.
 
     Example:
         >>> edit_label(("rotation", 25.0)), edit_label(("auto", None))
         ('rotation 25', 'auto')
     """
     name, parameter = edit
-    return name if parameter is None else f"{name} {parameter:g}"
+    return printable(name if parameter is None else f"{name} {parameter:g}")
 
 
 @dataclass(frozen=True)

@@ -224,6 +224,7 @@ def answers(
         return
     if not 0 <= match <= review:
         raise InputError(f"match: expected 0 to the bound of review ({review:g}), found {match:g}")
+    k = min(k, max(1, store.count()))  # Any number may be asked for.
     found = store.search_features(features, k, effort=effort, nprobe=nprobe, **options)
     records = {record.id: record for record in store.get(found.ids[found.ids >= 0])}
     visit, images, calibrations = store.visit(effort, nprobe), store.count(), store.calibrations()

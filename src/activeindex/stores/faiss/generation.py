@@ -167,7 +167,8 @@ class FaissGeneration(Generation):
         with self._turn, self._database.reading():  # Everything inside sees one state.
             codes = self._filled()
             allowed = None if where is None else self.select(where)
-            found = codes.search(features, count * max(refine, 1), nprobe, allowed)
+            wanted = min(count * max(refine, 1), max(count, self.count()))
+            found = codes.search(features, wanted, nprobe, allowed)
             for feature, distances, ids in zip(features, found.distances, found.ids, strict=True):
                 if refine:
                     raw = self.features(ids[ids >= 0])
