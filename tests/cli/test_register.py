@@ -47,7 +47,8 @@ def test_a_cropped_screenshot_is_found_with_two_commands_and_no_option(
     assert answer.code == 0
     assert f"STORE: {count} images; extractor lite0_copy" in answer.out
     assert re.search(rf"; (\d+) of \1 lists, {count} codes\n", answer.out)
-    assert re.search(r"seen\.jpg\n +1 +\d\.\d+  chelsea\.jpg  \(id ", answer.out)
+    line = r"seen\.jpg: a copy\n +1 +\d\.\d+  \S+ by chance  chelsea\.jpg  \(id "
+    assert re.search(line, answer.out)
 
 
 def test_what_is_left_out_is_named_with_exit_code_1_or_2(say: Say, tmp_path: Path) -> None:
