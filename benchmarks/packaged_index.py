@@ -8,8 +8,8 @@ Run, after the extraction of docs/reproduce.md and the trainings of docs/package
 Each name stands for several clusterings of one recipe, over which hits are averaged. Settings are
 chosen on the photographs with even numbers; by default those with odd numbers are measured. Prints
 R@1 over the fixed list of edits at several efforts, one list for an effort of 1, with a 95 %
-interval (bootstrap over photographs, 10,000 resamples, seed 0): passive, and activated by each
-preset with each number of descriptor views.
+interval (bootstrap over photographs, 10,000 resamples, seed 0): passive and activated by each
+preset, with each number of descriptor views.
 """
 
 import argparse
@@ -34,17 +34,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_options(parser, "lite0_copy", images=100)
     parser.add_argument("--indexes", nargs="+", required=True, metavar="NAME=FOLDER,…")
-    parser.add_argument("--efforts", type=int, nargs="+", default=[1, 2_000, 20_000])
+    parser.add_argument("--efforts", type=int, nargs="+", default=[1, 84, 420, 2_000, 20_000])
     parser.add_argument("--presets", nargs="*", default=["thorough"])
     parser.add_argument("--descriptor_views", type=int, nargs="*", default=[0, 12])
     parser.add_argument("--work", type=Path, help="queries that are kept here are not made again")
     options = parser.parse_args()
     collection = Collection.of(options)
-    runs = {"passive": None}
-    for preset in options.presets:
+    runs: dict[str, tuple[Preset | None, int]] = {}
+    for preset in ("passive", *options.presets):
         for views in options.descriptor_views:
-            changed = PRESETS[preset].settings.replace(descriptor_views=views)
-            runs[f"{preset}, {views} views"] = Preset(changed, PRESETS[preset].release)
+            changed = None
+            if preset != "passive":
+                settings = PRESETS[preset].settings.replace(descriptor_views=views)
+                changed = Preset(settings, PRESETS[preset].release)
+            runs[f"{preset}, {views} views"] = changed, views
     count = len(collection.numbers)
     print(f"{count} photographs ({options.half}), {collection.extractor.identity}")
     efforts = (f"effort {effort:,}" for effort in options.efforts)
@@ -53,10 +56,10 @@ def main() -> None:
     for given in options.indexes:
         name, _, folders = given.partition("=")
         indexes = [TrainedIndex.read(folder) for folder in folders.split(",")]
-        for run, preset in runs.items():
+        for run, (preset, views) in runs.items():
             cells = [[] for _ in options.efforts]
             for index in indexes:
-                queries, stored = searched(collection, index, preset, options)
+                queries, stored = searched(collection, index, preset, views, options)
                 full = filled(index.index, stored)
                 for cell, effort in zip(cells, options.efforts, strict=True):
                     lists = faiss.extract_index_ivf(full).nlist
@@ -69,13 +72,17 @@ def main() -> None:
 
 
 def searched(
-    collection: Collection, index: TrainedIndex, preset: Preset | None, options: argparse.Namespace
+    collection: Collection,
+    index: TrainedIndex,
+    preset: Preset | None,
+    views: int,
+    options: argparse.Namespace,
 ) -> tuple[Array, Array]:
     """Features of the queries, and those that the index holds."""
     key = "passive"
     if preset is not None:
         key = hashlib.sha256(f"{index.identity.sha256} {preset}".encode()).hexdigest()[:16]
-    stored, views = collection.database, 0 if preset is None else preset.settings.descriptor_views
+    stored = collection.database
     if views:
         size = collection.extractor.input_size
         squares = torch.stack([resize_square(to_tensor(p), size) for p in collection.pixels])
