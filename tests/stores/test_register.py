@@ -12,11 +12,14 @@ import pytest
 from PIL import Image
 
 import activeindex as ai
+from activeindex.edits.differentiable import fixed_views
 from activeindex.errors import InputError
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.coerce import extract
 from activeindex.extractors.feature_files import ImageFeatures
-from activeindex.images.levels import Pixels
+from activeindex.extractors.features import features_of
+from activeindex.images.decoding import read_rgb
+from activeindex.images.levels import Pixels, to_square
 from activeindex.indexing.artefact import train_index
 from activeindex.indexing.packaged import packaged_index
 from activeindex.runtime.files import file_hash
@@ -287,6 +290,21 @@ def test_two_registrations_share_a_store(
     (second / "late.png").write_bytes((second / "rocket.png").read_bytes())
     with only_run(tmp_path / "store"), pytest.raises(InputError, match="expected no other run"):
         register(second, tmp_path / "store", extractor=lite, untouched=True)
+
+
+def test_a_picture_can_have_codes_of_views(pictures: Path, tmp_path: Path, lite: Extractor) -> None:
+    store = tmp_path / "store"
+    done = register(pictures, store, extractor=lite, codes=2, **QUICK)
+    assert done.released is not None
+    square = to_square(read_rgb(done.released / "coffee.png"), lite.input_size)[None]
+    [view] = fixed_views(square, 1)
+    with Store(store) as opened:
+        assert (opened.count(), opened.codes()) == (4, 8)
+        found = opened.search_features(features_of(lite, view), 4)
+        assert opened.get(found.ids[0, :1])[0].name == "coffee.png"
+        assert sorted(found.ids[0]) == [0, 1, 2, 3]
+    with pytest.raises(InputError, match="codes: expected 1 to 3, found 4"):
+        register(pictures, store, extractor=lite, codes=4)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

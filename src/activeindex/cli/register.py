@@ -30,6 +30,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_option(parser, "released", Path, text, metavar="FOLDER")
     parser.add_argument("--untouched", action="store_true", help="add the pictures as they are")
     add_option(parser, "index", Path, "trained index (default: the store's, or the package's)")
+    text = "codes that lead to a picture, 3 at most: those beyond the first are of edited views"
+    add_option(parser, "codes", int, text, 1, minimum=1)
     add_option(parser, "seed", int, "seed of the noise at the start", 0, minimum=0)
     options.add_activation(parser, "thorough")
     options.add_groups(parser, "extractor", "engine", "running")
@@ -47,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
     preset = options.chosen_preset(args)
     extractor = options.chosen_extractor(args, reporter)
     options.report_images(args.pictures, "PICTURES", f"extractor {extractor.identity}", reporter)
-    names = ("released", "index", "untouched", "seed")
+    names = ("released", "index", "untouched", "codes", "seed")
     given = {name: getattr(args, name) for name in names}
     with workers:
         done = register(

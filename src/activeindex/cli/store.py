@@ -130,7 +130,10 @@ def run(args: argparse.Namespace) -> None:
             reporter.line(f"{added}, in {reporter.seconds:.1f} s")
         elif args.action == "compact":
             store.compact()
-        reporter.line(f"{name}: {counted(store.count(), 'image')} of {store.extractor}")
+        found = f"{counted(store.count(), 'image')} of {store.extractor}"
+        if (codes := store.codes()) > store.count():
+            found += f", with {codes} codes"
+        reporter.line(f"{name}: {found}")
         for generation in store.generations:
             reporter.line(f"  {generation.count():>10}  {generation.identity}")
 

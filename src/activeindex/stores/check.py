@@ -11,7 +11,7 @@ from activeindex.stores.address import Address
 from activeindex.stores.checksums import differences
 from activeindex.stores.generation import Generation, Ids, id_batches
 from activeindex.stores.records import BLOBS
-from activeindex.stores.store import open_generation, read_note
+from activeindex.stores.store import folders, open_generation, read_note
 
 _TOGETHER = 1024
 """Images that are read together; one by one where some of them are damaged."""
@@ -41,7 +41,7 @@ def check_store(
     where = Address.parse(address)
     with only_run(where.path, "store"):
         note = read_note(where)
-        for name in note["generations"]:
+        for name in folders(note):
             folder = where.path / name
             damaged = False
             for line in _lines(differences(folder)) if note["format"] > 1 else ():

@@ -344,6 +344,15 @@ def id_batches(ids: Ids, size: int = 4096) -> Iterator[Ids]:
     return (ids[start : start + size] for start in range(0, len(ids), size))
 
 
+def distinct(found: Neighbours, *, largest: bool) -> Neighbours:
+    """Leave only the nearest of each row's neighbours with the same id; -1 for the others."""
+    order = np.lexsort((-found.distances if largest else found.distances, found.ids))
+    ids = np.take_along_axis(found.ids, order, axis=1)
+    again = ids[:, 1:] == ids[:, :-1]
+    ids[:, 1:][again] = -1
+    return Neighbours(np.take_along_axis(found.distances, order, axis=1), ids)
+
+
 def ordered(found: Neighbours, k: int, *, largest: bool) -> Neighbours:
     """The ``k`` nearest of each row, equal distances by ascending id.
 

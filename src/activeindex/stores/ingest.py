@@ -242,6 +242,22 @@ class CodedPart:
         return cls(ids, filled, features, codes)
 
 
+def of_views(
+    part: CodedPart, images: Part, features: Features, generation: "Generation"
+) -> CodedPart:
+    """A part of views of images: their ids and what filters ask for, with codes of the views.
+
+    Args:
+        part: The images.
+        images: Their rows in the features.
+        features: ``(n, d)``, of a view of each new image.
+        generation: The generation of the views.
+    """
+    values = np.ascontiguousarray(features[[image.row for image in images]])
+    columns = {name: part.columns[name] for name in COLUMNS if name != "activation"}
+    return CodedPart.of(part.ids, columns, values, generation.quantiser.encode(values))
+
+
 def code_parts(
     quantiser: Quantiser,
     features: npt.NDArray[Any],

@@ -12,7 +12,6 @@ from activeindex.activation.records import was_changed
 from activeindex.errors import InputError
 from activeindex.indexing.artefact import TrainedIndex
 from activeindex.indexing.quantiser import Features
-from activeindex.indexing.search import EFFORT, lists_within
 from activeindex.runtime.files import parse_json, path_inside
 from activeindex.runtime.parallel import batches_of
 from activeindex.runtime.pool import LocalEngine
@@ -173,13 +172,17 @@ class Recoding:
         return np.concatenate([batch.features for batch in batches])
 
     def forecast(
-        self, store: "Store", made: Generation, kept: Generation | None, reporter: Reporter
+        self,
+        store: "Store",
+        made: Sequence[Generation],
+        kept: Generation | None,
+        reporter: Reporter,
     ) -> Forecast:
         """Search a store, and the generation that is to replace its own, for edited copies.
 
         Args:
             store: The store.
-            made: The new generation.
+            made: The new generation, and those of its views.
             kept: Generation of the same index, whose pictures are not asked for.
             reporter: Reports the progress.
 
@@ -187,6 +190,7 @@ class Recoding:
             InputError: If no released file of the others is there.
         """
         from activeindex.decisions.calibrate import edited_features  # Imports PyTorch.
+        from activeindex.stores.store import nearest
 
         sources = self._sources(store, kept)
         if not sources:
@@ -199,12 +203,11 @@ class Recoding:
         copies = edited_features(
             self.extractor, [*sources.values()], edits=_EDITS, reporter=reporter
         )
-        nprobe = lists_within(EFFORT, made.lists, made.count())
         hits = [
             (found.ids[:, 0] == numbers[copies.owners]).reshape(-1, _EDITS).mean(axis=1)
             for found in (
                 store.search_features(copies.features, 1),
-                made.search(copies.features, 1, nprobe),
+                nearest(made, copies.features, 1),
             )
         ]
         drawn = np.random.default_rng(0).integers(0, len(numbers), (_DRAWS, len(numbers)))

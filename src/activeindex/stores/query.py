@@ -227,7 +227,7 @@ def answers(
     k = min(k, max(1, store.count()))  # Any number may be asked for.
     found = store.search_features(features, k, effort=effort, nprobe=nprobe, **options)
     records = {record.id: record for record in store.get(found.ids[found.ids >= 0])}
-    visit, images, calibrations = store.visit(effort, nprobe), store.count(), store.calibrations()
+    visit, images, calibrations = store.visit(effort, nprobe), store.codes(), store.calibrations()
     refined = options.get("refine", 0) > 0
     usual = {key: each.usual_similarity(features) for key, each in calibrations.items()}
     rows = zip(names, found.ids.tolist(), found.distances.tolist(), strict=True)

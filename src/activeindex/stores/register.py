@@ -14,20 +14,24 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from activeindex.activation.activate import Activation
 from activeindex.activation.job import Item, Released, ReleaseJob
 from activeindex.activation.records import RECORDS_FILE
 from activeindex.activation.results import output_names
 from activeindex.activation.settings import Preset
-from activeindex.edits.differentiable import check_fixed_views
+from activeindex.edits.differentiable import check_fixed_views, fixed_views
 from activeindex.errors import InputError, reason_of
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.coerce import ExtractorLike, resolve_extractor
-from activeindex.extractors.features import ExtractionJob
+from activeindex.extractors.features import ExtractionJob, features_of
 from activeindex.identity import same
+from activeindex.images.decoding import read_rgb
 from activeindex.images.folder import check_outside, list_images
+from activeindex.images.levels import to_square
 from activeindex.indexing.packaged import default_index
+from activeindex.indexing.quantiser import Features
 from activeindex.runtime.files import (
     check_written,
     make_folder,
@@ -55,6 +59,9 @@ DESCRIPTOR_VIEWS = 12
 """Views whose mean feature is stored for a picture, activated or not, where the caller does not
 say. Elsewhere it is none, since whoever fills the index has to agree; here one function does
 both."""
+
+MOST_CODES = 3
+"""Codes that lead to a picture, at most."""
 
 _PENDING = ".register.json"
 """File in the folder of released pictures: names of files that are about to be written there."""
@@ -111,6 +118,7 @@ def register(
     extractor: ExtractorLike = None,
     preset: str | Preset = "thorough",
     untouched: bool = False,
+    codes: int = 1,
     seed: int = 0,
     workers: Engine | None = None,
     reporter: Reporter = SILENT,
@@ -132,6 +140,8 @@ def register(
         extractor: Extractor of the features that the index was trained on.
         preset: ``thorough``, ``deep``, ``fast``, ``paper`` or ``harden``, or your own.
         untouched: Add pictures as they are, since they have been published already.
+        codes: Codes that lead to a picture, 1 to 3: those beyond the first are of edited views of
+            what is published, see ``view_features`` of :meth:`Store.add`.
         seed: Seeds the noise that the distortions start from.
         workers: Engine that computes; this process alone by default.
         reporter: Shows the progress.
@@ -155,6 +165,8 @@ def register(
             f"PICTURES {pictures}: expected pictures to register, found activated ones; add them "
             f"by `activeindex store add {os.fspath(store)} {pictures}`"
         )
+    if not 1 <= codes <= MOST_CODES:
+        raise InputError(f"codes: expected 1 to {MOST_CODES}, found {codes}")
     if untouched and released is not None:
         raise InputError(f"released: expected none with untouched pictures, found {released}")
     folder = None if untouched else Path(released or f"{_named(pictures)}_released")
@@ -196,9 +208,16 @@ def register(
                 {one.name: one.record for one in batch if one.record is not None},
             )
             released_features = [one.released for one in batch if one.released is not None]
+            published = [
+                pictures / one.name
+                if one.record is None or folder is None
+                else folder / one.record["output"]
+                for one in batch
+            ]
             count += opened.add(
                 images,
                 released_features=released_features if opened.format > 1 and folder else None,
+                view_features=_views(published, loaded, codes - 1) if codes > 1 else None,
                 index=trained,
                 data_dir=pictures,
             ).count
@@ -292,6 +311,15 @@ def _claimed(folder: Path, items: Sequence[Item]) -> Iterator[tuple[list[Item], 
         write_json(note, {"outputs": sorted(announced | {str(item.output) for item in free})})
         yield free, taken
         note.unlink()
+
+
+def _views(paths: Sequence[Path], extractor: Extractor, count: int) -> Features:
+    """Features ``(n, count, d)`` of the first fixed views of pictures."""
+    found = []
+    for path in paths:
+        square = to_square(read_rgb(path), extractor.input_size)[None]
+        found.append(features_of(extractor, torch.cat(fixed_views(square, count))))
+    return np.stack(found)
 
 
 def _activated(

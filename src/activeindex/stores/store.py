@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -30,7 +31,7 @@ from activeindex.runtime.reporting import SILENT, Progress, Reporter
 from activeindex.stores.address import STORE_FILE, Address
 from activeindex.stores.checksums import differing, read_checked, read_sums, write_checked
 from activeindex.stores.filters import Filter, parse_filter
-from activeindex.stores.generation import Generation, Ids, id_batches, ordered
+from activeindex.stores.generation import Generation, Ids, distinct, id_batches, ordered
 from activeindex.stores.ingest import (
     Addable,
     Added,
@@ -40,6 +41,7 @@ from activeindex.stores.ingest import (
     PathLike,
     changed_since,
     check_once,
+    of_views,
     read_images,
     stored_value,
 )
@@ -57,7 +59,8 @@ _KEYS = {"format", "engine", "extractor", "generations", "next_id"}
 """Keys of ``store.json``: ``extractor`` of all features, null if the quantiser does not name it;
 ``generations``, their folders, oldest first; ``next_id``, of the next image. Since format 2 also
 ``second_extractor``, of the second features, or null; ``removing``, ids of a removal from several
-generations that has begun; and ``checksum``."""
+generations, or an addition of several codes, that has begun; ``views``, folders of the generations
+of views of a generation's images, by its own; and ``checksum``."""
 
 _QUANTISER = "quantiser.faiss"
 
@@ -83,6 +86,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
 
     Attributes:
         extractor: Identity of the extractor of all features; None if it is not known.
+        generations: Generations, oldest first.
         wait: Seconds that a change waits for another process that is writing; 0 refuses at once.
 
     Raises:
@@ -111,6 +115,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
             self._note["extractor"], where=self._path / STORE_FILE
         )
         self._opened: dict[str, Generation] = {}
+        self.generations: tuple[Generation, ...] = ()
         self._held, self._refreshing = contextlib.ExitStack(), threading.Lock()
         self._turn, self._wrote = threading.Lock(), False
         try:
@@ -171,11 +176,11 @@ class Store(contextlib.AbstractContextManager["Store"]):
         with self._writing():
             self._check_schema("renewed")
             if (found := self._find(trained)) is not None:
-                if found is self._generations[-1] is not self._generations[0] and not found.count():
+                if found is self.generations[-1] is not self.generations[0] and not found.count():
                     return
                 raise InputError(f"{self._address}: has a generation of {trained.identity} already")
             self._check_fits(trained)
-            name = _create_generation(self._address, self._note["generations"], trained)
+            name = _create_generation(self._address, folders(self._note), trained)
             # Readers open it as soon as it is named.
             self._write_note(generations=[*self._note["generations"], name])
             self._refresh()
@@ -200,9 +205,9 @@ class Store(contextlib.AbstractContextManager["Store"]):
             if had == _FORMAT:
                 return had
             new: list[str] = []
-            total = sum(generation.count() for generation in self._generations)
+            total = sum(generation.count() for generation in self.generations)
             with reporter.stage("upgrade", total) as progress:
-                for each in self._generations:
+                for each in self.generations:
                     parts = (each.part(ids) for ids in id_batches(each.ids()))
                     made = self._rewrite((*old, *new), each.trained, parts, progress)
                     made.close()
@@ -249,11 +254,11 @@ class Store(contextlib.AbstractContextManager["Store"]):
             >>> store.migrate("NEW_INDEX", "PICTURES_released")  # doctest: +SKIP
             Migration(count=12, forecast=Forecast(...))
         """
-        trained = self._generations[-1].trained if index is None else as_trained(index)
+        trained = self.generations[-1].trained if index is None else as_trained(index)
         with self._writing(), contextlib.ExitStack() as held:
             self._check_schema("migrated")
             self._check_fits(trained)
-            there, old = self._find(trained), self._generations
+            there, old = self._find(trained), self.generations
             if old == (there,):
                 return Migration(0)
             folder = None if released is None else Path(released)
@@ -262,9 +267,15 @@ class Store(contextlib.AbstractContextManager["Store"]):
             held.callback(self._remove_unnamed)  # The new one, unless the store names it.
             with reporter.stage("migrate", total) as progress:
                 parts = recoding.parts(old, there, trained, force=force)
-                names = self._note["generations"]
-                made = self._rewrite(names, trained, parts, progress)
-            held.callback(made.close)
+                made = [self._rewrite(folders(self._note), trained, parts, progress)]
+                held.callback(made[0].close)
+                for views in zip_longest(*map(self._views_of, old)):
+                    own = None if there is None else views[old.index(there)]
+                    some = [each for each in views if each is not None]
+                    parts = recoding.parts(some, own, trained, force=force)
+                    names = [*folders(self._note), *(each.folder.name for each in made)]
+                    made.append(self._rewrite(names, trained, parts, Progress()))
+                    held.callback(made[-1].close)
             forecast = None if force else recoding.forecast(self, made, there, reporter)
             if forecast is not None and forecast.lost > most_lost:
                 raise InputError(
@@ -272,7 +283,8 @@ class Store(contextlib.AbstractContextManager["Store"]):
                     f"found {forecast}; nothing is changed, and `activeindex store renew` begins a "
                     "generation beside those that are there"
                 )
-            self._write_note(generations=[made.folder.name])
+            name, *besides = (each.folder.name for each in made)
+            self._write_note(generations=[name], views={name: besides} if besides else {})
             self._refresh()
             return Migration(total - (0 if there is None else there.count()), forecast)
 
@@ -306,18 +318,14 @@ class Store(contextlib.AbstractContextManager["Store"]):
         return int(self._note["format"])
 
     @property
-    def generations(self) -> tuple[Generation, ...]:
-        """Generations, oldest first."""
+    def _all(self) -> tuple[Generation, ...]:
+        """Generations, and those with codes of views of the same images."""
         return tuple(self._opened.values())
-
-    @property
-    def _generations(self) -> tuple[Generation, ...]:
-        return self.generations
 
     @property
     def dimension(self) -> int:
         """Dimension of the features."""
-        return self._generations[0].quantiser.dimension
+        return self.generations[0].quantiser.dimension
 
     def generation_of(self, index: TrainedLike) -> Generation:
         """The generation of an index.
@@ -328,7 +336,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
         trained = as_trained(index)
         found = self._find(trained)
         if found is None:
-            here = " or ".join(str(generation.identity) for generation in self._generations)
+            here = " or ".join(str(generation.identity) for generation in self.generations)
             raise InputError(
                 f"{self._address}: expected the quantiser {here}, found {trained.identity}"
             )
@@ -360,6 +368,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
         thumbnails: Sequence[bytes | None] | None = None,
         tags: Sequence[Sequence[str] | None] | None = None,
         metadata: Sequence[Mapping[str, Any] | None] | None = None,
+        view_features: npt.ArrayLike | None = None,
         index: TrainedLike | None = None,
         data_dir: PathLike | None = None,
         force: bool = False,
@@ -385,6 +394,8 @@ class Store(contextlib.AbstractContextManager["Store"]):
             thumbnails: A small copy of each original, the bytes of an image file; None for none.
             tags: Words for each image.
             metadata: Other values for each image, as JSON has them.
+            view_features: Features ``(n, v, d)`` of edited views of the published pictures, whose
+                codes lead to the images, too.
             index: The index that the images were, or will be, activated for, where that is not the
                 newest generation's.
             data_dir: Folder of the originals, to hash those that have no activation record.
@@ -397,7 +408,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
             InputError: If images, names and records do not fit each other or the store, a file is
                 missing, or another process is writing.
         """
-        generation = self._generations[-1] if index is None else self.generation_of(index)
+        generation = self.generations[-1] if index is None else self.generation_of(index)
         new = read_images(self, generation, images, names, activation, force)
         self._check_dimension(new.features)
         more: dict[str, Any] = {"thumbnail": thumbnails, "tags": tags, "metadata": metadata}
@@ -408,6 +419,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
                 raise InputError("released_features: expected finite values, found NaN or infinity")
         if second_features is not None:
             more["second_feature"] = second_features.values
+        views = self._checked_views(view_features, new)
         more = {name: each for name, each in more.items() if each is not None}
         new = replace(new, more={**new.more, **more})
         if new.more:
@@ -415,6 +427,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
         with reporter.stage("store", len(new)) as progress, self._writing():
             if second_features is not None:
                 self._note_second(second_features)
+            besides = self._views_of(generation, len(views))
             added, parts = self._new_parts(new, generation)
             results = generation.write(
                 new,
@@ -426,15 +439,50 @@ class Store(contextlib.AbstractContextManager["Store"]):
                 if len(part):
                     result, written = next(results)
                     # Ids are reserved first: after a kill some are never used, none is used twice.
-                    self._write_note(next_id=first + len(part))
+                    # A kill before the last code is there takes the part back.
+                    ids = [*range(first, first + len(part))] if besides else []
+                    note = {"next_id": first + len(part)}
+                    self._write_note(**note, **({"removing": ids} if ids else {}))
                     generation.commit(written)
                     if self._engine is None:
                         generation.index()
+                    for beside, features in zip(besides, views, strict=True):
+                        beside.commit(of_views(written, part, features, beside))
+                        beside.index()
+                    if besides:
+                        self._write_note(removing=[])
                     added.count += result.count
                     added.activated += result.activated
                     added.moved += result.moved
                 progress.advance(size)
         return added
+
+    def _checked_views(self, given: npt.ArrayLike | None, new: NewImages) -> Features:
+        """Features ``(v, n, d)`` of views of new images."""
+        if given is None:
+            return np.empty((0, *new.features.shape), np.float32)
+        views = np.asarray(given, np.float32)
+        if views.ndim != 3 or views.shape[::2] != new.features.shape:
+            raise ShapeError("view_features", (len(new), "v", self.dimension), views.shape)
+        if not np.isfinite(views).all():
+            raise InputError("view_features: expected finite values, found NaN or infinity")
+        if self._engine is not None:
+            raise InputError("view_features: expected none in a store with an engine, found some")
+        self._check_schema("given views")
+        return views.swapaxes(0, 1)
+
+    def _views_of(self, generation: Generation, count: int | None = None) -> tuple[Generation, ...]:
+        """Generations of views of a generation's images: all, or as many as are asked for."""
+        views = dict(self._note.get("views", {}))
+        own = views.get(generation.folder.name, [])
+        while len(own) < (count or 0):
+            there = folders({**self._note, "views": views})
+            own = [*own, _create_generation(self._address, there, generation.trained)]
+            views[generation.folder.name] = own
+        if views != self._note.get("views", {}):
+            self._write_note(views=views)
+            self._refresh()
+        return tuple(self._opened[name] for name in own[:count])
 
     def _new_parts(
         self, new: NewImages, generation: Generation
@@ -465,10 +513,13 @@ class Store(contextlib.AbstractContextManager["Store"]):
         numbers = np.unique(_as_ids(ids))
         with self._writing():
             asked = ("id",), "id", numbers.tolist()
-            there = sum(len(generation.rows(*asked)) > 0 for generation in self._generations)
+            there = sum(len(generation.rows(*asked)) > 0 for generation in self._all)
             if there > 1 and self.format > 1:
                 self._write_note(removing=numbers.tolist())  # A kill leaves it to be finished.
-            removed = sum(generation.remove(numbers) for generation in self._generations)
+            before = self.count()
+            for generation in self._all:
+                generation.remove(numbers)
+            removed = before - self.count()
             if there > 1 and self.format > 1:
                 self._write_note(removing=[])
             return removed
@@ -495,7 +546,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
         self._check_schema("updated")
         stored = {name: stored_value(name, value) for name, value in changes.items()}
         with self._writing():
-            for generation in self._generations:
+            for generation in reversed(self._all):  # The record itself is last.
                 if generation.rows(("id",), "id", [number]):
                     generation.update(number, stored)
         if not (found := self.get([number])):
@@ -624,16 +675,8 @@ class Store(contextlib.AbstractContextManager["Store"]):
         _check_options(k, effort, nprobe, refine)
         parsed = None if where is None else self.parse(where)
         self._check_dimension(features)
-        found = [
-            each.search(features, k, visit.nprobe, refine, parsed)
-            for each, visit in self._visits(effort, nprobe)
-        ]
-        if len(found) == 1:
-            return found[0]
-        distances = np.concatenate([part.distances for part in found], axis=1)
-        ids = np.concatenate([part.ids for part in found], axis=1)
-        largest = self._generations[0].largest_first
-        return ordered(Neighbours(distances, ids), k, largest=largest)
+        self._refresh()
+        return nearest(self._all, features, k, effort, nprobe, refine, parsed)
 
     def calibrations(self) -> dict[str, Calibration]:
         """Calibrations of the generations that have one, by the hash of their quantiser.
@@ -657,18 +700,15 @@ class Store(contextlib.AbstractContextManager["Store"]):
 
     def visit(self, effort: int = EFFORT, nprobe: int | None = None) -> Visit:
         """Inverted lists that a :meth:`search` visits, and their codes, over all generations."""
-        visits = [visit for _, visit in self._visits(effort, nprobe)]
+        self._refresh()
+        visits = [visit for _, visit in _visits(self._all, effort, nprobe)]
         parts = ((visit.nprobe, visit.lists, visit.codes) for visit in visits)
         return Visit(*map(sum, zip(*parts, strict=True)))
 
-    def _visits(self, effort: int, nprobe: int | None) -> list[tuple[Generation, Visit]]:
-        """The share of each generation: the effort is for all of them together."""
-        counts = [(each, each.searched()) for each in self._refresh()]
-        total = sum(count for _, count in counts)
-        return [
-            (each, Visit.of(nprobe or lists_within(effort, each.lists, total), each.lists, count))
-            for each, count in counts
-        ]
+    def codes(self) -> int:
+        """Number of codes that images are found by: one for each, and those of views."""
+        self._refresh()
+        return sum(generation.count() for generation in self._all)
 
     def index(self, reporter: Reporter = SILENT) -> None:
         """Index the images that the engine of the store has added.
@@ -681,7 +721,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
             ActiveIndexError: If a part is not of the quantiser; it is removed again.
         """
         with reporter.stage("index") as progress, self._writing():
-            for generation in self._generations:
+            for generation in self._all:
                 generation.index(self._engine, progress)
 
     def compact(self) -> None:
@@ -691,7 +731,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
             InputError: If another process is writing.
         """
         with self._writing():
-            for generation in self._generations:
+            for generation in self._all:
                 generation.index(self._engine)
                 generation.compact(self._engine)
 
@@ -706,7 +746,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
         """Close the files, and let other processes write."""
         if self._wrote:
             self._finish_killed_writes()
-        for generation in self._generations:
+        for generation in self._all:
             generation.close()
         self._held.close()
 
@@ -727,7 +767,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
             InputError: If they cannot.
         """
         self._address.generation_class.check(trained)
-        first = self._generations[0].trained.index
+        first = self.generations[0].trained.index
         kind, here = ((i.d, i.metric_type) for i in (trained.index, first))
         if kind != here:
             raise InputError(
@@ -770,7 +810,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
         return resolve_extractor(extractor)
 
     def _find(self, trained: TrainedIndex) -> Generation | None:
-        return next((g for g in self._generations if same(g.identity, trained.identity)), None)
+        return next((g for g in self.generations if same(g.identity, trained.identity)), None)
 
     def _finish_killed_writes(self) -> None:
         # Readers otherwise leave the lock alone: writers do not wait for it.
@@ -784,19 +824,22 @@ class Store(contextlib.AbstractContextManager["Store"]):
             self._refresh()
             for generation in self._unfinished():
                 generation.finish(self._engine)
-            if removing := self._note.get("removing"):
-                self._wrote = True
-                for generation in self._generations:
-                    generation.remove(_as_ids(removing))
-                self._write_note(removing=[])
+            self._finish_removal()
             self._remove_unnamed()
 
+    def _finish_removal(self) -> None:
+        if removing := self._note.get("removing"):
+            self._wrote = True
+            for generation in self._all:
+                generation.remove(_as_ids(removing))
+            self._write_note(removing=[])
+
     def _unfinished(self) -> list[Generation]:
-        return [each for each in self._generations if each.unfinished(self._engine)]
+        return [each for each in self._all if each.unfinished(self._engine)]
 
     def _unnamed(self) -> list[Path]:
         """Folders of generations that a killed process has begun, or has not yet removed."""
-        named = self._note["generations"]
+        named = folders(self._note)
         return [each for each in self._path.glob("generation-*") if each.name not in named]
 
     def _remove_unnamed(self) -> None:
@@ -809,6 +852,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
         alone = contextlib.nullcontext() if free else only_run(self._path, "store", self.wait)
         with self._turn, alone:
             self._refresh()
+            self._finish_removal()
             self._wrote = True
             yield
 
@@ -822,8 +866,9 @@ class Store(contextlib.AbstractContextManager["Store"]):
             # All are others after an upgrade; threads that read right now keep what they read.
             self._opened = {
                 name: self._opened.get(name) or open_generation(self._address, name, self._note)
-                for name in self._note["generations"]
+                for name in folders(self._note)
             }
+            self.generations = tuple(self._opened[name] for name in self._note["generations"])
             return self.generations
 
     def _write_note(self, **changes: Any) -> None:
@@ -868,6 +913,12 @@ def read_note(where: Address) -> dict[str, Any]:
     return note
 
 
+def folders(note: Mapping[str, Any]) -> list[str]:
+    """Folders of the generations that a note names, and of those of their views."""
+    views = note.get("views", {})
+    return [*note["generations"], *(name for each in views.values() for name in each)]
+
+
 def open_generation(where: Address, name: str, note: Mapping[str, Any]) -> Generation:
     """Open a generation of a store with this note.
 
@@ -904,6 +955,43 @@ def _as_ids(ids: npt.ArrayLike) -> Ids:
         return np.atleast_1d(np.asarray(ids, np.int64))
     except (OverflowError, TypeError, ValueError) as error:
         raise InputError(f"ids: expected whole numbers of 64 bits ({error})") from None
+
+
+def nearest(
+    generations: Sequence[Generation],
+    features: Features,
+    k: int,
+    effort: int = EFFORT,
+    nprobe: int | None = None,
+    refine: int = 0,
+    where: Filter | None = None,
+) -> Neighbours:
+    """The ``k`` nearest images of each feature in some generations, each image once.
+
+    Options and result are as of :meth:`Store.search_features`.
+    """
+    found = [
+        each.search(features, k, visit.nprobe, refine, where)
+        for each, visit in _visits(generations, effort, nprobe)
+    ]
+    if len(found) == 1:
+        return found[0]
+    distances = np.concatenate([part.distances for part in found], axis=1)
+    ids = np.concatenate([part.ids for part in found], axis=1)
+    largest = generations[0].largest_first
+    return ordered(distinct(Neighbours(distances, ids), largest=largest), k, largest=largest)
+
+
+def _visits(
+    generations: Sequence[Generation], effort: int, nprobe: int | None
+) -> list[tuple[Generation, Visit]]:
+    """The share of each generation: the effort is for all of them together."""
+    counts = [(each, each.searched()) for each in generations]
+    total = sum(count for _, count in counts)
+    return [
+        (each, Visit.of(nprobe or lists_within(effort, each.lists, total), each.lists, count))
+        for each, count in counts
+    ]
 
 
 def _check_options(k: int, effort: int, nprobe: int | None, refine: int) -> None:
