@@ -189,7 +189,7 @@ def test_copies_of_released_pictures_are_found(
     plain = ("search", "--store", store, *SMALL, copies / "2.jpg")
     assert "; 4 of 4 lists, 4 codes\n" in say(*plain).out
     assert "; 2 of 4 lists, 2 codes\n" in say(*plain, "--effort", 2).out
-    assert "; 1 of 4 lists, 1 codes\n" in say(*plain, "--nprobe", 1).out
+    assert "; 1 of 4 lists, 1 code\n" in say(*plain, "--nprobe", 1).out
     assert "2.jpg  (id 2, " in table
     filtered = say(*options, "--json", "--where", "name = '3.jpg'", copies / "0.jpg").out
     assert [n["name"] for n in json.loads(filtered)["neighbours"]] == ["3.jpg"]

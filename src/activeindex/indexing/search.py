@@ -63,7 +63,7 @@ class Visit:
         return {"lists": self.nprobe, "of": self.lists, "codes": self.codes}
 
     def __str__(self) -> str:
-        codes = f"{self.codes:,} codes"
+        codes = f"{self.codes:,} code{'' if self.codes == 1 else 's'}"
         return f"{self.nprobe:,} of {self.lists:,} lists, {codes}" if self.lists > 1 else codes
 
 
