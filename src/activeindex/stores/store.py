@@ -878,7 +878,7 @@ class Store(contextlib.AbstractContextManager["Store"]):
 
 
 def _seen(path: Path) -> tuple[int, ...] | None:
-    """What changes when a file is written anew; None if there is none."""
+    """Inode, size and times of a file, which change when it is written anew; None without one."""
     try:
         found = path.stat()
     except OSError:
