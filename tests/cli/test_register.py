@@ -90,6 +90,10 @@ def test_another_extractor_and_missing_pictures_are_refused_in_a_line(
         assert (answer.code, answer.err.count("\n")) == (2, 1)
         assert told in answer.err
     assert not (tmp_path / "S").exists()
+    described = " ".join(say("register", "--help").out.split())
+    assert re.search(
+        r"whose mean feature the code is taken of; [^(]+ \S+ \(default: 12\)", described
+    )
 
 
 def test_an_archive_that_is_published_already_is_registered_untouched(

@@ -30,6 +30,11 @@ _MOST_PSNR = 200
 """More than the PSNR of any picture with one sample that differs by a level."""
 
 
+DESCRIPTOR_VIEWS = 12
+"""Views whose mean feature `register` stores for a picture, activated or not, where the caller does
+not say. Elsewhere it is none, since whoever fills the index has to agree; `register` does both."""
+
+
 @dataclass(frozen=True)
 class Budget:
     """Bounds that every released image keeps, measured on its file as written.

@@ -142,17 +142,19 @@ def add_unreadable(parser: argparse._ActionsContainer, default: str = "refuse") 
     add_option(parser, "unreadable", str, text, default, choices=("refuse", "skip"))
 
 
-def add_activation(parser: argparse.ArgumentParser, preset: str) -> None:
+def add_activation(parser: argparse.ArgumentParser, preset: str, descriptor_views: int = 0) -> None:
     """Add the options of an activation and of the released files.
 
     Args:
         parser: Parser that gets the options.
         preset: Preset whose values hold where an option is not given.
+        descriptor_views: Views of the code where the option is not given.
     """
     group = parser.add_argument_group("activation", "what is not given is the preset's")
     names = "paper, thorough, deep or fast (docs/presets.md)"
     add_option(group, "preset", str, names, preset, choices=tuple(PRESETS), metavar="PRESET")
-    shown = values_from(PRESETS[preset].settings, ActivationSettings)
+    usual = PRESETS[preset].settings.replace(descriptor_views=descriptor_views)
+    shown = values_from(usual, ActivationSettings)
     add_settings(group, ActivationSettings, defaults=dict.fromkeys(shown), shown=shown)
     group = parser.add_argument_group(
         "released files",

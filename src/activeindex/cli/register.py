@@ -6,13 +6,12 @@ pictures stay as they are: take it for those that have been published already.
 
 Give the same command again for pictures that are new in the folder, and after an interruption. A
 picture whose name the store has for another file is left out, and so is one that cannot be read.
-
-Unless --descriptor_views says otherwise, the code of a picture is that of 12 views of it.
 """
 
 import argparse
 from pathlib import Path
 
+from activeindex.activation.settings import DESCRIPTOR_VIEWS
 from activeindex.cli import options
 from activeindex.cli.from_settings import add_option
 from activeindex.runtime.files import check_folder
@@ -33,14 +32,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     text = "codes that lead to a picture, 3 at most: those beyond the first are of edited views"
     add_option(parser, "codes", int, text, 1, minimum=1)
     add_option(parser, "seed", int, "seed of the noise at the start", 0, minimum=0)
-    options.add_activation(parser, "thorough")
+    options.add_activation(parser, "thorough", DESCRIPTOR_VIEWS)
     options.add_groups(parser, "extractor", "engine", "running")
 
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     check_folder(args.pictures, "PICTURES")
-    from activeindex.stores.register import DESCRIPTOR_VIEWS, register
+    from activeindex.stores.register import register
 
     if args.descriptor_views is None:
         args.descriptor_views = DESCRIPTOR_VIEWS

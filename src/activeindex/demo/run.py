@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from activeindex.activation.folder import activate_folder
+from activeindex.activation.settings import DESCRIPTOR_VIEWS
 from activeindex.demo.photographs import write_photographs, write_references
 from activeindex.demo.picture import draw_copy
 from activeindex.edits.edited import edit_generator
@@ -22,7 +23,7 @@ from activeindex.report.page import ReportOptions, write_report
 from activeindex.runtime.pool import Engine
 from activeindex.runtime.reporting import Reporter
 from activeindex.stores.query import QueryResult
-from activeindex.stores.register import DESCRIPTOR_VIEWS, register
+from activeindex.stores.register import register
 from activeindex.stores.store import Store
 
 _REFERENCES = 400

@@ -14,6 +14,7 @@ from PIL import Image
 
 from activeindex.activation.activate import Activation
 from activeindex.activation.job import Item, Released, ReleaseJob
+from activeindex.activation.settings import DESCRIPTOR_VIEWS
 from activeindex.errors import ActiveIndexError
 from activeindex.extractors.base import Extractor
 from activeindex.extractors.features import ExtractionJob
@@ -22,7 +23,6 @@ from activeindex.images.formats import FormatName
 from activeindex.indexing.artefact import TrainedIndex
 from activeindex.runtime.files import file_hash, parse_json, sync_folder
 from activeindex.runtime.pool import LocalEngine
-from activeindex.stores.register import DESCRIPTOR_VIEWS
 
 Feature = npt.NDArray[np.float32]
 

@@ -20,7 +20,7 @@ from activeindex.activation.activate import Activation
 from activeindex.activation.job import Item, Released, ReleaseJob
 from activeindex.activation.records import RECORDS_FILE
 from activeindex.activation.results import output_names
-from activeindex.activation.settings import Preset
+from activeindex.activation.settings import DESCRIPTOR_VIEWS, Preset
 from activeindex.edits.differentiable import check_fixed_views, fixed_views
 from activeindex.errors import InputError, reason_of
 from activeindex.extractors.base import Extractor
@@ -54,11 +54,6 @@ _SECONDS = 10.0
 
 _TOGETHER = 32
 """Untouched pictures that go through the extractor together."""
-
-DESCRIPTOR_VIEWS = 12
-"""Views whose mean feature is stored for a picture, activated or not, where the caller does not
-say. Elsewhere it is none, since whoever fills the index has to agree; here one function does
-both."""
 
 MOST_CODES = 3
 """Codes that lead to a picture, at most."""
