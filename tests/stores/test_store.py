@@ -321,6 +321,13 @@ def test_a_full_disk_ends_the_making_of_a_store_in_a_line(
         assert store.add(features(2, 16), ["a", "b"]).count == 2
 
 
+def test_a_file_where_the_store_would_be_is_named(tmp_path: Path, trained: TrainedIndex) -> None:
+    (tmp_path / "file").touch()
+    for place in ("file", "file/store"):
+        with pytest.raises(ActiveIndexError, match=rf"^{tmp_path}/{place}: cannot be written"):
+            Store.create(tmp_path / place, trained)
+
+
 def test_opening_a_store_never_takes_the_lock_of_a_writer(make: Make, tmp_path: Path) -> None:
     with make() as store:
         store.add(batch(20))

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
     for line in done.warnings:
         reporter.line(f"warning: {line}")
     reporter.line(f"{args.store}: {done}, in {reporter.seconds:.1f} s")
-    if done.released is not None:
+    if done.released is not None and done.released.is_dir():
         reporter.line(f"publish the pictures in {done.released}")
     reporter.line(f"find their copies: activeindex search --store {args.store} SUSPECTS")
     options.check_skipped(done.left_out, done.count + done.before)

@@ -272,9 +272,9 @@ def _not_there(records: Iterable[Record], folder: Path) -> Iterator[str]:
     outputs = [record.activation["output"] for record in records if record.activation]
     if gone := [name for name in outputs if not (folder / name).exists()]:
         yield (
-            f"{folder}: expected {counted(len(outputs), 'picture')} released before, found all but "
-            f"{len(gone)}, such as {gone[0]}; to write one again, take it out by `activeindex "
-            "store remove` first"
+            f"{folder}: expected {counted(len(outputs), 'picture')} released before, found "
+            f"{len(outputs) - len(gone)}, without {gone[0]}; to write one again, take it out by "
+            "`activeindex store remove` first"
         )
 
 

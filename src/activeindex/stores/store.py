@@ -24,7 +24,7 @@ from activeindex.indexing.artefact import TrainedIndex
 from activeindex.indexing.packaged import FOLDER, packaged_index
 from activeindex.indexing.quantiser import Features
 from activeindex.indexing.search import EFFORT, Neighbours, Visit, lists_within
-from activeindex.runtime.files import make_folder, read_json, whole_file, write_json
+from activeindex.runtime.files import make_folder, read_json, whole_file, write_json, writing
 from activeindex.runtime.locking import BusyError, only_run
 from activeindex.runtime.pool import Engine
 from activeindex.runtime.reporting import SILENT, Progress, Reporter
@@ -142,7 +142,8 @@ class Store(contextlib.AbstractContextManager["Store"]):
         """
         where, trained = Address.parse(address, create=True), as_trained(index)
         where.generation_class.check(trained)
-        make_folder(where.path)
+        with writing(where.path):
+            make_folder(where.path)
         with only_run(where.path, "store", _CREATING):
             if (where.path / STORE_FILE).exists():
                 raise InputError(
