@@ -183,7 +183,7 @@ def test_bounds_and_settings_take_the_place_of_the_presets(pieces: list[Pixels])
     [
         (
             {"preset": "best"},
-            r"^preset: expected one of paper, thorough, deep, fast, found 'best'",
+            r"^preset: expected one of paper, thorough, deep, fast, harden, found 'best'",
         ),
         (
             {"iteration": 3},

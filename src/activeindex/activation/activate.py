@@ -83,6 +83,8 @@ def activate(
     psnr: float | None = None,
     ssim: float | None = None,
     linf: int | None = None,
+    ssimulacra2: float | None = None,
+    measure: str | Sequence[str] = (),
     seed: int = 0,
     names: Sequence[str | None] | None = None,
     on_step: Callable[[Step], None] | None = None,
@@ -104,6 +106,9 @@ def activate(
         psnr: Smallest PSNR in dB that every file keeps. Without a bound, the preset's holds.
         ssim: Smallest SSIM that every file keeps.
         linf: Largest change of a pixel value that every file keeps, in 8-bit levels.
+        ssimulacra2: Smallest SSIMULACRA2 that every file keeps.
+        measure: ``ssimulacra2``, ``delta_e`` or both, measured of every file beside PSNR, SSIM and
+            L-infinity.
         seed: Seeds the noise that the distortions start from.
         names: A name for each image, instead of its file's.
         on_step: Called for each image before each of its steps, by one thread at a time.
@@ -134,6 +139,8 @@ def activate(
         psnr=psnr,
         ssim=ssim,
         linf=linf,
+        ssimulacra2=ssimulacra2,
+        measure=measure,
         **settings,
     )
     read = as_pictures(images)
@@ -329,6 +336,8 @@ class Activation:
         psnr: float | None = None,
         ssim: float | None = None,
         linf: int | None = None,
+        ssimulacra2: float | None = None,
+        measure: str | Sequence[str] = (),
         **settings: Any,
     ) -> "Activation":
         """Make the activation that a user asks for; see :func:`activate`."""
@@ -346,12 +355,15 @@ class Activation:
                 raise InputError(
                     f"activate: expected fields of ActivationSettings, found {name!r}{hint}"
                 )
-        budget, release = Budget(psnr, ssim, linf), preset.release
+        budget, release = Budget(psnr, ssim, linf, ssimulacra2), preset.release
         if budget or (format, quality) != (None, None):
             form = release.format
             if (format, quality) != (None, None):
                 form = FileFormat(format or form.name, quality)
             release = preset.released_as(form, budget)
+        if measure:
+            given = (measure,) if isinstance(measure, str) else tuple(measure)
+            release = replace(release, measure=given)
         seed = checked(seed, "seed", int, {"minimum": 0})
         loaded = resolve_extractor(extractor)
         quantisers = resolve_quantisers(index, loaded)

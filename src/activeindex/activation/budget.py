@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 
-from activeindex.activation.settings import Budget
+from activeindex.activation.settings import Budget, error_of_score
 from activeindex.images.levels import Pixels, stack_levels
 from activeindex.images.quality import largest_changes, psnrs, ssims
 
@@ -13,11 +13,15 @@ _SECANTS = 4
 _PRECISION = 2e-3
 """Relative, of an amplitude: 0.02 dB."""
 
+_SAFE_POWER = 1.2
+"""The error that SSIMULACRA2 sums up grows at least with this power of an amplitude."""
+
 
 def spent(budget: Budget, original: Pixels, changed: Pixels) -> float:
     """Share of a budget that a changed image spends; at most 1 if it keeps every bound.
 
-    Only what is bounded is measured.
+    Only what is bounded is measured. The bound on SSIMULACRA2, which costs more than all others, is
+    left to :func:`amplitude_of_score`.
 
     Args:
         budget: The bounds.
@@ -74,3 +78,35 @@ def largest_amplitude(spent_at: Callable[[float], float], guess: float, start: f
         else:
             square = (low + min(high, 1.0)) / 2.0
     return math.sqrt(low)
+
+
+def amplitude_of_score(score_at: Callable[[float], float], bound: float, amplitude: float) -> float:
+    """Largest amplitude found at which SSIMULACRA2 keeps its bound, after at most three scores.
+
+    The second amplitude is one that nearly always keeps the bound. The third lies between both.
+
+    Args:
+        score_at: Score at an amplitude; minus infinity where another bound is broken.
+        bound: The smallest score.
+        amplitude: The largest amplitude.
+
+    Returns:
+        An amplitude at which ``score_at`` was at least the bound; 0 if there is none.
+    """
+    wanted = error_of_score(bound) * (1.0 - _PRECISION)
+    first = score_at(amplitude)
+    if first >= bound:
+        return amplitude
+    share = wanted / error_of_score(first)
+    safe: float = amplitude * max(share, 1e-3) ** (1.0 / _SAFE_POWER)
+    second = score_at(safe)
+    if second < bound:
+        less: float = safe * 0.5 * wanted / error_of_score(second)
+        return less if score_at(less) >= bound else 0.0
+    rest = error_of_score(second)
+    if rest < wanted * (1.0 - 10.0 * _PRECISION) and rest > 0.0 and first > -math.inf:
+        power = math.log(error_of_score(first) / rest) / math.log(amplitude / safe)
+        between: float = safe * (wanted / rest) ** (1.0 / power)
+        if safe < between < amplitude and score_at(between) >= bound:
+            return between
+    return safe

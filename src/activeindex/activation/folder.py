@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from activeindex.activation.activate import Activation, together_on
 from activeindex.activation.job import Item, LiveFigures, Released, ReleaseJob
 from activeindex.activation.records import RECORDS_FILE, check_released, read_records
 from activeindex.activation.results import FEATURES_FILE, output_names
-from activeindex.activation.settings import Preset, noted
+from activeindex.activation.settings import BEFORE, Preset, noted
 from activeindex.errors import InputError
 from activeindex.extractors.coerce import ExtractorLike
 from activeindex.extractors.feature_files import (
@@ -89,7 +89,8 @@ def activate_folder(
         workers: The engine; this process alone by default.
         unreadable: Whether to refuse or to skip files that cannot be decoded.
         reporter: Shows the progress.
-        options: ``format``, ``quality``, ``psnr``, ``ssim``, ``linf`` and fields of
+        options: ``format``, ``quality``, ``psnr``, ``ssim``, ``linf``, ``ssimulacra2``, ``measure``
+            and fields of
             :class:`~activeindex.activation.settings.ActivationSettings`, as of
             :func:`~activeindex.activation.activate.activate`.
 
@@ -104,9 +105,13 @@ def activate_folder(
     activation = Activation.of(index, extractor, preset, seed, **options)
     begun = begun_identity(output_dir, "activation")
     older = begun is not None and "full_size" not in begun[1].get("settings", {})
-    if older:  # Release 0.2 knew no other size; what it has begun goes on in it.
-        settings = activation.settings.replace(full_size=True)
-        activation = replace(activation, settings=settings)
+    if older:  # What release 0.2 has begun goes on as it did it.
+        budget = replace(activation.release.budget, ssimulacra2=None)
+        activation = replace(
+            activation,
+            settings=activation.settings.replace(**BEFORE),
+            release=replace(activation.release, budget=budget),
+        )
     loaded, quantisers, release = activation.extractor, activation.quantisers, activation.release
     if not force:
         for each in quantisers:
@@ -121,7 +126,7 @@ def activate_folder(
         "images": fingerprint(data_dir, paths),
         "settings": (noted if older else as_json)(activation.settings),
         "functions": functions_hash(activation.settings),
-        "release": asdict(release),
+        "release": release.as_json(),
         "seed": seed,
         "unreadable": unreadable,
         "noise": "sha256",

@@ -18,7 +18,7 @@ import torch
 
 from activeindex.activation.activate import Activation, Group, grouped
 from activeindex.activation.loop import Step
-from activeindex.activation.records import record, record_json
+from activeindex.activation.records import record, record_json, unchanged_because
 from activeindex.activation.render import Original
 from activeindex.activation.results import ActivatedImage
 from activeindex.activation.settings import ReleaseSettings
@@ -271,3 +271,5 @@ def _warnings(
             f"{source}: not activated, since {release.format} alone breaks the budget "
             f"{release.budget} ({image.quality})"
         )
+    if why := unchanged_because(release, image):
+        yield f"{source}: left as it was, since {why}; its copies are found as those of any picture"

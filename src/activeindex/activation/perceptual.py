@@ -5,6 +5,10 @@ adaptation and contrast masking of Wu et al., "Enhanced just noticeable differen
 with pattern complexity", IEEE Transactions on Image Processing, 2017 (IEEE document 7885108), in
 the form of Fernandez et al., "Active image indexing", ICLR 2023.
 
+Two constraints are not the paper's, and the preset `paper` leaves them out. An even mask takes the
+place of the map, which allows most in black areas and along edges, where it is seen. Coarse changes
+of blue, which are seen as a tint, are taken out of the distortion.
+
 A distortion begins as a free tensor. It is squashed, weighted per channel and masked by the JND
 map. The result is added to the *normalised* image, so in pixel units it is multiplied by ImageNet's
 standard deviation once more, whatever the extractor's own normalisation is.
@@ -16,7 +20,7 @@ import torch.nn.functional as F
 from activeindex.activation.settings import ActivationSettings
 from activeindex.errors import ShapeError
 from activeindex.extractors.base import IMAGENET_STD
-from activeindex.images.levels import from_levels, rows_of_strips
+from activeindex.images.levels import from_levels, resized, rows_of_strips
 
 LUMINANCE = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in luminance (ITU-R BT.601)."""
@@ -39,6 +43,15 @@ _SOBEL = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
 _FLOOR = 5.0
 """Smallest visible change that the map states, in 8-bit levels."""
 
+_EVEN = 10.0
+"""The even mask in 8-bit levels: about the mean of the JND map over photographs."""
+
+_DARK, _DARKEST = 80.0, 0.3
+"""Local luminance below which the even mask falls in proportion, and its smallest share."""
+
+_CELLS = 40
+"""Cells across a picture; ``fine_blue`` leaves only finer changes in the blue channel."""
+
 
 def luminance_adaptation(luminance: torch.Tensor) -> torch.Tensor:
     """Visibility threshold from the local background, in 8-bit levels.
@@ -50,11 +63,15 @@ def luminance_adaptation(luminance: torch.Tensor) -> torch.Tensor:
         ``(B, 1, H, W)``: 17 (1 - sqrt(B / 127 + 1e-3)) + 3 where the local mean B is at most 127,
         3 / 128 (B - 127) + 3 above.
     """
-    kernel = luminance.new_tensor(_LOCAL_MEAN).div(32.0).view(1, 1, 5, 5)
-    background = F.conv2d(luminance, kernel, padding=2)
+    background = _local_mean(luminance)
     dark = 17.0 * (1.0 - torch.sqrt(background / 127.0 + 1e-3)) + 3.0
     bright = 3.0 / 128.0 * (background - 127.0) + 3.0
     return torch.where(background <= 127.0, dark, bright)
+
+
+def _local_mean(luminance: torch.Tensor) -> torch.Tensor:
+    kernel = luminance.new_tensor(_LOCAL_MEAN).div(32.0).view(1, 1, 5, 5)
+    return F.conv2d(luminance, kernel, padding=2)
 
 
 def contrast_masking(luminance: torch.Tensor) -> torch.Tensor:
@@ -85,14 +102,35 @@ def jnd_map(images: torch.Tensor) -> torch.Tensor:
     Raises:
         ShapeError: If the images have another shape.
     """
-    if images.dim() != 4 or images.shape[1] != 3:
-        raise ShapeError("images", ("B", 3, "H", "W"), images.shape)
-    weights = images.new_tensor(LUMINANCE).view(1, 3, 1, 1)
-    luminance = (images * 255.0 * weights).sum(dim=1, keepdim=True)
+    luminance = _luminance(images)
     adaptation = luminance_adaptation(luminance)
     masking = contrast_masking(luminance)
     threshold = adaptation + masking - 0.3 * torch.minimum(adaptation, masking)
     return threshold.clamp(min=_FLOOR) / 255.0
+
+
+def even_mask(images: torch.Tensor) -> torch.Tensor:
+    """Mask that is the same everywhere, but falls with the luminance in the dark.
+
+    Args:
+        images: ``(B, 3, H, W)`` in [0, 1], RGB.
+
+    Returns:
+        ``(B, 1, H, W)`` in the same unit: 10 / 255 times B / 80, the latter within [0.3, 1], for a
+        local mean luminance B in 8-bit levels.
+
+    Raises:
+        ShapeError: If the images have another shape.
+    """
+    share = (_local_mean(_luminance(images)) / _DARK).clamp_(_DARKEST, 1.0)
+    return share.mul_(_EVEN / 255.0)
+
+
+def _luminance(images: torch.Tensor) -> torch.Tensor:
+    if images.dim() != 4 or images.shape[1] != 3:
+        raise ShapeError("images", ("B", 3, "H", "W"), images.shape)
+    weights = images.new_tensor(LUMINANCE).view(1, 3, 1, 1)
+    return (images * 255.0 * weights).sum(dim=1, keepdim=True)
 
 
 def initial_distortion(shape: torch.Size, generator: torch.Generator) -> torch.Tensor:
@@ -100,14 +138,20 @@ def initial_distortion(shape: torch.Size, generator: torch.Generator) -> torch.T
     return torch.randn(shape, generator=generator) * INITIAL_AMPLITUDE
 
 
-def jnd_in_strips(levels: torch.Tensor) -> torch.Tensor:
-    """Compute :func:`jnd_map` of levels ``(B, 3, H, W)`` in strips of rows, in little memory."""
+def jnd_in_strips(levels: torch.Tensor, mask: str = "jnd") -> torch.Tensor:
+    """Compute a mask of levels ``(B, 3, H, W)`` in strips of rows, in little memory.
+
+    Args:
+        levels: The images.
+        mask: ``jnd`` for :func:`jnd_map`, ``even`` for :func:`even_mask`.
+    """
+    map_of = even_mask if mask == "even" else jnd_map
     step, reach = rows_of_strips(levels), 2  # Rows that the map looks beyond its own.
     jnd = torch.empty_like(levels[:, :1], dtype=torch.float32)
     for first in range(0, levels.shape[2], step):
         above = min(first, reach)
         around = levels[:, :, first - above : first + step + reach]
-        strip = jnd_map(from_levels(around))[:, :, above : above + step]
+        strip = map_of(from_levels(around))[:, :, above : above + step]
         jnd[:, :, first : first + step] = strip
     return jnd
 
@@ -117,11 +161,15 @@ def squash(free: torch.Tensor, settings: ActivationSettings) -> torch.Tensor:
 
     Args:
         free: Any values.
-        settings: Says which of squashing and channel weights apply.
+        settings: Says which of squashing, channel weights and fine blue apply.
     """
     distortion = torch.tanh(free) if settings.use_tanh else free
     if settings.scale_channels:
         distortion = distortion * free.new_tensor(CHANNEL_WEIGHTS).view(1, 3, 1, 1)
+    if settings.fine_blue:
+        blue = distortion[:, 2:]
+        coarse = resized(resized(blue, (_CELLS, _CELLS)), (blue.shape[2], blue.shape[3]))
+        distortion = torch.cat([distortion[:, :2], blue - coarse], dim=1)
     return distortion
 
 

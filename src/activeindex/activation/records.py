@@ -10,6 +10,7 @@ from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
+from activeindex.activation.settings import MEASURES
 from activeindex.errors import InputError
 from activeindex.identity import ExtractorIdentity, QuantiserIdentity, same
 from activeindex.runtime.fields import as_json
@@ -18,13 +19,14 @@ from activeindex.runtime.files import Types, check_types, read_json_lines
 if TYPE_CHECKING:
     from activeindex.activation.activate import Activation
     from activeindex.activation.results import ActivatedImage
+    from activeindex.activation.settings import ReleaseSettings
     from activeindex.extractors.base import Extractor
     from activeindex.indexing.quantiser import Quantiser
 
 RECORDS_FILE = "activation.jsonl"
 _TYPES: Types = {
     **dict.fromkeys(("name", "sha256", "output", "code"), str | NoneType),
-    **dict.fromkeys(("psnr", "ssim", "linf"), int | float | NoneType),
+    **dict.fromkeys(("psnr", "ssim", "linf", *MEASURES), int | float | NoneType),
     **dict.fromkeys(("distance_before", "distance_after"), int | float | NoneType),
     **{"settings": dict, "also": list},
 }
@@ -66,9 +68,10 @@ def record(
         "output_sha256": output and hashlib.sha256(image.data).hexdigest(),
         "format": activation.release.format.name,
         "quality": activation.release.format.quality,
-        **asdict(image.quality),
-        "budget": asdict(activation.release.budget),
+        **{name: value for name, value in asdict(image.quality).items() if value is not None},
+        "budget": activation.release.budget.as_json(),
         "budget_met": image.budget_met,
+        **({"unchanged": why} if (why := unchanged_because(activation.release, image)) else {}),
         "passes": image.passes,
         **first,
         "also": others,
@@ -76,6 +79,13 @@ def record(
         "settings": as_json(activation.settings),
         "seed": activation.seed,
     }
+
+
+def unchanged_because(release: "ReleaseSettings", image: "ActivatedImage") -> str | None:
+    """Say why an optimised image was left as it was, where changes of it would be seen."""
+    if image.passes and image.psnr == math.inf and release.budget.ssimulacra2 is not None:
+        return f"no change keeps {release.budget}"
+    return None
 
 
 def record_json(record: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 import torch
 
-from activeindex.activation.budget import largest_amplitude, spent
+from activeindex.activation.budget import amplitude_of_score, largest_amplitude, spent
 from activeindex.activation.perceptual import (
     in_pixels,
     initial_distortion,
@@ -25,6 +25,7 @@ from activeindex.activation.perceptual import (
 )
 from activeindex.activation.settings import ActivationSettings, ReleaseSettings
 from activeindex.errors import InputError
+from activeindex.images.colours import worst_difference
 from activeindex.images.encoding import decode, encode
 from activeindex.images.levels import (
     Pixels,
@@ -38,6 +39,7 @@ from activeindex.images.levels import (
 )
 from activeindex.images.picture import Picture
 from activeindex.images.quality import Quality, measure_quality, psnr
+from activeindex.images.ssimulacra2 import ssimulacra2
 from activeindex.runtime.parallel import Mapper, one_by_one
 
 _SMALLEST = 1e-3
@@ -96,11 +98,16 @@ class Original:
         if release.format.lossless or not budget:
             return cls(picture, release)
         untouched = decode(encode(picture, picture.layer, release.format))
+        score = None if budget.ssimulacra2 is None else ssimulacra2(picture.pixels, untouched)
         if budget.beyond_codec:
-            budget = budget.beyond(measure_quality(picture.pixels, untouched))
+            found = replace(measure_quality(picture.pixels, untouched), ssimulacra2=score)
+            budget = budget.beyond(found)
         lost = 10.0 ** (-psnr(picture.pixels, untouched) / 10.0)
         release = replace(release, budget=budget)
-        return cls(picture, release, spent(budget, picture.pixels, untouched), lost)
+        share = spent(budget, picture.pixels, untouched)
+        if score is not None and score < (budget.ssimulacra2 or 0.0):
+            share = math.inf
+        return cls(picture, release, share, lost)
 
     @property
     def attainable(self) -> bool:
@@ -134,11 +141,16 @@ class Original:
         """Encode other colours ``(H, W, 3)`` and read them, as pixels ``(H, W, 3)``."""
         return self.read(layer, b"" if self.release.format.lossless else self.encoded(layer))
 
-    def released(self, layer: Pixels) -> ReleasedFile:
-        """Write the file of other colours ``(H, W, 3)``."""
+    def released(self, layer: Pixels, score: float | None = None) -> ReleasedFile:
+        """Write the file of other colours ``(H, W, 3)``, whose SSIMULACRA2 may be known."""
         data = self.encoded(layer)
         pixels = self.read(layer, data)
-        quality = measure_quality(self.picture.pixels, pixels)
+        quality, measure = measure_quality(self.picture.pixels, pixels), self.release.measure
+        bounded = self.release.budget.ssimulacra2 is not None
+        if score is None and (bounded or "ssimulacra2" in measure):
+            score = ssimulacra2(self.picture.pixels, pixels)
+        worst = worst_difference(self.picture.pixels, pixels) if "delta_e" in measure else None
+        quality = replace(quality, ssimulacra2=score, delta_e=worst)
         return ReleasedFile(data, pixels, quality, self.attainable)
 
 
@@ -336,14 +348,30 @@ def write(
             best = colours if share <= 1.0 else best
             return share
 
-        largest_amplitude(spent_at, guess, original.spent)
-    return original.released(best)
+        largest = largest_amplitude(spent_at, guess, original.spent)
+        if budget.ssimulacra2 is None or not largest:
+            return original.released(best)
+        scored: dict[float, tuple[Pixels, float]] = {}
+
+        def score_at(amplitude: float) -> float:
+            colours = best if amplitude == largest else synthesis.colours(amplitude * whole)
+            seen, score = original.seen(colours), -math.inf
+            if amplitude == largest or spent(budget, picture.pixels, seen) <= 1.0:
+                score = ssimulacra2(picture.pixels, seen)
+            scored[amplitude] = colours, score
+            return score
+
+        amplitude = amplitude_of_score(score_at, budget.ssimulacra2, largest)
+        if not amplitude:
+            return original.released(picture.layer)
+        return original.released(*scored[amplitude])
 
 
 def _mask_of(
     original: Original, settings: ActivationSettings, device: torch.device
 ) -> torch.Tensor:
-    return mask_of(jnd_in_strips(stack_levels([original.picture.pixels], device)), settings)
+    levels = stack_levels([original.picture.pixels], device)
+    return mask_of(jnd_in_strips(levels, settings.mask), settings)
 
 
 def _small_of(

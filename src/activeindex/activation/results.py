@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from activeindex.activation.records import RECORDS_FILE, record_json
+from activeindex.activation.settings import MEASURES
 from activeindex.errors import InputError, import_extra
 from activeindex.extractors.feature_files import NAMES_FILE, write_features, write_note
 from activeindex.identity import ExtractorIdentity
@@ -27,6 +28,7 @@ from activeindex.runtime.reporting import counted
 FEATURES_FILE = "fts.pt"
 
 _COLUMNS = ("name", "psnr", "ssim", "linf", "distance_before", "distance_after", "budget_met")
+"""Columns of a data frame; the measures that were asked for come after them."""
 
 _SHOWN = 20
 """Images that a printed table has at most."""
@@ -107,6 +109,16 @@ class ActivatedImage:
     def linf(self) -> int:
         """The largest change of a pixel value in 8-bit levels."""
         return self.quality.linf
+
+    @property
+    def ssimulacra2(self) -> float | None:
+        """SSIMULACRA2, at most 100; None where it was not measured."""
+        return self.quality.ssimulacra2
+
+    @property
+    def delta_e(self) -> float | None:
+        """Colour difference of the region that changed most; None where it was not measured."""
+        return self.quality.delta_e
 
     @property
     def code(self) -> bytes:
@@ -221,8 +233,14 @@ class ActivationResult:
         Raises:
             MissingExtraError: If pandas is not installed.
         """
+        measured = [
+            name
+            for name in MEASURES
+            if any(getattr(image, name) is not None for image in self.images)
+        ]
+        columns = (*_COLUMNS, *measured)
         return import_extra("pandas", "pandas", "to_pandas()").DataFrame(
-            [{column: getattr(image, column) for column in _COLUMNS} for image in self.images]
+            [{column: getattr(image, column) for column in columns} for image in self.images]
         )
 
     def _mean(self, name: str) -> float:

@@ -21,13 +21,33 @@ TARGETS = ("pq_recons", "ori_ft", "ivf_cluster", "ivf_cluster_half")
 FEATURE_LOSSES = ("cossim", "mse")
 """Targets and losses by name; their functions are in ``activation/objective.py``."""
 
+MEASURES = ("ssimulacra2", "delta_e")
+"""What can be measured of a released file beside PSNR, SSIM and L-infinity."""
+
 Precision = Literal["float32", "bfloat16"]
+
+Mask = Literal["jnd", "even"]
+
+MASKS: tuple[Mask, ...] = get_args(Mask)
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 _MOST_PSNR = 200
 """More than the PSNR of any picture with one sample that differs by a level."""
+
+_EXPONENT = 0.6276336467831387
+"""Power of the errors that SSIMULACRA2 subtracts."""
+
+
+def error_of_score(score: float) -> float:
+    """Sum of errors that gives a SSIMULACRA2; 0 for a score of 100."""
+    return float((max(100.0 - score, 0.0) / 10.0) ** (1.0 / _EXPONENT))
+
+
+def score_of_error(error: float) -> float:
+    """SSIMULACRA2 that a sum of errors gives."""
+    return float(100.0 - 10.0 * max(error, 0.0) ** _EXPONENT)
 
 
 DESCRIPTOR_VIEWS = 12
@@ -46,6 +66,8 @@ class Budget:
         psnr: Smallest PSNR in dB; None for any.
         ssim: Smallest SSIM, at most 1; None for any.
         linf: Largest change of a pixel value in 8-bit levels; None for any.
+        ssimulacra2: Smallest SSIMULACRA2, below 100; None for any. It is measured on at most three
+            candidates for a file.
         beyond_codec: Whether the bounds are on what activation adds to what a lossy file format
             loses by itself, rather than on both together.
     """
@@ -53,6 +75,9 @@ class Budget:
     psnr: float | None = option(None, "smallest PSNR in dB", metavar="DB")
     ssim: float | None = option(None, "smallest SSIM, below 1", metavar="VALUE")
     linf: int | None = option(None, "largest change of a pixel value, of 255", metavar="LEVELS")
+    ssimulacra2: float | None = option(
+        None, "smallest SSIMULACRA2, below 100; 90 is visually lossless", metavar="SCORE"
+    )
     beyond_codec: bool = False
 
     def __post_init__(self) -> None:
@@ -70,25 +95,44 @@ class Budget:
             raise InputError(f"ssim: expected a number between 0 and 1, found {self.ssim}")
         if self.linf is not None and not 1 <= self.linf <= 255:
             raise InputError(f"linf: expected 1 to 255 levels, found {self.linf}")
+        if self.ssimulacra2 is not None and not 0 < self.ssimulacra2 < 100:
+            raise InputError(
+                f"ssimulacra2: expected a number between 0 and 100, found {self.ssimulacra2}"
+            )
 
     def __bool__(self) -> bool:
-        return (self.psnr, self.ssim, self.linf) != (None, None, None)
+        return (self.psnr, self.ssim, self.linf, self.ssimulacra2) != (None,) * 4
 
     def beyond(self, lost: "Quality") -> "Budget":
         """Bounds on codec and distortion together, if the codec alone loses ``lost``."""
-        psnr, ssim, linf = self.psnr, self.ssim, self.linf
+        psnr, ssim, linf, score = self.psnr, self.ssim, self.linf, self.ssimulacra2
         if psnr is not None:
             psnr = -10.0 * math.log10(10.0 ** (-psnr / 10.0) + 10.0 ** (-lost.psnr / 10.0))
         if ssim is not None:
             ssim = max(ssim + lost.ssim - 1.0, _NEARLY_NOTHING)
         if linf is not None:
             linf = min(linf + lost.linf, 255)
-        return Budget(psnr, ssim, linf)
+        if score is not None and lost.ssimulacra2 is not None:
+            errors = error_of_score(score) + error_of_score(lost.ssimulacra2)
+            score = score_of_error(errors)
+        return Budget(psnr, ssim, linf, score)
 
     def __str__(self) -> str:
-        bounds = (("psnr >=", self.psnr), ("ssim >=", self.ssim), ("linf <=", self.linf))
+        bounds = (
+            ("psnr >=", self.psnr),
+            ("ssim >=", self.ssim),
+            ("linf <=", self.linf),
+            ("ssimulacra2 >=", self.ssimulacra2),
+        )
         named = ", ".join(f"{name} {bound}" for name, bound in bounds if bound is not None)
         return f"{named} beyond the codec" if named and self.beyond_codec else named
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields for a record, without a bound that release 0.2 did not have."""
+        values = dataclasses.asdict(self)
+        if self.ssimulacra2 is None:
+            del values["ssimulacra2"]
+        return values
 
 
 NO_BUDGET = Budget()
@@ -101,10 +145,31 @@ class ReleaseSettings:
     Attributes:
         format: The file format.
         budget: The bounds that every file keeps.
+        measure: What is measured of every file beside PSNR, SSIM and L-infinity.
     """
 
     format: FileFormat = PNG
     budget: Budget = NO_BUDGET
+    measure: tuple[str, ...] = option(
+        (),
+        "measured beside PSNR, SSIM and L-infinity: ssimulacra2, delta_e (docs/visibility.md)",
+        metavar="NAME",
+    )
+
+    def __post_init__(self) -> None:
+        """Check the names of what is measured.
+
+        Raises:
+            InputError: If there is no such measure.
+        """
+        for name in self.measure:
+            if name not in MEASURES:
+                raise InputError(f"measure: expected some of {', '.join(MEASURES)}, found {name!r}")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields for a note, without those that release 0.2 did not have if unused."""
+        values = {"format": dataclasses.asdict(self.format), "budget": self.budget.as_json()}
+        return values | ({"measure": list(self.measure)} if self.measure else {})
 
 
 @dataclass(frozen=True)
@@ -126,6 +191,9 @@ class ActivationSettings:
         use_tanh: Whether the distortion is squashed to (-1, 1) first.
         scale_channels: Whether the channels are weighted by how little the eye sees them.
         use_attenuation: Whether the distortion is scaled by ``scaling`` times the JND map.
+        mask: ``jnd``, the paper's map; ``even``, the same change everywhere but less in the dark,
+            which is seen less at the same gain.
+        fine_blue: Whether coarse changes are taken out of the blue channel.
         scaling: Strength of the distortion, in units of the JND map.
         margin_weight: Weight of the margin loss, which keeps the feature away from the sides of its
             Voronoi cell and on its code's side of the centroid
@@ -167,6 +235,10 @@ class ActivationSettings:
     use_tanh: bool = option(True, "squash the distortion")
     scale_channels: bool = option(True, "weight the channels by what the eye sees")
     use_attenuation: bool = option(True, "mask the distortion by the JND map")
+    mask: Mask = option(
+        "jnd", "jnd, the paper's; even, the same everywhere but less in the dark", choices=MASKS
+    )
+    fine_blue: bool = option(False, "leave coarse changes, which tint, out of the blue channel")
     scaling: float = option(3.0, "strength, in JND units", minimum=0)
     margin_weight: float = option(0.0, "weight of the margin loss", minimum=0)
     margin_width: float = option(0.1, "margin that is enough, as a share of the mean margin")
@@ -243,8 +315,10 @@ DEEP = Preset(
         margin_width=0.3,
         edited_views=1,
         full_size=False,
+        mask="even",
+        fine_blue=True,
     ),
-    ReleaseSettings(budget=Budget(psnr=42.5)),
+    ReleaseSettings(budget=Budget(psnr=42.5, ssimulacra2=88)),
 )
 """A large margin in the cell of the code, through edits too, at 42.5 dB: docs/presets.md."""
 
@@ -265,10 +339,16 @@ PRESETS = MappingProxyType(
 """Presets by name."""
 
 
+BEFORE = MappingProxyType(
+    {"full_size": True, "image_every_step": True, "mask": "jnd", "fine_blue": False}
+)
+"""Fields that release 0.2 did not have, and how it did without them."""
+
+
 def noted(settings: ActivationSettings) -> dict[str, Any]:
     """Return the fields for a note, without those that release 0.2 did not have at their values."""
     values = as_json(settings)
-    for name in ("full_size", "image_every_step"):
-        if values[name]:
+    for name, value in BEFORE.items():
+        if values[name] == value:
             del values[name]
     return values

@@ -3,11 +3,17 @@
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from activeindex.activation.settings import PRESETS, ActivationSettings, Budget, Preset
+from activeindex.activation.settings import (
+    PRESETS,
+    ActivationSettings,
+    Budget,
+    Preset,
+    ReleaseSettings,
+)
 from activeindex.cli.from_settings import add_option, add_settings, settings_from, values_from
 from activeindex.errors import (
     InputError,
@@ -163,6 +169,7 @@ def add_activation(parser: argparse.ArgumentParser, preset: str, descriptor_view
         "for JPEG and WebP on what activation adds to the codec's own loss",
     )
     add_settings(group, Budget)
+    add_settings(group, ReleaseSettings)
     add_option(group, "format", str, "file format: png, jpeg or webp", "png")
     add_option(group, "quality", int, "1 to 100, of jpeg and webp (default: 90)", metavar="Q")
 
@@ -185,7 +192,8 @@ def chosen_preset(args: argparse.Namespace) -> Preset:
     optimiser = build_optimiser(settings.optimizer, [torch.zeros(1, requires_grad=True)])
     build_scheduler(settings.scheduler, optimiser)
     form = FileFormat(args.format, args.quality)
-    return Preset(settings, preset.released_as(form, settings_from(args, Budget)))
+    release = preset.released_as(form, settings_from(args, Budget))
+    return Preset(settings, replace(release, **values_from(args, ReleaseSettings)))
 
 
 def chosen_extractor(args: argparse.Namespace, reporter: Reporter) -> "Extractor":

@@ -225,6 +225,7 @@ def _asked(settings: ExperimentSettings, others: list[Path]) -> dict[str, Any]:
     folder = settings.evaluation.query_nonmatch_dir
     images = fingerprint(folder, others) if folder and others else None
     values = {**as_json(settings), "activation": noted(settings.activation)}
+    values["release"] = settings.release.as_json()
     if not settings.evaluation.edits:
         del values["evaluation"]["edits"]  # As release 0.1 noted it.
     if not settings.index.polysemous:

@@ -23,14 +23,21 @@ class Quality:
         psnr: Peak signal-to-noise ratio over all pixels and channels in dB; inf when identical.
         ssim: Structural similarity (Wang et al. 2004), mean over pixels and channels, at most 1.
         linf: The largest change of a pixel value, in 8-bit levels, 0 to 255.
+        ssimulacra2: SSIMULACRA2, at most 100; None where it was not measured.
+        delta_e: Colour difference of the region that changed most
+            (:func:`activeindex.images.colours.worst_difference`); None likewise.
     """
 
     psnr: float
     ssim: float
     linf: int
+    ssimulacra2: float | None = None
+    delta_e: float | None = None
 
     def __str__(self) -> str:
-        return f"PSNR {self.psnr:.2f} dB, SSIM {self.ssim:.3f}, L-inf {self.linf}"
+        said = f"PSNR {self.psnr:.2f} dB, SSIM {self.ssim:.3f}, L-inf {self.linf}"
+        score = self.ssimulacra2
+        return said if score is None else f"{said}, SSIMULACRA2 {score:.1f}"
 
 
 def measure_quality(original: Pixels, changed: Pixels) -> Quality:
