@@ -26,7 +26,7 @@ from activeindex.activation.settings import PRESETS
 from activeindex.errors import ActiveIndexError, InputError
 from activeindex.images.formats import FORMATS
 from activeindex.service.database import Job
-from activeindex.service.desk import Desk, Refusal, check_disk
+from activeindex.service.desk import Desk, Refusal, as_refusal, check_disk
 from activeindex.service.http import PROBLEM, Envelope, problem
 from activeindex.service.keys import Key, check_key
 from activeindex.service.page.routes import Sessions, add_page
@@ -199,6 +199,10 @@ def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(ActiveIndexError)
     async def failed(_: Request, error: ActiveIndexError) -> Response:
         return problem(Refusal(500, "the store cannot be used; see the log of the service"))
+
+    @app.exception_handler(OSError)
+    async def unwritten(request: Request, error: OSError) -> Response:
+        return problem(as_refusal(error, desk_of(request).released))
 
     @app.exception_handler(Exception)
     async def bug(_: Request, error: Exception) -> Response:

@@ -1,6 +1,7 @@
 """The service's own records in SQLite: keys, registrations, and released files."""
 
 import contextlib
+import errno
 import json
 import sqlite3
 import threading
@@ -90,10 +91,19 @@ class Database(contextlib.AbstractContextManager["Database"]):
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[sqlite3.Connection]:
-        """Change several rows, all or none."""
-        with self._turn, self._connection:
-            self._connection.execute("BEGIN IMMEDIATE")
-            yield self._connection
+        """Change several rows, all or none.
+
+        Raises:
+            OSError: If they cannot be written: no room on the disk, for example.
+        """
+        try:
+            with self._turn, self._connection:
+                self._connection.execute("BEGIN IMMEDIATE")
+                yield self._connection
+        except sqlite3.OperationalError as error:
+            full = error.sqlite_errorcode == sqlite3.SQLITE_FULL
+            number = errno.ENOSPC if full else errno.EIO
+            raise OSError(number, f"{self.folder / FILE}: {error}") from error
 
     def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Read rows."""

@@ -348,7 +348,9 @@ class Desk(contextlib.AbstractContextManager["Desk"]):
                 _log.exception("registration %s", number)
                 refused = Refusal(500, "internal error")
             if refused is not None:
-                self.finish(number, refused.status, refused.as_json())
+                # Where even that cannot be written, the next start takes the job up.
+                with contextlib.suppress(OSError):
+                    self.finish(number, refused.status, refused.as_json())
 
     def _registered(self, number: str, worker: WorkerProcess) -> None:
         job = self.database.job(number)
