@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from activeindex.activation.activate import activate_pictures
-from activeindex.activation.settings import DEEP
+from activeindex.activation.settings import DEEP, Budget, ReleaseSettings
 from activeindex.edits.differentiable import fixed_views
 from activeindex.errors import InputError
 from activeindex.extractors.base import Extractor
@@ -18,6 +18,8 @@ from activeindex.images.levels import Pixels, from_levels, resize_square, to_pix
 from activeindex.indexing.quantiser import Features, Quantiser
 
 VIEWS = 8
+
+AT_42_DB = ReleaseSettings(budget=Budget(psnr=42.5))
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +80,8 @@ def test_activated_images_come_nearer_to_the_reconstruction_of_that_code(
     small_sscd: Extractor,
     quantiser: Quantiser,
 ) -> None:
-    settings = DEEP.settings.replace(descriptor_views=VIEWS)
-    result = activate_pictures(images, small_sscd, quantiser, settings, release=DEEP.release)
+    settings = DEEP.settings.replace(descriptor_views=VIEWS, mask="jnd", fine_blue=False)
+    result = activate_pictures(images, small_sscd, quantiser, settings, release=AT_42_DB)
     targets = quantiser.reconstruct(code_features(small_sscd, squares, VIEWS))
     before = distances(features_of(small_sscd, squares), targets)
     for image, far in zip(result.images, before, strict=True):

@@ -7,7 +7,7 @@ from PIL import Image
 
 from activeindex.activation.activate import activate_pictures
 from activeindex.activation.results import ActivationResult
-from activeindex.activation.settings import DEEP
+from activeindex.activation.settings import DEEP, Budget, ReleaseSettings
 from activeindex.edits.geometric import center_crop
 from activeindex.edits.warps import rotate
 from activeindex.errors import InputError
@@ -16,13 +16,15 @@ from activeindex.extractors.features import features_of
 from activeindex.images.levels import resize_square, to_square
 from activeindex.indexing.quantiser import Quantiser
 
+AT_42_DB = ReleaseSettings(budget=Budget(psnr=42.5))
+
 
 def test_rotated_and_cropped_copies_are_nearer_to_the_target_than_without_views(
     images: list[torch.Tensor], small_sscd: Extractor, quantiser: Quantiser
 ) -> None:
     def distances(views: int) -> np.ndarray:
-        settings = DEEP.settings.replace(iterations=5, edited_views=views)
-        result = activate_pictures(images, small_sscd, quantiser, settings, release=DEEP.release)
+        settings = DEEP.settings.replace(edited_views=views, mask="jnd", fine_blue=False)
+        result = activate_pictures(images, small_sscd, quantiser, settings, release=AT_42_DB)
         assert [image.passes for image in result.images] == [5 * (1 + views)] * 3
         assert all(42.5 <= image.quality.psnr < 42.8 for image in result.images)
         return np.concatenate([distances_of_copies(result, number) for number in range(3)])

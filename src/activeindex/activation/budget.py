@@ -13,8 +13,9 @@ _SECANTS = 4
 _PRECISION = 2e-3
 """Relative, of an amplitude: 0.02 dB."""
 
-_SAFE_POWER = 1.2
-"""The error that SSIMULACRA2 sums up grows at least with this power of an amplitude."""
+_POWER, _BEND = 1.35, 0.4
+"""Power of the amplitude with which the errors that SSIMULACRA2 sums up grow, on average, and by
+how much it falls with the amplitude's logarithm."""
 
 
 def spent(budget: Budget, original: Pixels, changed: Pixels) -> float:
@@ -83,30 +84,36 @@ def largest_amplitude(spent_at: Callable[[float], float], guess: float, start: f
 def amplitude_of_score(score_at: Callable[[float], float], bound: float, amplitude: float) -> float:
     """Largest amplitude found at which SSIMULACRA2 keeps its bound, after at most three scores.
 
-    The second amplitude is one that nearly always keeps the bound. The third lies between both.
+    The second amplitude is where errors of the usual power keep the bound. The third follows from
+    the power between the first and the second.
 
     Args:
         score_at: Score at an amplitude; minus infinity where another bound is broken.
         bound: The smallest score.
-        amplitude: The largest amplitude.
+        amplitude: The largest amplitude, at which the other bounds are kept.
 
     Returns:
         An amplitude at which ``score_at`` was at least the bound; 0 if there is none.
     """
-    wanted = error_of_score(bound) * (1.0 - _PRECISION)
     first = score_at(amplitude)
     if first >= bound:
         return amplitude
-    share = wanted / error_of_score(first)
-    safe: float = amplitude * max(share, 1e-3) ** (1.0 / _SAFE_POWER)
-    second = score_at(safe)
+    # Logarithms: of the share of the first error that is allowed, and of the amplitude's share.
+    wanted = math.log(error_of_score(bound) / error_of_score(first)) - _PRECISION
+    near = wanted / _POWER
+    second = score_at(amplitude * math.exp(near))
+    if second == 100.0:
+        return amplitude * math.exp(near)
+    found = math.log(error_of_score(second) / error_of_score(first))
+    power = min(max(found / near, 0.5), 2.0)
     if second < bound:
-        less: float = safe * 0.5 * wanted / error_of_score(second)
+        # Below, the power is no less.
+        less = near + (wanted - found - 5.0 * _PRECISION) / (0.95 * power)
+        less = amplitude * math.exp(max(less, 2.0 * near - 1.0))
         return less if score_at(less) >= bound else 0.0
-    rest = error_of_score(second)
-    if rest < wanted * (1.0 - 10.0 * _PRECISION) and rest > 0.0 and first > -math.inf:
-        power = math.log(error_of_score(first) / rest) / math.log(amplitude / safe)
-        between: float = safe * (wanted / rest) ** (1.0 / power)
-        if safe < between < amplitude and score_at(between) >= bound:
-            return between
-    return safe
+    rest = (wanted - found) / power
+    rest -= _BEND / 2.0 * rest * (-near - rest) / power + 3.0 * _PRECISION
+    more = amplitude * math.exp(near + rest)
+    if rest > 5.0 * _PRECISION and more < amplitude and score_at(more) >= bound:
+        return more
+    return amplitude * math.exp(near)

@@ -43,7 +43,7 @@ _SOBEL = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
 _FLOOR = 5.0
 """Smallest visible change that the map states, in 8-bit levels."""
 
-_EVEN = 10.0
+_EVEN = 10.5
 """The even mask in 8-bit levels: about the mean of the JND map over photographs."""
 
 _DARK, _DARKEST = 80.0, 0.3
@@ -116,8 +116,8 @@ def even_mask(images: torch.Tensor) -> torch.Tensor:
         images: ``(B, 3, H, W)`` in [0, 1], RGB.
 
     Returns:
-        ``(B, 1, H, W)`` in the same unit: 10 / 255 times B / 80, the latter within [0.3, 1], for a
-        local mean luminance B in 8-bit levels.
+        ``(B, 1, H, W)`` in the same unit: 10.5 / 255 times B / 80, the latter within [0.3, 1], for
+        a local mean luminance B in 8-bit levels.
 
     Raises:
         ShapeError: If the images have another shape.

@@ -318,7 +318,7 @@ DEEP = Preset(
         mask="even",
         fine_blue=True,
     ),
-    ReleaseSettings(budget=Budget(psnr=42.5, ssimulacra2=88)),
+    ReleaseSettings(budget=Budget(psnr=42.5, ssimulacra2=87.5)),
 )
 """A large margin in the cell of the code, through edits too, at 42.5 dB: docs/presets.md."""
 
