@@ -8,7 +8,7 @@ from ssimulacra2 import compute_ssimulacra2
 
 from activeindex.errors import ShapeError
 from activeindex.images.levels import Pixels
-from activeindex.images.ssimulacra2 import ssimulacra2
+from activeindex.images.ssimulacra2 import score, ssimulacra2
 
 
 def noisy(pixels: Pixels, levels: float) -> Pixels:
@@ -60,3 +60,14 @@ def test_an_identical_picture_has_a_score_of_100(photographs: dict[str, Pixels])
 def test_pictures_of_other_sizes_are_not_compared() -> None:
     with pytest.raises(ShapeError):
         ssimulacra2(np.zeros((20, 20, 3), np.uint8), np.zeros((20, 21, 3), np.uint8))
+
+
+def test_large_pictures_are_scored_at_a_smaller_size() -> None:
+    random = np.random.default_rng(0)
+    small = random.integers(40, 200, (700, 800, 3), np.uint8)
+    changed = np.clip(small + random.integers(-6, 7, small.shape), 0, 255).astype(np.uint8)
+    large, large_changed = (each.repeat(2, 0).repeat(2, 1) for each in (small, changed))
+    assert score(large, large_changed) == ssimulacra2(small, changed)
+    assert score(small, changed) == ssimulacra2(small, changed)
+    odd = large[:1399, :1599]
+    assert score(odd, odd) == 100.0

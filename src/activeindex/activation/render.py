@@ -39,7 +39,7 @@ from activeindex.images.levels import (
 )
 from activeindex.images.picture import Picture
 from activeindex.images.quality import Quality, measure_quality, psnr
-from activeindex.images.ssimulacra2 import ssimulacra2
+from activeindex.images.ssimulacra2 import score as ssimulacra2
 from activeindex.runtime.parallel import Mapper, one_by_one
 
 _SMALLEST = 1e-3
