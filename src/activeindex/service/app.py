@@ -212,12 +212,12 @@ def _handle_errors(app: FastAPI) -> None:
 def _add_health(app: Service) -> None:
     @app.get("/livez", tags=["health"])
     async def livez() -> dict[str, str]:
-        """Whether the process answers."""
+        """Answer as long as the process runs."""
         return {"status": "alive"}
 
     @app.get("/readyz", tags=["health"], response_model=Ready, responses={503: {"model": Ready}})
     async def readyz(desk: Open) -> Response:
-        """Whether pictures can be searched for and registered."""
+        """Readiness to search for pictures and to register them."""
         reason = await run_in_threadpool(desk.ready)
         found = Ready(ready=reason is None, reason=reason)
         return JSONResponse(found.model_dump(), 200 if reason is None else 503)
@@ -238,7 +238,7 @@ def _add_health(app: Service) -> None:
 
     @app.get("/v1/calibration", tags=["store"], responses=_refused())
     def calibration(key: AnyKey, desk: Open) -> list[dict[str, Any]]:
-        """What decisions are based on, for each calibrated generation."""
+        """Background of the decisions, for each calibrated generation."""
         found = desk.store.calibrations()
         return [
             {"quantiser": number, "background": vars(each.background)}

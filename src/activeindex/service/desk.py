@@ -415,7 +415,7 @@ class Desk(contextlib.AbstractContextManager["Desk"]):
     # Images
 
     def image(self, record: Record) -> dict[str, Any]:
-        """What the API tells of an image."""
+        """The fields of an image in the API."""
         activation = record.activation or {}
         measures = {name: activation.get(name) for name in ("psnr", "ssim", "linf")}
         link = f"/v1/images/{record.id}"

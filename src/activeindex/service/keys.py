@@ -43,12 +43,12 @@ class Key:
     revoked: float | None
 
     def allows(self, scope: str) -> bool:
-        """Whether the key has a scope."""
+        """Return True if the key has a scope."""
         return scope in self.scopes or "admin" in self.scopes
 
     @property
     def valid(self) -> bool:
-        """Whether it is neither revoked nor expired."""
+        """True if it is neither revoked nor expired."""
         return self.revoked is None and (self.expires is None or time.time() < self.expires)
 
 

@@ -20,7 +20,7 @@ class Problem(BaseModel):
 
 
 class Links(BaseModel):
-    """Where the parts of an image are."""
+    """Links to the parts of an image."""
 
     self: str
     released: str
@@ -52,7 +52,7 @@ class ImagePage(BaseModel):
 
 
 class ImageChange(BaseModel):
-    """What can be changed of an image; a value that is left out stays."""
+    """Changes of an image; a value that is left out stays."""
 
     model_config = ConfigDict(extra="forbid")
     tags: list[Tag] | None = Field(None, max_length=100)
@@ -127,7 +127,7 @@ class Quantiser(BaseModel):
 
 
 class Ready(BaseModel):
-    """Whether pictures can be searched for and registered."""
+    """Readiness to search for pictures and to register them."""
 
     ready: bool
     reason: str | None = None

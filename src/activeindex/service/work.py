@@ -1,4 +1,4 @@
-"""What the service's worker processes compute: features of uploads, and released files."""
+"""Work of the service's processes: features of uploads, and released files."""
 
 import os
 from collections.abc import Sequence
