@@ -6,10 +6,21 @@ import numpy as np
 from PIL import Image
 
 from activeindex.decisions.calibration import CALIBRATION_FILE, Calibration
+from activeindex.extractors.coerce import extract
+from activeindex.extractors.feature_files import ImageFeatures
+from activeindex.identity import ExtractorIdentity
+from activeindex.indexing.artefact import load_or_train
 from activeindex.indexing.packaged import FOLDER, packaged_index
+from activeindex.stores.ingest import NewImages
 from activeindex.stores.register import register
 from activeindex.stores.store import Store
+from tests.indexing.trained import features
 from tests.photographs import OTHERS, PROTECTED, find_photograph
+
+
+def rows(extractor: ExtractorIdentity | None) -> ImageFeatures:
+    """Features to train an index on."""
+    return ImageFeatures(features(50, 256), extractor=extractor)
 
 
 def test_a_copy_is_a_match_and_another_picture_is_none(tmp_path: Path) -> None:
@@ -26,6 +37,14 @@ def test_a_copy_is_a_match_and_another_picture_is_none(tmp_path: Path) -> None:
         found, foreign = store.search([copy, other], k=1)
         assert (found.decision, found.matches[0].record.name) == ("match", "coffee.png")
         assert foreign.decision in ("none", "review")
+        # A copy in a generation without a calibration is not called "none".
+        store.renew(load_or_train(tmp_path / "own", rows(packaged_index().extractor), "Flat", "L2"))
+        store.add(
+            NewImages(["other.png"], extract([other], None).values, {}),
+        )
+        (unknown,) = store.search([other], k=1)
+        assert (unknown.decision, unknown.matches[0].record.name) == (None, "other.png")
+        assert store.search([copy], k=1)[0].decision == "match"
         # One of the store's own takes its place.
         own = Calibration.read(FOLDER / CALIBRATION_FILE)
         strict = Calibration(
@@ -33,7 +52,7 @@ def test_a_copy_is_a_match_and_another_picture_is_none(tmp_path: Path) -> None:
             *(own.of_codes, own.of_features, own.background._replace(source="mine", stored=6)),
         )
         strict.save(store.generations[0].folder / CALIBRATION_FILE)
-        [used] = store.calibrations().values()
+        (used,) = store.calibrations().values()
         assert used.background.source == "mine"
         assert np.array_equal(used.normalising, own.normalising[:3])
 

@@ -134,6 +134,6 @@ def _newly_found(
         edit, source = after.edits[row], released / names[number]
         edit_by_name(*edit)(read_rgb(source), edit_generator(_SEED, number)).image.save(copy)
         (answer,) = store.search(copy, k=1)
-        if answer.decision in (None, "match") and answer.matches[0].record.name == names[number]:
+        if answer.decision == "match" and answer.matches[0].record.name == names[number]:
             break
     return answer, edit, note

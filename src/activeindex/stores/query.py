@@ -47,7 +47,8 @@ class QueryResult:
         query: The image file; ``image N`` for the N-th image, from 0, where it is no file.
         matches: The nearest stored images, nearest first.
         unreadable: Why the file could not be searched for; None if it was.
-        decision: Whether the surest match is a copy; None in a store without a calibration.
+        decision: Whether the surest match is a copy; None in a store without a calibration, and
+            where hits of a generation without one could be a copy.
         searched: Share of the store that was visited.
     """
 
@@ -244,5 +245,7 @@ def answers(
             chance = calibrations[key].expected_false_matches(score, images, refined=refined)
             matches.append(Match(distance, record, float(score), float(chance)))
         known = [m.expected_false_matches for m in matches if m.expected_false_matches is not None]
-        decision = decide(min(known, default=math.inf), match, review) if calibrations else None
+        decision: Decision | None = decide(min(known, default=math.inf), match, review)
+        if not calibrations or (decision == "none" and len(known) < len(matches)):
+            decision = None  # Of the hits that are not calibrated nothing is known.
         yield QueryResult(name, matches, None, decision, visit)
