@@ -177,8 +177,11 @@ def test_ctrl_c_answers_at_once_and_ends_the_training() -> None:
     )
     assert process.stdout is not None
     process.stdout.readline()
-    time.sleep(1.0)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    children, until = list[str](), time.monotonic() + 60
+    while not children and time.monotonic() < until:
+        time.sleep(0.1)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    time.sleep(1.0)  # It trains by now.
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=5)
     assert errors.strip().endswith(b"KeyboardInterrupt")
