@@ -192,6 +192,14 @@ def test_a_key_allows_its_scopes_until_it_expires_or_is_revoked(server: Server) 
     )
 
 
+def test_it_tells_what_decisions_rest_on(client: httpx.Client) -> None:
+    (calibration,) = client.get("/v1/calibration").json()
+    (generation,) = client.get("/v1/generations").json()
+    assert calibration["quantiser"] == generation["quantiser"]["sha256"]
+    assert "ImageNet" in calibration["background"]["source"]
+    assert generation["calibrated"]
+
+
 def test_metrics_are_read_by_prometheus(client: httpx.Client) -> None:
     families = {f.name: f for f in text_string_to_metric_families(client.get("/metrics").text)}
     images = families["activeindex_images"].samples[0].value

@@ -241,7 +241,7 @@ def _add_health(app: Service) -> None:
         """Background of the decisions, for each calibrated generation."""
         found = desk.store.calibrations()
         return [
-            {"quantiser": number, "background": vars(each.background)}
+            {"quantiser": number, "background": each.background._asdict()}
             for number, each in found.items()
         ]
 
